@@ -1,0 +1,46 @@
+# Two commands for a new user: `make search` and `make test`. Both make .venv first, once.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.PHONY: search setup check test test-all lint types clean help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+# The first Python on the path that is 3.11 to 3.13; `make PYTHON=/path/to/python3.12` overrides.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(SUPPORTED)" 2>/dev/null && echo $$p && break; done)
+
+search: $(STAMP)  ## search a segmentation model on the phantom data (ARGS="--data DIR ..." for more)
+	@$(BIN)/python -m orchestrator.search --task seg $(ARGS)
+
+setup: $(STAMP)  ## make .venv and install what constraints.txt pins
+
+$(STAMP): pyproject.toml constraints.txt
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c "$(SUPPORTED)" || { echo "error: Python 3.11 to 3.13 is needed and none was found; install one, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version): about 3 minutes, 7 GB, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[offline,dev]"
+	@touch $(STAMP)
+
+check: lint types  ## lint, types and the fast tests: under 3 minutes
+	$(BIN)/python -m pytest -m "not slow and not long"
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+test: $(STAMP)  ## everything that runs anywhere: under 25 minutes on 2 cores
+	$(BIN)/python -m pytest -m "not long"
+
+test-all: lint types  ## adds the long tests; its output is kept in docs/
+	set -o pipefail; $(BIN)/python -m pytest -v --durations=15 2>&1 | sed "s|$(CURDIR)|.|g" | tee docs/test-all.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info
+
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/'

@@ -1,0 +1,108 @@
+"""What Tune tells during a search, passed on to MLflow and to the terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ray.tune import Callback
+
+from orchestrator.budget import Budget
+from orchestrator.progress import SearchProgress
+from orchestrator.tracking import Tracker
+from trainables.models.weights import Source
+
+
+def label(config: dict[str, Any], number: int) -> str:
+    """A name by which a person tells trials apart."""
+    recipe = f" ({config['recipe']})" if config.get("recipe") else ""
+    return " ".join(part for part in (config["architecture"], config["encoder"]) if part) + f"{recipe} #{number}"
+
+
+class SearchCallback(Callback):
+    """One MLflow run and one line in the terminal for each trial.
+
+    Args:
+        tracker, progress, budget: of this search.
+        tags: tags that every trial carries.
+        sources: where each encoder's weights come from.
+        primary: name of the primary metric.
+    """
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        progress: SearchProgress,
+        budget: Budget,
+        *,
+        tags: dict[str, str],
+        sources: dict[str, Source],
+        primary: str,
+    ) -> None:
+        self._tracker, self._progress, self._budget = tracker, progress, budget
+        self._tags, self._sources, self._metric = tags, sources, f"best/{primary}"
+        self.trials: dict[str, Any] = {}
+        self.labels: dict[str, str] = {}
+        self.states: dict[str, str] = {}
+        self.began: dict[str, float] = {}
+        self.ended: dict[str, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles callbacks with its state; threads and terminals cannot go with them.
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """Tune starts a trial, or goes on with it."""
+        config = trial.config
+        self.trials[trial.trial_id] = trial
+        self.began.setdefault(trial.trial_id, time.time())
+        name = self.labels.setdefault(trial.trial_id, label(config, trials.index(trial) + 1))
+        source = self._sources.get(config["encoder"])
+        tags = {
+            "architecture": config["architecture"],
+            "encoder": config["encoder"],
+            "weights_source": source.kind if source else "random",
+            **self._tags,
+        }
+        self._tracker.start_trial(trial.trial_id, name, config, tags)
+        self._progress.started(trial.trial_id, name, config["epochs"])
+
+    def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
+        """An epoch is done."""
+        metrics = {
+            name: float(value)
+            for name, value in result.items()
+            if name.startswith(("train/", "val/", "best/")) or name in ("train_seconds", "setup_seconds")
+        }
+        self._tracker.log(trial.trial_id, metrics, step=result["training_iteration"])
+        self._progress.epoch(trial.trial_id, result["training_iteration"], result[self._metric])
+
+    def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A trial ended: by itself, by ASHA or by the budget."""
+        result = trial.last_result
+        if result.get("stopped"):
+            state = result["stopped"]
+        elif result.get("training_iteration", 0) >= trial.config["epochs"]:
+            state = "completed"
+        else:
+            state = "budget" if self._budget.over() else "asha"
+        self._end(trial, state, "FINISHED")
+
+    def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A trial failed for good."""
+        self._end(trial, "failed", "FAILED")
+
+    def scored(self) -> bool:
+        """Whether any trial finished an epoch."""
+        return any(self._metric in (trial.last_result or {}) for trial in self.trials.values())
+
+    def close(self) -> None:
+        """Close the trials that never ended: the search was interrupted."""
+        for trial_id, trial in self.trials.items():
+            if trial_id not in self.states:
+                self._end(trial, "interrupted", "KILLED")
+
+    def _end(self, trial: Any, state: str, status: str) -> None:
+        self.states[trial.trial_id], self.ended[trial.trial_id] = state, time.time()
+        self._tracker.end_trial(trial.trial_id, status, {"stopped": state})
+        self._progress.finished(trial.trial_id, state)

@@ -1,0 +1,72 @@
+"""Keeps the noise of libraries away from the user: it goes to a file, whoever writes it, Python or C++."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console
+
+
+@contextlib.contextmanager
+def quiet(log: Path) -> Iterator[Console]:
+    """Within it, everything printed or logged by this process goes to the file `log`; the yielded console still prints.
+
+    Outside a real process output, as in a notebook, only Python's logging is redirected.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        before, level = root.handlers[:], root.level
+        root.handlers, root.level = [handler], logging.INFO
+        logging.captureWarnings(True)
+        try:
+            with _redirected(file.fileno()) if _owns_output() else contextlib.nullcontext(Console()) as console:
+                root.addHandler(_Warnings(console))
+                yield console
+        finally:
+            logging.captureWarnings(False)
+            root.handlers, root.level = before, level
+
+
+class _Warnings(logging.Handler):
+    """Shows our own warnings to the user."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+        self.addFilter(lambda record: record.name.split(".")[0] in ("orchestrator", "trainables"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.print(f"warning: {record.getMessage()}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _owns_output() -> bool:
+    try:
+        return sys.stdout.fileno() == 1 and sys.stderr.fileno() == 2
+    except (AttributeError, OSError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def _redirected(target: int) -> Iterator[Console]:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        with os.fdopen(os.dup(saved[0]), "w", encoding=sys.stdout.encoding, errors="replace", buffering=1) as terminal:
+            yield Console(file=terminal)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)

@@ -1,0 +1,143 @@
+"""Trials across searches, ranked by the best value of the task's primary metric, never across data fingerprints."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+from mlflow.entities import Experiment, Run
+
+from orchestrator.store import TrackingError, first_line, open_store, quote, shown_uri
+
+PAGE = 1000
+BEST_PER = ("architecture", "encoder", "search")
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial as the store knows it: `epochs` done; `best` None without a finite value, `seconds` while it runs."""
+
+    name: str
+    search: str
+    task: str
+    architecture: str
+    encoder: str
+    primary: str
+    best: float | None
+    epochs: int
+    seconds: float | None
+    status: str
+    stopped: str
+    data_source: str
+    data_fingerprint: str
+    synthetic: bool
+    run_id: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The trials of one task on one data fingerprint: `ranked` best first, `unranked` those without a value."""
+
+    task: str
+    data_fingerprint: str
+    data_source: str
+    synthetic: bool
+    primary: str
+    ranked: list[TrialRow]
+    unranked: list[TrialRow]
+
+
+def read_trials(uri: str, experiment: str | None = None, task: str | None = None) -> list[TrialRow]:
+    """Every trial in the store: of one experiment or of all, of one task or of all. Looking creates nothing.
+
+    Raises:
+        TrackingError: no store there, or no such experiment.
+    """
+    client = open_store(uri, create=False)
+    condition = "tags.kind = 'trial'" + (f" and tags.task = {quote(task)}" if task else "")
+    try:
+        experiments = {found.name: found.experiment_id for found in _experiments(client)}
+        if experiment is not None and experiment not in experiments:
+            raise TrackingError(f"no experiment {experiment}; choose from {', '.join(sorted(experiments))}")
+        ids = [experiments[experiment]] if experiment is not None else list(experiments.values())
+        rows = [_row(run) for run in _runs(client, ids, condition)]
+    except TrackingError:
+        raise
+    except Exception as error:  # whatever a driver or a server may raise
+        raise TrackingError(f"{shown_uri(uri)} cannot be read ({first_line(error)})") from error
+    return [row for row in rows if row.task and row.data_fingerprint]  # others are not trials of ours
+
+
+def rank(rows: Iterable[TrialRow], top: int | None = None, best_per: str | None = None) -> list[Ranking]:
+    """One ranking per task and data fingerprint; a tie goes to the trial of fewer seconds.
+
+    Args:
+        rows: trials of any task and data.
+        top: keep this many of each ranking, and no trial without a value.
+        best_per: keep the best trial for each value of this field (one of `BEST_PER`), and no trial without a value.
+    """
+    groups: dict[tuple[str, str], list[TrialRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.task, row.data_fingerprint].append(row)
+    rankings = []
+    for (task, fingerprint), members in sorted(groups.items()):
+        valued = [row for row in members if row.best is not None and math.isfinite(row.best)]
+        ranked = sorted(valued, key=_order)
+        if best_per:
+            best = {getattr(row, best_per): row for row in reversed(ranked)}
+            ranked = sorted(best.values(), key=_order)
+        unranked = [] if top or best_per else [row for row in members if row not in valued]
+        head = (ranked or members)[0]
+        synthetic = any(row.synthetic for row in members)
+        ranking = Ranking(task, fingerprint, head.data_source, synthetic, head.primary, ranked[:top], unranked)
+        rankings.append(ranking)
+    return rankings
+
+
+def _order(row: TrialRow) -> tuple[float, float, str]:
+    return -(row.best or 0.0), math.inf if row.seconds is None else row.seconds, row.run_id
+
+
+def _experiments(client: MlflowClient) -> Iterator[Experiment]:
+    token = None
+    while True:
+        page = client.search_experiments(max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _runs(client: MlflowClient, ids: list[str], condition: str) -> Iterator[Run]:
+    token = None
+    while True:
+        page = client.search_runs(ids, condition, max_results=PAGE, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _row(run: Run) -> TrialRow:
+    info, tags = run.info, run.data.tags
+    best = run.data.metrics.get(f"best/{tags.get('primary')}", math.nan)
+    return TrialRow(
+        name=info.run_name or info.run_id,
+        search=tags.get("search", ""),
+        task=tags.get("task", ""),
+        architecture=tags.get("architecture", ""),
+        encoder=tags.get("encoder", ""),
+        primary=tags.get("primary", ""),
+        best=best if math.isfinite(best) else None,
+        epochs=int(run.data.metrics.get("epoch", 0)),
+        seconds=(info.end_time - info.start_time) / 1000 if info.end_time and info.status != "RUNNING" else None,
+        status=info.status,
+        stopped=tags.get("stopped", ""),
+        data_source=tags.get("data_source", ""),
+        data_fingerprint=tags.get("data_fingerprint", ""),
+        synthetic=tags.get("synthetic", "").lower() == "true",
+        run_id=info.run_id,
+    )

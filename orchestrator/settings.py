@@ -1,0 +1,173 @@
+"""Settings of the commands: a command-line flag, a line of the YAML file and a Python argument are the same field."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from orchestrator import store
+from search_spaces import seg
+from trainables.data import LAYOUTS
+from trainables.data.duplicates import DEFAULT_DISTANCE
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds from `90s`, `25m`, `2h`, `1d` or a number of seconds."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
+    if value is None:
+        return None
+    if not match:
+        raise ValueError(f"{value!r} is not a duration; write 90s, 25m or 2h")
+    return float(match[1]) * UNITS[match[2] or "s"]
+
+
+def _absolute(value: Any) -> Any:
+    return None if value is None else Path(value).expanduser().absolute()
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Folder = Annotated[Path, BeforeValidator(_absolute)]
+
+
+class SearchSettings(BaseModel):
+    """Settings of one search. Paths become absolute; what is not given and depends on the data is filled in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal["seg"] = Field("seg", description="what to learn")
+    data: Folder | None = Field(None, description="folder of images; without it a synthetic phantom is made")
+    layout: str = Field("auto", description=f"layout of the folder: auto, {', '.join(LAYOUTS)}")
+    masks: Literal["merge", "duplicate"] = Field(
+        "merge", description="several masks of an image: one union, or one sample each"
+    )
+    keep_aspect: bool = Field(False, description="letterbox images instead of stretching them to a square")
+    strict: bool = Field(False, description="stop if any file is faulty, instead of leaving it out")
+    duplicate_distance: int = Field(
+        DEFAULT_DISTANCE, ge=0, le=256, description="largest hash distance of near-duplicates, bits of 256"
+    )
+    folds: int = Field(5, ge=2, le=20, description="folds over the images that are not test")
+    split_seed: int = Field(0, ge=0, description="seed of the split; another one makes another data fingerprint")
+
+    arch: tuple[str, ...] = Field((), description="architectures to search; all by default")
+    encoder: tuple[str, ...] = Field(
+        (), description="encoders to search; by default those with pretrained weights here"
+    )
+    weights: str = Field(
+        "auto", description="encoder weights: auto, imagenet, none, or a folder of <timm name>.safetensors"
+    )
+    epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30; phantom 10]")
+    image_size: int = Field(0, ge=0, le=2048, description="side of the square images, pixels [256; phantom 96]")
+    batch_size: int | None = Field(None, ge=1, description="fix the batch size instead of searching it")
+
+    trials: int = Field(0, ge=0, description="number of trials [20; phantom 4]")
+    trials_per_arch: int | None = Field(None, ge=1, description="this many trials for each architecture instead")
+    time_budget: Duration | None = Field(
+        None, description="start nothing new and stop after this long: 90s, 25m, 2h [phantom 4m]"
+    )
+    max_concurrent: int | None = Field(None, ge=1, description="most trials at a time")
+    cpus_per_trial: int | None = Field(None, ge=1, description="cores a trial")
+    gpus_per_trial: float | None = Field(None, ge=0, description="GPUs a trial; a fraction packs several on one")
+
+    seed: int = Field(0, ge=0, description="seed of sampling and training")
+    name: str = Field("", description="name of the search [task and time]")
+    storage: Folder = Field(Path("runs"), validate_default=True, description="folder for runs and prepared data")
+    tracking_uri: str = Field(
+        "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
+    )
+    experiment: str = Field("", description="MLflow experiment [breast-ultrasound-TASK]")
+
+    @field_validator("layout")
+    @classmethod
+    def _known_layout(cls, layout: str) -> str:
+        return _one_of(layout, ("auto", *LAYOUTS))
+
+    @field_validator("arch", "encoder", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("arch")
+    @classmethod
+    def _known_architectures(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_one_of(name, seg.ARCHITECTURES) for name in names)
+
+    @field_validator("encoder")
+    @classmethod
+    def _known_encoders(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = dict.fromkeys(encoder for entry in seg.ARCHITECTURES.values() for encoder in entry.encoders)
+        return tuple(_one_of(name, known) for name in names)
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, weights: str) -> str:
+        if weights in ("auto", "imagenet", "none"):
+            return weights
+        if not Path(weights).expanduser().is_dir():
+            raise ValueError(f"{weights!r} is neither auto, imagenet, none nor a folder that exists")
+        return str(_absolute(weights))
+
+    @field_validator("image_size")
+    @classmethod
+    def _size_not_tiny(cls, size: int) -> int:
+        if 0 < size < 32:
+            raise ValueError("at least 32 pixels")
+        return size
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if name and not re.fullmatch(r"[\w][\w .-]*", name):
+            raise ValueError("letters, digits, space, '.', '-' and '_' only, starting with a letter or digit")
+        return name
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _absolute_uri(cls, uri: str) -> str:
+        return store.tracking_uri(uri or None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, given: Any) -> Any:
+        """Fill in what depends on other fields: the phantom's defaults end in minutes on a laptop."""
+        if not isinstance(given, dict):
+            return given
+        task = given.get("task", "seg")
+        small = given.get("data") is None
+        defaults: dict[str, Any] = {
+            "epochs": 10 if small else 30,
+            "image_size": 96 if small else 256,
+            "trials": 4 if small else 20,
+            "name": f"{task}-{datetime.now():%Y%m%d-%H%M%S}",
+            "experiment": f"breast-ultrasound-{task}",
+        }
+        if small:
+            defaults["time_budget"] = "4m"
+        return {**given, **{name: value for name, value in defaults.items() if not given.get(name)}}
+
+    @model_validator(mode="after")
+    def _fractions_fill_a_gpu(self) -> Self:
+        if self.gpus_per_trial and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+            raise ValueError("gpus_per_trial: above 1, whole GPUs only")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.storage / self.name
+
+    @property
+    def cache(self) -> Path:
+        """Where prepared data are kept."""
+        return self.storage / ".cache"
+
+
+def _one_of(name: str, allowed: Any) -> str:
+    if name not in allowed:
+        raise ValueError(f"{name!r} is not known; choose from {', '.join(allowed)}")
+    return name

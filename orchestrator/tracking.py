@@ -1,0 +1,119 @@
+"""MLflow, written by one thread on the driver: a trial never waits for the tracking store."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from mlflow.entities import Metric
+
+from orchestrator.store import TrackingError, ensure_experiment, open_store, shown_uri, tracking_uri
+from orchestrator.writer import PARENT, Notes, Writer, now_ms
+
+PATIENCE = 30.0  # seconds that start_search and close keep trying
+CREATE_WAIT = 1.0  # seconds that start_trial waits for the run's id
+PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
+
+
+def flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested settings as MLflow parameters: `{"loss": {"name": "dice"}}` becomes `{"loss.name": "dice"}`."""
+    out: dict[str, str] = {}
+    for key, value in params.items():
+        if isinstance(value, dict):
+            out |= flat(value, f"{prefix}{key}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            out[f"{prefix}{key}"] = text[:PARAM_LENGTH]
+    return out
+
+
+class Tracker:
+    """The one writer of a search's runs: a parent run (`kind` = search) with one child per trial (`kind` = trial).
+
+    Calls only take notes; `start_search` alone waits for the store. It comes before any other call.
+
+    Args:
+        uri: MLflow tracking URI; a relative `sqlite:///` path is taken from the working directory.
+        experiment: created if absent.
+        artifact_root: folder or URI for pictures; by default `mlartifacts/` beside the database, or the server's own.
+
+    Raises:
+        TrackingError: the store cannot be opened or reached.
+    """
+
+    def __init__(self, uri: str, experiment: str, artifact_root: str | None = None) -> None:
+        self.uri = tracking_uri(uri)
+        client = open_store(self.uri, create=True)
+        self.experiment_id = ensure_experiment(client, self.uri, experiment, artifact_root)
+        self._writer = Writer(client, self.experiment_id, shown_uri(self.uri))
+        self._search = ""
+        self._launch = 0
+
+    def start_search(self, name: str, params: dict[str, Any], tags: dict[str, str]) -> str:
+        """Create the parent run, or reopen the one of this search name. Returns its MLflow run id.
+
+        A reopened run, of a search or of a trial, keeps the parameters of its first launch: MLflow never changes them.
+
+        Raises:
+            TrackingError: the run could not be created within `PATIENCE` seconds.
+        """
+        self._search = name
+        own = {"kind": "search", "search": name}
+        self._writer.note(PARENT, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
+        run = self._writer.run(PARENT, PATIENCE, patient=True)
+        if run is None:
+            where, why = shown_uri(self.uri), self._writer.last_error or "no answer"
+            raise TrackingError(f"the run of search {name} cannot be created in {where} ({why})")
+        self._launch = max(run.steps.values(), default=-1) + 1
+        return run.run_id
+
+    def start_trial(self, trial_id: str, name: str, params: dict[str, Any], tags: dict[str, str]) -> str:
+        """Create the trial's run under the parent, or reopen the one it has. Returns its MLflow run id.
+
+        Waits at most `CREATE_WAIT` seconds, and not at all while the store is failing: "" means that the run will come
+        later; `run_id` then knows it.
+        """
+        own = {"kind": "trial", "search": self._search, "trial_id": trial_id}
+        self._writer.note(trial_id, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
+        run = self._writer.run(trial_id, CREATE_WAIT)
+        return run.run_id if run else ""
+
+    def run_id(self, trial_id: str) -> str:
+        """The trial's MLflow run id, "" while it has none."""
+        run = self._writer.run(trial_id)
+        return run.run_id if run else ""
+
+    def log(self, trial_id: str, metrics: dict[str, float], step: int) -> None:
+        """Note metrics at `step` (epochs done, from 1), and `epoch` itself. NaN and infinite values are dropped.
+
+        Each (run, metric, step) is stored once: a step not above the metric's highest is ignored, also after a restart.
+        """
+        self._writer.note(trial_id, Notes(metrics=_points({"epoch": step, **metrics}, step)))
+
+    def log_picture(self, trial_id: str, file: Path, artifact_path: str) -> None:
+        """Note a picture, to be copied into `artifact_path` of the run's artifacts. The file must stay to the end."""
+        self._writer.note(trial_id, Notes(pictures=[(file, artifact_path)]))
+
+    def end_trial(self, trial_id: str, status: str, tags: dict[str, str]) -> None:
+        """Note the end of a trial: FINISHED, FAILED or KILLED."""
+        self._writer.note(trial_id, Notes(tags=dict(tags), status=status))
+
+    def end_search(self, status: str, metrics: dict[str, float], tags: dict[str, str]) -> None:
+        """Note the end of the search. Its metrics' step counts launches, so a resumed search adds its own."""
+        self._writer.note(PARENT, Notes(metrics=_points(metrics, self._launch), tags=dict(tags), status=status))
+
+    def close(self) -> float:
+        """Write what waits and set every run of this search that is still RUNNING to KILLED.
+
+        Returns:
+            The largest lag seen between a call and its writing, in seconds.
+        """
+        self._writer.close(PATIENCE)
+        return self._writer.lag
+
+
+def _points(metrics: dict[str, float], step: int) -> list[Metric]:
+    # The call's own time: MLflow ignores an identical point, so a write whose answer got lost can be repeated.
+    now = now_ms()
+    return [Metric(key, float(value), now, step) for key, value in metrics.items() if math.isfinite(value)]

@@ -1,0 +1,57 @@
+"""Shared fixtures. Real BUSI images live outside the repository; tests that need them skip where they are absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# One thread a process: two test processes on two cores must not fight (set before numpy and torch are imported).
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def _shared(name: str) -> Path:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip(f"real images not on this machine: {folder} is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def busi_256() -> Path:
+    """625 BUSI images shrunk to 256 px."""
+    return _shared("busi-256")
+
+
+@pytest.fixture(scope="session")
+def busi_original() -> Path:
+    """36 BUSI images, original bytes: several masks, near-duplicate pairs, one pair with conflicting classes."""
+    return _shared("busi-original-sample")
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic dataset, as files."""
+    from trainables.data import write_phantom
+
+    return write_phantom(tmp_path_factory.mktemp("data") / "phantom", images=40, seed=3)
+
+
+@pytest.fixture(scope="session")
+def prepared(phantom: Path, tmp_path_factory: pytest.TempPathFactory):
+    """The small synthetic dataset, prepared at 64 px."""
+    from trainables.data import prepare, read_manifest
+
+    return prepare(read_manifest(phantom), tmp_path_factory.mktemp("cache"), size=64)
+
+
+@pytest.fixture(scope="session")
+def ray_local():
+    """One Ray for all tests that search in this process."""
+    from orchestrator.tuner import ray_session
+
+    with ray_session():
+        yield

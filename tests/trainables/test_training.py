@@ -1,0 +1,176 @@
+"""The training loop: deterministic, frozen means frozen, resumable, and it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from trainables import checkpoint
+from trainables.batches import batches, sampling_order
+from trainables.data import Prepared
+from trainables.models.weights import find
+from trainables.training import DivergedError, Training, predict
+
+CPU = torch.device("cpu")
+SCRATCH: dict[str, Any] = {
+    "architecture": "unet",
+    "encoder": "",
+    "dropout": 0.1,
+    "loss": "dice_bce",
+    "loss_weight": 0.5,
+    "optimizer": "adamw",
+    "lr": 3e-3,
+    "weight_decay": 1e-4,
+    "batch_size": 8,
+    "augmentation": "light",
+    "freeze_epochs": 0,
+    "warmup_epochs": 0,
+    "balance": False,
+    "epochs": 4,
+    "seed": 0,
+}
+PRETRAINED = SCRATCH | {
+    "architecture": "smp_unet",
+    "encoder": "tf_efficientnet_lite0",
+    "lr": 1e-3,
+    "augmentation": "none",
+}
+
+
+def _weights(training: Training) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in training.model.state_dict().items()}
+
+
+def _same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def test_same_seed_same_result(prepared: Prepared) -> None:
+    def run(seed: int, workers: int) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
+        training = Training("seg", SCRATCH | {"seed": seed, "balance": True}, prepared, workers=workers)
+        torch.rand(seed + workers)  # the state that another trial leaves behind must not matter
+        history = [{**training.train_epoch(), **training.evaluate()} for _ in range(2)]
+        return _weights(training), [{k: v for k, v in epoch.items() if k != "train/wait"} for epoch in history]
+
+    weights, history = run(0, 1)
+    weights_again, history_again = run(0, 3)
+    other, _ = run(1, 1)
+    assert _same(weights, weights_again)
+    assert history == history_again
+    assert not _same(weights, other)
+
+
+def test_resumed_equals_uninterrupted(prepared: Prepared, tmp_path: Path) -> None:
+    config = SCRATCH | {"warmup_epochs": 1}
+    whole = Training("seg", config, prepared)
+    for _ in range(3):
+        whole.train_epoch()
+    first = Training("seg", config, prepared)
+    first.train_epoch()
+    checkpoint.save(tmp_path, first, {"value": 0.5, "epoch": 1}, first.model.state_dict())
+    second = Training("seg", config, prepared)
+    best, weights = checkpoint.resume(tmp_path, second)
+    assert best == {"value": 0.5, "epoch": 1}
+    assert _same(_weights(first), weights)
+    for _ in range(2):
+        second.train_epoch()
+    assert second.epoch == whole.epoch == 3
+    assert _same(_weights(whole), _weights(second))
+    assert second.optimizer.param_groups[0]["lr"] == whole.optimizer.param_groups[0]["lr"]
+
+
+def test_frozen_means_frozen_statistics_too(prepared: Prepared) -> None:
+    source = find("tf_efficientnet_lite0", "auto")
+    training = Training("seg", PRETRAINED | {"freeze_epochs": 1, "epochs": 2}, prepared, source)
+    before = _weights(training)
+    training.train_epoch()
+    frozen = _weights(training)
+    encoder = [name for name in before if name.startswith("net.encoder.")]
+    others = [name for name in before if name.startswith("net.decoder.") and name.endswith("weight")]
+    assert any(name.endswith("running_mean") for name in encoder)
+    assert all(torch.equal(before[name], frozen[name]) for name in encoder)
+    assert not any(torch.equal(before[name], frozen[name]) for name in others)
+    training.train_epoch()
+    free = _weights(training)
+    moved = [name for name in encoder if not torch.equal(frozen[name], free[name])]
+    assert any(name.endswith("running_mean") for name in moved)
+    assert any(name.endswith("weight") for name in moved)
+
+
+def test_pretrained_network_learns_the_phantom(prepared: Prepared) -> None:
+    source = find("tf_efficientnet_lite0", "auto")
+    assert source.kind == "package"
+    training = Training("seg", PRETRAINED | {"epochs": 6, "batch_size": 4}, prepared, source)
+    before = training.evaluate()
+    losses = [training.train_epoch()["train/loss"] for _ in range(6)]
+    after = training.evaluate()
+    assert losses[-1] < 0.6 * losses[0]
+    assert after["dice"] > before["dice"] + 0.2
+    assert set(after) == {"dice", "iou", "dice_all", "fpr_normal", "loss"}
+
+
+def test_rates_warm_up_then_fall_to_nothing(prepared: Prepared) -> None:
+    training = Training("seg", SCRATCH | {"warmup_epochs": 1}, prepared)
+    rates = [training.train_epoch()["train/lr"] for _ in range(4)]
+    assert rates[0] == pytest.approx(SCRATCH["lr"], rel=0.3)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.05 * SCRATCH["lr"]
+
+
+def test_nan_is_an_error_and_does_not_destroy_the_weights(prepared: Prepared) -> None:
+    training = Training("seg", SCRATCH, prepared)
+    training.loss = lambda logits, batch: logits.sum() * float("nan")
+    before = dict(training.model.named_parameters())
+    before = {name: tensor.detach().clone() for name, tensor in before.items()}
+    with pytest.raises(DivergedError, match="epoch 1"):
+        training.train_epoch()
+    assert all(torch.equal(before[name], tensor) for name, tensor in training.model.named_parameters())
+
+
+def test_never_trains_on_validation_or_test(prepared: Prepared, tmp_path: Path) -> None:
+    training = Training("seg", SCRATCH, prepared)
+    checkpoint.save(tmp_path, training, {"value": 0.0, "epoch": 0}, training.model.state_dict())
+    _, description = checkpoint.load_model(tmp_path)
+    seen = set(description["trained_on"])
+    held_out = [*prepared.fold_rows(0)[1], *prepared.test_rows()]
+    assert len(seen) == len(prepared.fold_rows(0)[0])
+    assert not {prepared.digests[row][:16] for row in held_out} & seen
+
+
+def test_checkpoint_predicts_what_the_model_predicts(prepared: Prepared, tmp_path: Path) -> None:
+    training = Training("seg", SCRATCH, prepared)
+    training.train_epoch()
+    checkpoint.save(tmp_path, training, {"value": 0.5, "epoch": 1}, training.model.state_dict())
+    model, description = checkpoint.load_model(tmp_path)
+    images = prepared.images[:5]
+    expected = predict(training.model, images)
+    assert expected.shape == (5, 1, 64, 64)
+    torch.testing.assert_close(predict(model, images), expected)
+    torch.testing.assert_close(predict(model, images, batch_size=2), expected, rtol=1e-4, atol=1e-4)
+    assert description["classes"] == ["normal", "benign", "malignant"]
+
+
+def test_balanced_sampling_draws_classes_alike(prepared: Prepared) -> None:
+    masks = np.tile(prepared.training_masks(prepared.fold_rows(0)[0]), 50)
+    drawn = prepared.labels[sampling_order(prepared, masks, balance=True, seed=(0, 1))]
+    shares = np.bincount(drawn) / len(drawn)
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.04)
+    plain = sampling_order(prepared, masks, balance=False, seed=(0, 1))
+    np.testing.assert_array_equal(np.sort(plain), np.sort(masks))
+
+
+def test_batches_are_in_order_and_never_of_one(prepared: Prepared) -> None:
+    masks = np.arange(17)
+    sizes = [len(b[0]) for b in batches(prepared, masks, batch_size=8, device=CPU, augmentation=lambda i, m, s: (i, m))]
+    assert sizes == [8, 9]
+    found = torch.cat([b[0] for b in batches(prepared, masks, batch_size=8, device=CPU, workers=2)])
+    np.testing.assert_array_equal(found[:, 0].numpy(), prepared.images[:17])

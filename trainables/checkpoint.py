@@ -1,0 +1,60 @@
+"""Checkpoints: the best weights so far as safetensors, their description, and the state that training goes on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from trainables.data import CLASSES
+from trainables.tasks import TASKS
+from trainables.training import Training
+
+WEIGHTS, DESCRIPTION, STATE = "best.safetensors", "model.json", "training.pt"
+
+
+def save(folder: Path, training: Training, best: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint.
+
+    Args:
+        folder: an empty folder; Ray publishes it only when it is complete.
+        training: its task, config, training images and state are stored.
+        best: value, epoch and metrics of the best epoch so far.
+        weights: the model's state dict at that epoch.
+    """
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
+    description = {
+        "task": training.task.name,
+        "config": training.config,
+        "classes": CLASSES,
+        "best": dict(best),
+        "image_size": int(training.data.images.shape[-1]),
+        "data_fingerprint": training.data.data_fingerprint,
+        # Scoring refuses images that these name: they were seen in training.
+        "trained_on": sorted({training.data.digests[row][:16] for row in training.training_rows}),
+    }
+    (folder / DESCRIPTION).write_text(json.dumps(description))
+    torch.save(training.state_dict(), folder / STATE)
+
+
+def resume(folder: Path, training: Training) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Put `training` back where it was; returns `best` and `weights` as they were saved."""
+    training.load_state_dict(torch.load(folder / STATE, weights_only=True, map_location=training.device))
+    return json.loads((folder / DESCRIPTION).read_text())["best"], load_file(folder / WEIGHTS)
+
+
+def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
+    """The best model of a checkpoint, in eval mode on the CPU, and its description.
+
+    Raises:
+        FileNotFoundError: a file of the checkpoint is missing.
+    """
+    description = json.loads((folder / DESCRIPTION).read_text())
+    model = TASKS[description["task"]].build(description["config"])
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return model.eval(), description

@@ -1,0 +1,22 @@
+"""Data: read -> check -> group -> split -> prepare. Nothing here needs torch."""
+
+from trainables.data.folders import LAYOUTS, read_manifest
+from trainables.data.manifest import CLASSES, NORMAL, UNKNOWN, DataError, Fault, Manifest, Record
+from trainables.data.phantom import is_phantom, write_phantom
+from trainables.data.prepared import Prepared, prepare
+
+__all__ = [
+    "CLASSES",
+    "LAYOUTS",
+    "NORMAL",
+    "UNKNOWN",
+    "DataError",
+    "Fault",
+    "Manifest",
+    "Prepared",
+    "Record",
+    "is_phantom",
+    "prepare",
+    "read_manifest",
+    "write_phantom",
+]

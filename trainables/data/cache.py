@@ -1,0 +1,96 @@
+"""What is kept on disk between runs: outcomes of examining images, and prepared arrays. Neither is trusted blindly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data.examine import Decoded, digest
+from trainables.data.manifest import Fault, Record
+
+#: Part of every name here: raise it when what is stored changes.
+FORMAT = 1
+
+
+class ExaminedIndex:
+    """Outcomes of `decode` without their pixels, by content: a second run decodes nothing to know the groups."""
+
+    def __init__(self, cache: Path) -> None:
+        self._file = cache / f"examined-{FORMAT}.json"
+        try:
+            self._entries: dict[str, dict] = json.loads(self._file.read_text())
+        except (OSError, ValueError):
+            self._entries = {}
+
+    @staticmethod
+    def key(record: Record) -> str:
+        """What the outcome depends on: the files' bytes, the label and the number of masks."""
+        return f"{digest(record)}:{record.label}:{len(record.masks)}"
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._entries
+
+    def get(self, key: str, record: Record) -> Decoded:
+        """The remembered outcome, its faults naming this record's files; image and masks are None."""
+        entry = self._entries[key]
+        files = (record.image, *record.masks)
+        faults = tuple(Fault(files[which], problem, action) for which, problem, action in entry["faults"])
+        image_hash = np.frombuffer(bytes.fromhex(entry["image_hash"]), np.uint8)
+        return Decoded(**{**entry, "faults": faults, "image_hash": image_hash}, image=None, masks=None)
+
+    def put(self, key: str, record: Record, decoded: Decoded) -> None:
+        """Remember an outcome."""
+        files = (record.image, *record.masks)
+        self._entries[key] = {
+            "faults": [(files.index(fault.file), fault.problem, fault.action) for fault in decoded.faults],
+            "usable": decoded.usable,
+            "digest": decoded.digest,
+            "image_digest": decoded.image_digest,
+            "height": decoded.height,
+            "width": decoded.width,
+            "image_hash": bytes(decoded.image_hash).hex(),
+        }
+
+    def save(self) -> None:
+        """Write under a temporary name, then rename."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".part", delete=False) as part:
+            json.dump(self._entries, part)
+        os.replace(part.name, self._file)
+
+
+def write_arrays(folder: Path, **arrays: np.ndarray) -> None:
+    """Write arrays and their checksums under a temporary name, then rename; what stood there before is replaced."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(dir=folder.parent, suffix=".part"))
+    for name, array in arrays.items():
+        np.save(part / f"{name}.npy", array)
+    checksums = {name: _checksum(part / f"{name}.npy") for name in arrays}
+    (part / "checksums.json").write_text(json.dumps(checksums))
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        part.rename(folder)
+    except OSError:  # another process was first, with the same content
+        shutil.rmtree(part)
+
+
+def read_arrays(folder: Path) -> dict[str, np.ndarray] | None:
+    """Memory-mapped, read-only arrays; None where anything is missing, cut short or changed."""
+    try:
+        checksums = json.loads((folder / "checksums.json").read_text())
+        if any(_checksum(folder / f"{name}.npy") != known for name, known in checksums.items()):
+            return None
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in checksums}
+    except (OSError, ValueError):
+        return None
+
+
+def _checksum(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

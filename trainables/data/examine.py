@@ -1,0 +1,114 @@
+"""One record decoded, checked, fingerprinted and resized: what preparing data does to every image."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trainables.data.duplicates import perceptual_hash
+from trainables.data.manifest import NORMAL, UNKNOWN, Fault, Record
+from trainables.data.pixels import UnreadableError, read_image, read_mask, resize_image, resize_mask
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A record as arrays, S = the prepared size; what is not usable has neither image nor masks.
+
+    Attributes:
+        faults: everything wrong with its files, in the order of the files.
+        usable: False where a fault leaves the image out.
+        digest: digest(record).
+        image_digest: sha256 hex of the image file's bytes.
+        height, width: the image's original size in pixels; 0 where the image is unreadable.
+        image: uint8 [S, S] grey.
+        masks: uint8 [k, S, S] of 0 and 1, one per mask file with any lesion pixel; k may be 0.
+        image_hash: perceptual_hash of the image at original size; empty where the image is unreadable.
+    """
+
+    faults: tuple[Fault, ...]
+    usable: bool
+    digest: str
+    image_digest: str
+    height: int
+    width: int
+    image: np.ndarray | None
+    masks: np.ndarray | None
+    image_hash: np.ndarray
+
+
+def digest(record: Record) -> str:
+    """Sha256 hex that stands for the bytes of a record's image and masks, masks in order; nothing is decoded."""
+    return _combine(_file_digest(path) for path in (record.image, *record.masks))
+
+
+def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
+    """Read, check and resize one record. Bad files become faults, never exceptions."""
+    digests = [_file_digest(path) for path in (record.image, *record.masks)]
+    try:
+        image = read_image(record.image)
+    except UnreadableError as error:
+        fault = Fault(record.image, str(error), "left out")
+        return Decoded((fault,), False, _combine(digests), digests[0], 0, 0, None, None, np.zeros(0, np.uint8))
+    lesions, faults = _read_lesions(record, image.shape)
+    usable = not any(fault.action.startswith("left out") for fault in faults)
+    masks = np.zeros((len(lesions), size, size), np.uint8)
+    for row, lesion in enumerate(lesions):
+        masks[row] = resize_mask(lesion, size, keep_aspect)
+    return Decoded(
+        faults=tuple(faults),
+        usable=usable,
+        digest=_combine(digests),
+        image_digest=digests[0],
+        height=image.shape[0],
+        width=image.shape[1],
+        image=resize_image(image, size, keep_aspect) if usable else None,
+        masks=masks if usable else None,
+        image_hash=perceptual_hash(image),
+    )
+
+
+def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarray], list[Fault]]:
+    """The masks of a record that hold a lesion, bool [H, W] each, and what is wrong with its masks."""
+    lesions: list[np.ndarray] = []
+    faults: list[Fault] = []
+    empty: list[Path] = []
+    for path in record.masks:
+        try:
+            mask, two_valued = read_mask(path)
+        except UnreadableError as error:
+            faults.append(Fault(path, str(error), "left out with its image"))
+            continue
+        if mask.shape != shape:
+            sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {shape[1]} x {shape[0]}"
+            faults.append(Fault(path, f"mask of another size than its image ({sizes})", "left out with its image"))
+            continue
+        if not two_valued:
+            faults.append(Fault(path, "mask not two-valued", "thresholded at half range"))
+        if not mask.any():
+            empty.append(path)
+        elif record.label == NORMAL:
+            faults.append(Fault(path, "lesion mask on a normal", "left out with its image"))
+        else:
+            lesions.append(mask)
+    if lesions:
+        faults += [Fault(path, "empty mask beside others", "ignored") for path in empty]
+    elif record.label not in (NORMAL, UNKNOWN):
+        faults += [Fault(path, "empty lesion mask", "left out with its image") for path in empty]
+    return lesions, faults
+
+
+def _file_digest(path: Path) -> str:
+    """Sha256 hex of a file's bytes; a file that cannot be opened counts as empty, for decode reports it anyway."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return hashlib.sha256().hexdigest()
+
+
+def _combine(digests: Iterable[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -1,0 +1,87 @@
+"""Grouped, stratified, seeded splits as pure functions: nothing here reads a file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from trainables.data.duplicates import canonical
+
+#: Split value of a test image; folds are 0, 1, 2, ...
+TEST = -1
+
+
+def merge_groups(*keys: Sequence[str | int]) -> np.ndarray:
+    """Groups in which all images that share a value of any key stand together, int64 [N], as `canonical` numbers them.
+
+    Each key gives one value an image: patient ids, source ids, cluster numbers. "" and -1 mean an unknown value.
+    """
+    n = len(keys[0])
+    # A graph of images and key values: an image is linked to each of its values.
+    nodes: dict[tuple[int, str | int], int] = {}
+    links = [
+        (row, nodes.setdefault((k, value), n + len(nodes)))
+        for k, key in enumerate(keys)
+        for row, value in enumerate(key)
+        if value not in ("", -1)
+    ]
+    ends = np.array(links, dtype=np.int64).reshape(-1, 2).T
+    size = n + len(nodes)
+    graph = coo_array((np.ones(len(links), dtype=bool), tuple(ends)), shape=(size, size))
+    return canonical(connected_components(graph, directed=False)[1][:n])
+
+
+def split(
+    groups: np.ndarray, labels: np.ndarray, digests: Sequence[str], *, seed: int = 0, test: float = 0.2, folds: int = 5
+) -> np.ndarray:
+    """Assign each group to TEST or to a fold: groups and labels int64 [N], one file digest an image -> int64 [N].
+
+    Stratified by a group's commonest class (UNKNOWN is a class here): the test set's share of each class is within one
+    group of `test`, each fold's share of the remainder within one group of 1 / folds. The test set does not depend on
+    `folds`, and nothing depends on the order of the rows or on the groups' numbers: only on members, labels and seed.
+
+    Raises ValueError where there are too few groups to fill the test set and every fold.
+    """
+    ids = canonical(groups)
+    members = [np.flatnonzero(ids == group) for group in range(ids.max(initial=-1) + 1)]
+    strata = [_commonest(labels[rows]) for rows in members]
+    sizes = [len(rows) for rows in members]
+    draws = [hashlib.sha256(f"{seed} {min(digests[i] for i in rows.tolist())}".encode()).digest() for rows in members]
+    # Large groups first: the small ones then even out what the large ones left uneven.
+    order = sorted(range(len(members)), key=lambda group: (strata[group], -sizes[group], draws[group]))
+
+    in_test = _fill(order, sizes, strata, [1 - test, test])
+    rest = [group for group in order if in_test[group] == 0]
+    fold = _fill(rest, sizes, strata, [1 / folds] * folds)
+    by_group = np.array([fold.get(group, TEST) for group in range(len(members))], dtype=np.int64)
+    empty = [f"fold {i}" for i in range(folds) if i not in by_group] + ["the test set"] * (TEST not in by_group)
+    if empty:
+        raise ValueError(
+            f"{len(members)} groups of images are too few for a test set and {folds} folds: "
+            f"{', '.join(empty)} would be empty; give more images or ask for fewer folds"
+        )
+    return by_group[ids]
+
+
+def _fill(order: list[int], sizes: list[int], strata: list[int], shares: list[float]) -> dict[int, int]:
+    """Put each group, in order, into the bin that is furthest below its share of the group's stratum."""
+    total = [0] * len(shares)
+    held = {stratum: [0] * len(shares) for stratum in strata}
+    bins = {}
+    for group in order:
+        here = held[strata[group]]
+        # Ties go to the larger share, so that a class with one group can be learned; then to the emptier bin.
+        best = min((here[b] / share, -share, total[b], b) for b, share in enumerate(shares))[-1]
+        here[best] += sizes[group]
+        total[best] += sizes[group]
+        bins[group] = best
+    return bins
+
+
+def _commonest(labels: np.ndarray) -> int:
+    values, counts = np.unique(labels, return_counts=True)
+    return int(values[counts.argmax()])

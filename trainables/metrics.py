@@ -1,0 +1,63 @@
+"""Segmentation metrics: per-image lesion Dice and its companions, from true positives and errors by image."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+
+def confusion_counts(predicted: Tensor, target: Tensor) -> Tensor:
+    """Pixels that are true positive, false positive and false negative, by image.
+
+    Args:
+        predicted: [B,1,H,W]; floating point is logits, cut at 0 (probability .5), anything else a mask of 0 and 1.
+        target: mask of 0 and 1, any dtype, [B,1,H,W].
+
+    Returns:
+        int64 [B,3], on the same device.
+    """
+    lesion = (predicted > 0).flatten(1)
+    truth = (target > 0).flatten(1)
+    return torch.stack([(lesion & truth).sum(1), (lesion & ~truth).sum(1), (~lesion & truth).sum(1)], dim=1)
+
+
+def segmentation_scores(counts: Tensor) -> dict[str, float]:
+    """Scores of N images from their counts, int64 [N,3] as `confusion_counts` gives them.
+
+    Returns:
+        `dice`, `iou`: means over images that have a lesion; predicting nothing scores 0. `fpr_normal`: share of the
+        images without one in which anything is predicted. `dice_all`: mean over all, where an image without a lesion
+        scores 1 for an empty prediction, else 0. A score that has no image to rest on is left out: never NaN.
+    """
+    tp, fp, fn = counts.double().unbind(1)
+    has_lesion = tp + fn > 0
+    dice = torch.where(has_lesion, 2 * tp / (2 * tp + fp + fn).clamp(min=1), (fp == 0).double())
+    iou = tp / (tp + fp + fn).clamp(min=1)
+    scores = {
+        "dice": dice[has_lesion],
+        "iou": iou[has_lesion],
+        "dice_all": dice,
+        "fpr_normal": 1 - dice[~has_lesion],
+    }
+    return {name: values.mean().item() for name, values in scores.items() if len(values)}
+
+
+class SegmentationMetrics(Metric):
+    """`segmentation_scores` of everything given to `update(predicted, target)`, whatever the device or the sizes."""
+
+    full_state_update = False
+    counts: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("counts", default=[], dist_reduce_fx="cat")
+
+    def update(self, predicted: Tensor, target: Tensor) -> None:
+        """Add a batch, as for `confusion_counts`."""
+        self.counts.append(confusion_counts(predicted, target))
+
+    def compute(self) -> dict[str, float]:
+        """The scores; empty if nothing was added."""
+        return segmentation_scores(dim_zero_cat(self.counts)) if len(self.counts) else {}

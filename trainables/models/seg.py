@@ -1,0 +1,72 @@
+"""Segmentation networks: one builder that interprets the architecture registry of `search_spaces.seg`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from search_spaces.seg import architecture
+from trainables.models import blocks
+
+#: Every network here halves its input at most five times.
+STRIDE = 32
+
+
+class SegmentationModel(nn.Module):
+    """A network with its normalisation inside, so that a checkpoint carries both.
+
+    ``forward``: grey images [B,1,H,W], uint8 or float, values 0..255, any H and W -> logits float32 [B,1,H,W].
+    An encoder sees the grey image three times, normalised channel by channel; a from-scratch network once.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("std", torch.ones(1, channels, 1, 1))
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The timm network that pretrained weights fill and `freeze_epochs` freezes; None where all is from scratch."""
+        encoder = getattr(self.net, "encoder", None)
+        return None if encoder is None else encoder.model
+
+    def set_normalisation(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+        """Mean and std, for all channels or for each, of images scaled to 0..1."""
+        for buffer, value in ((self.mean, mean), (self.std, std)):
+            buffer.copy_(torch.as_tensor(value, dtype=buffer.dtype).reshape(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        # The subtraction also repeats the grey channel, as the mean has one entry per channel.
+        x = (images.float() / 255 - self.mean) / self.std
+        x = functional.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        return self.net(x)[..., :height, :width].float()
+
+
+def build(config: Mapping[str, Any]) -> SegmentationModel:
+    """The network of a configuration, with random weights and no normalisation yet (mean 0, std 1).
+
+    To be filled by `weights.load(model.encoder, ...)` and `set_normalisation`, or from a checkpoint. Keys read:
+    `architecture`, `encoder`, and `dropout` of a from-scratch network.
+
+    Raises:
+        ValueError: unknown architecture, or an encoder that it was not tried with.
+    """
+    entry, encoder = architecture(config["architecture"]), config["encoder"]
+    if not entry.encoders:
+        return SegmentationModel(getattr(blocks, entry.builder)(entry.widths, config["dropout"]), channels=1)
+    if encoder not in entry.encoders:
+        raise ValueError(
+            f"architecture '{entry.name}' has no encoder '{encoder}': choose from {', '.join(entry.encoders)}"
+        )
+    # "tu-": smp's prefix for an encoder by its timm name. Weights are ours to load: smp would ask the hub.
+    return SegmentationModel(getattr(smp, entry.builder)(f"tu-{encoder}", encoder_weights=None), channels=3)

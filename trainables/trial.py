@@ -1,0 +1,100 @@
+"""One trial as Ray Tune sees it: a shell over `Training`. A step is an epoch; workers go from trial to trial."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray import tune
+from torch import Tensor
+
+from trainables import checkpoint
+from trainables.data import Prepared
+from trainables.models.weights import Source
+from trainables.training import DivergedError, Training
+
+#: Without an improvement, the state is saved at least this often, in seconds: what a crash can cost.
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trials of a search have in common; travels through Ray's object store once a node."""
+
+    task: str
+    data: Prepared
+    sources: dict[str, Source] = field(default_factory=dict)
+    threads: int = 1
+
+
+class Trial(tune.Trainable):
+    """Trains one configuration, reports the best value so far, and checkpoints when it improves."""
+
+    def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
+        """Called once a worker: threads and data stay from trial to trial."""
+        self.shared = shared
+        torch.set_num_threads(shared.threads)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._start(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial in the same process."""
+        del self.training
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._start(new_config)
+        return True
+
+    def _start(self, config: dict[str, Any]) -> None:
+        started = time.perf_counter()
+        shared = self.shared
+        source = shared.sources.get(config["encoder"])
+        self.training = Training(shared.task, config, shared.data, source, device=self.device, workers=shared.threads)
+        self.best: dict[str, Any] = {"value": -math.inf, "epoch": 0}
+        self.weights: dict[str, Tensor] = {}
+        self.train_seconds = 0.0
+        self.saved_at = time.perf_counter()
+        self.setup_seconds = time.perf_counter() - started
+
+    def step(self) -> dict[str, Any]:
+        """Train and evaluate an epoch."""
+        started = time.perf_counter()
+        primary = self.training.task.primary
+        result: dict[str, Any] = {}
+        try:
+            result |= self.training.train_epoch()
+        except DivergedError:
+            # The best value so far stands; a trial that never had one scores nothing.
+            self.train_seconds += time.perf_counter() - started
+            value = self.best["value"] if self.weights else 0.0
+            return {f"best/{primary}": value, "train_seconds": self.train_seconds, "stopped": "diverged", "done": True}
+        scores = self.training.evaluate()
+        improved = scores[primary] > self.best["value"]
+        if improved:
+            self.best = {"value": scores[primary], "epoch": self.training.epoch, "metrics": scores}
+            self.weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in self.training.model.state_dict().items()
+            }
+        self.train_seconds += time.perf_counter() - started
+        done = self.training.epoch >= self.training.config["epochs"]
+        result |= {f"val/{name}": value for name, value in scores.items()}
+        result |= {f"best/{primary}": self.best["value"], "best/epoch": self.best["epoch"]}
+        result |= {"train_seconds": self.train_seconds, "setup_seconds": self.setup_seconds, "done": done}
+        result["should_checkpoint"] = improved or done or time.perf_counter() - self.saved_at > CHECKPOINT_SECONDS
+        return result
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write the best weights and the state of training."""
+        checkpoint.save(
+            Path(checkpoint_dir), self.training, self.best | {"train_seconds": self.train_seconds}, self.weights
+        )
+        self.saved_at = time.perf_counter()
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+        """Go on from a checkpoint."""
+        self.best, self.weights = checkpoint.resume(Path(checkpoint_dir), self.training)
+        self.train_seconds = self.best.pop("train_seconds")
