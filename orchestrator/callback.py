@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -12,11 +13,15 @@ from orchestrator.progress import SearchProgress
 from orchestrator.tracking import Tracker
 from trainables.models.weights import Source
 
+log = logging.getLogger(__name__)
+
 
 def label(config: dict[str, Any], number: int) -> str:
     """A name by which a person tells trials apart."""
-    recipe = f" ({config['recipe']})" if config.get("recipe") else ""
-    return " ".join(part for part in (config["architecture"], config["encoder"]) if part) + f"{recipe} #{number}"
+    recipe = config["recipe"] and (
+        "(recipe)" if config["recipe"] == config["architecture"] else f"({config['recipe']})"
+    )
+    return " ".join(part for part in (f"#{number}", config["architecture"], config["encoder"], recipe) if part)
 
 
 class SearchCallback(Callback):
@@ -56,7 +61,8 @@ class SearchCallback(Callback):
         config = trial.config
         self.trials[trial.trial_id] = trial
         self.began.setdefault(trial.trial_id, time.time())
-        name = self.labels.setdefault(trial.trial_id, label(config, trials.index(trial) + 1))
+        number = trials.index(trial) + 1
+        name = self.labels.setdefault(trial.trial_id, label(config, number))
         source = self._sources.get(config["encoder"])
         tags = {
             "architecture": config["architecture"],
@@ -65,7 +71,7 @@ class SearchCallback(Callback):
             **self._tags,
         }
         self._tracker.start_trial(trial.trial_id, name, config, tags)
-        self._progress.started(trial.trial_id, name, config["epochs"])
+        self._progress.started(trial.trial_id, number, name, config["epochs"])
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """An epoch is done."""
@@ -90,6 +96,8 @@ class SearchCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial failed for good."""
+        reason = str(trial.get_error() or "its worker died").strip().splitlines()[-1]
+        log.error("trial %s failed: %s", self.labels[trial.trial_id], reason)
         self._end(trial, "failed", "FAILED")
 
     def scored(self) -> bool:

@@ -57,10 +57,10 @@ class SearchProgress:
             self._live.stop()
             self._console.print(self._table(list(self._rows.values())))
 
-    def started(self, trial_id: str, label: str, epochs: int) -> None:
+    def started(self, trial_id: str, number: int, label: str, epochs: int) -> None:
         """A trial starts, or goes on after a failure."""
         if trial_id not in self._rows:
-            self._rows[trial_id] = Row(len(self._rows) + 1, label, epochs, started=time.time())
+            self._rows[trial_id] = Row(number, label, epochs, started=time.time())
         self._rows[trial_id].state = "running"
 
     def epoch(self, trial_id: str, epoch: int, best: float) -> None:
@@ -73,8 +73,9 @@ class SearchProgress:
         row.state, row.seconds = state, time.time() - row.started
         if not self._console.is_terminal:
             best = "  -  " if row.best is None else f"{row.best:.4f}"
+            done = sum(row.state != "running" for row in self._rows.values())
             self._console.print(
-                f"trial {row.number}/{self._trials}  {row.label}  epoch {row.epoch}/{row.epochs}  "
+                f"trial {done}/{self._trials}  {row.label}  epoch {row.epoch}/{row.epochs}  "
                 f"best {self._metric} {best}  {state}  {row.seconds:.0f} s  {self._left()}",
                 markup=False,
                 highlight=False,
@@ -112,7 +113,7 @@ class SearchProgress:
             best = "" if row.best is None else f"{row.best:.4f}"
             mark = f"[bold green]{best}[/]" if row.best is not None and row.best == top else best
             state = f"[{STATE_STYLE.get(row.state, 'default')}]{row.state}[/]"
-            table.add_row(str(row.number), escape(row.label), f"{row.epoch}/{row.epochs}", mark, state)
+            table.add_row(str(row.number), escape(row.label.split(" ", 1)[1]), f"{row.epoch}/{row.epochs}", mark, state)
         return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -57,8 +58,13 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     settings.folder.mkdir(parents=True)
     (settings.folder / "settings.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
     (settings.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in data.faults))
-    with quiet(settings.folder / "search.log") as console, ray_session():
-        return _search(settings, data, synthetic, console)
+    try:
+        with quiet(settings.folder / "search.log") as console, ray_session():
+            return _search(settings, data, synthetic, console)
+    except UserError:
+        # Raised before the first trial: the name stays free for the corrected command.
+        shutil.rmtree(settings.folder)
+        raise
 
 
 def _search(settings: SearchSettings, data: Prepared, synthetic: bool, console: Console) -> dict[str, Any]:
@@ -112,9 +118,11 @@ def _search(settings: SearchSettings, data: Prepared, synthetic: bool, console: 
         summary.write(settings.folder, found)  # before what can take long: a second Ctrl-C must not lose it
         if not budget.interrupted:
             _log_pictures(found, data, settings.folder, tracker)
-        figures = {"wall_seconds": found["wall_seconds"], "efficiency": found["efficiency"]}
-        best = {metric: found["best"]["metric"]} if found["best"] else {}
-        tracker.end_search(RUN_STATUS[status], {**{k: v for k, v in figures.items() if v is not None}, **best}, {})
+        # Not named best/...: the parent must not stand in the ranking beside its own best trial.
+        figures = {"search/wall_seconds": found["wall_seconds"], "search/efficiency": found["efficiency"] or 0.0}
+        if found["best"]:
+            figures[f"search/best_{task.primary}"] = found["best"]["metric"]
+        tracker.end_search(RUN_STATUS[status], figures, {})
     except Exception:
         tracker.end_search("FAILED", {}, {})
         raise

@@ -61,11 +61,11 @@ class SearchSettings(BaseModel):
     weights: str = Field(
         "auto", description="encoder weights: auto, imagenet, none, or a folder of <timm name>.safetensors"
     )
-    epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30; phantom 10]")
+    epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30; phantom 12]")
     image_size: int = Field(0, ge=0, le=2048, description="side of the square images, pixels [256; phantom 96]")
     batch_size: int | None = Field(None, ge=1, description="fix the batch size instead of searching it")
 
-    trials: int = Field(0, ge=0, description="number of trials [20; phantom 4]")
+    trials: int = Field(0, ge=0, description="number of trials [20; phantom 6]")
     trials_per_arch: int | None = Field(None, ge=1, description="this many trials for each architecture instead")
     time_budget: Duration | None = Field(
         None, description="start nothing new and stop after this long: 90s, 25m, 2h [phantom 4m]"
@@ -140,9 +140,9 @@ class SearchSettings(BaseModel):
         task = given.get("task", "seg")
         small = given.get("data") is None
         defaults: dict[str, Any] = {
-            "epochs": 10 if small else 30,
+            "epochs": 12 if small else 30,
             "image_size": 96 if small else 256,
-            "trials": 4 if small else 20,
+            "trials": 6 if small else 20,
             "name": f"{task}-{datetime.now():%Y%m%d-%H%M%S}",
             "experiment": f"breast-ultrasound-{task}",
         }

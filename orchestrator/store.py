@@ -94,6 +94,10 @@ def open_store(uri: str, create: bool) -> MlflowClient:
     return client
 
 
+#: Opens the UI on its pages for training runs, not on those for language models.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+
 def ensure_experiment(client: MlflowClient, uri: str, name: str, artifact_root: str | None) -> str:
     """The id of the experiment, created if absent: pictures go to `artifact_root`, by default beside the database.
 
@@ -108,7 +112,7 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str, artifact_root: 
     try:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            return client.create_experiment(name, artifact_location=artifact_root)
+            return client.create_experiment(name, artifact_location=artifact_root, tags=EXPERIMENT_TAGS)
     except MlflowException as error:
         raise TrackingError(f"experiment {name} in {shown_uri(uri)}: {first_line(error)}") from error
     if experiment.lifecycle_stage == "deleted":

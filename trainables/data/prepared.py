@@ -192,7 +192,7 @@ class _Rows:
             outcomes=[outcomes[usable[i]] for i in kept],
             labels=labels[kept],
             groups=groups,
-            faults=tuple(faults),
+            faults=tuple(sorted(faults, key=lambda fault: fault.file)),
             left_out=len(outcomes) - len(kept) + sum(fault.action.startswith("left out") for fault in manifest.faults),
             notes=_notes(clusters[kept], groups, distance),
         )

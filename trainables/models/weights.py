@@ -62,7 +62,7 @@ def find(encoder: str, choice: str) -> Source:
             with ``<timm name>.safetensors`` files, looked into before the places of `auto`.
 
     Raises:
-        ValueError: the folder does not exist, or `imagenet` finds nothing.
+        ValueError: the folder does not exist, its file does not fit the encoder, or `imagenet` finds nothing.
     """
     if not encoder or choice == NONE:
         return Source(RANDOM)
@@ -71,7 +71,10 @@ def find(encoder: str, choice: str) -> Source:
         if not folder.is_dir():
             raise ValueError(f"--weights {choice}: no such folder; give a folder, or one of {AUTO}, {IMAGENET}, {NONE}")
         if (file := folder.absolute() / f"{encoder}.safetensors").is_file():
-            return _source(FOLDER, str(file), encoder)
+            source = _source(FOLDER, str(file), encoder)
+            # What a user gives is tried at once: one line now is better than failed trials later.
+            load(timm.create_model(encoder, pretrained=False, features_only=True), encoder, source)
+            return source
     if _package_file(encoder):
         return Source(PACKAGE, PACKAGES[encoder], (0.5,) * 3, (0.5,) * 3)
     repository = _pretrained(encoder).hf_hub_id
