@@ -20,7 +20,7 @@ import ray
 import yaml
 from rich.console import Console
 
-from orchestrator import dataset, pictures, resources, spaces, summary
+from orchestrator import dataset, pictures, resources, spaces, summary, views
 from orchestrator.budget import Budget
 from orchestrator.callback import SearchCallback
 from orchestrator.cli import UserError, make_settings, parse_settings
@@ -72,7 +72,7 @@ def _search(settings: SearchSettings, data: Prepared, synthetic: bool, console: 
     began, task, budget = time.time(), TASKS[settings.task], Budget(settings.time_budget)
     share = _share(settings)
     plan = spaces.make_plan(settings, data, share)
-    tracker = Tracker(settings.tracking_uri, settings.experiment)
+    tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([views.tag(task.primary)]))
     try:
         tags = _tags(settings, data, synthetic, task.primary)
         tracker.start_search(settings.name, settings.model_dump(mode="json"), tags)
@@ -131,7 +131,7 @@ def _search(settings: SearchSettings, data: Prepared, synthetic: bool, console: 
     for row in found["trials"]:
         row["mlflow_run_id"] = tracker.run_id(row["trial_id"])
     summary.write(settings.folder, found)
-    summary.show(found, settings, console)
+    summary.show(found, settings, tracker.experiment_id, console)
     return found
 
 
@@ -182,7 +182,9 @@ def _log_pictures(found: dict[str, Any], data: Prepared, folder: Path, tracker: 
     """Pictures are worth having, and not worth losing a finished search for."""
     for row in pictures.best_first(found["trials"]):
         try:
-            file = pictures.draw(Path(row["checkpoint"]), data, folder / "pictures" / f"{row['trial_id']}.png")
+            file = pictures.draw(
+                Path(row["checkpoint"]), data, folder / "pictures" / row["trial_id"] / "predictions.png"
+            )
             tracker.log_picture(row["trial_id"], file, "validation")
         except Exception:
             log.exception("no picture of trial %s", row["trial_id"])

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator import views
 from orchestrator.callback import SearchCallback
 from orchestrator.dataset import split_sizes
 from orchestrator.progress import format_seconds
@@ -88,7 +89,7 @@ def write(folder: Path, summary: dict[str, Any]) -> None:
     os.replace(part, folder / FILE)
 
 
-def show(summary: dict[str, Any], settings: SearchSettings, console: Console) -> None:
+def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, console: Console) -> None:
     """Print the leaderboard of this search and the commands to look further."""
     ranked = sorted((row for row in summary["trials"] if row["metric"] is not None), key=lambda row: -row["metric"])
     where = "SYNTHETIC data" if summary["data"]["synthetic"] else escape(Path(summary["data"]["source"]).name)
@@ -118,13 +119,11 @@ def show(summary: dict[str, Any], settings: SearchSettings, console: Console) ->
     lines += [
         f"summary           {settings.folder / FILE}",
         f"leaderboard       {python} -m orchestrator.leaderboard --tracking-uri {uri}",
-        "in a browser      " + _browser(python, uri, settings.tracking_uri),
     ]
+    server = settings.tracking_uri
+    if not server.startswith(("http://", "https://")):
+        server = "http://127.0.0.1:5000"
+        lines.append(f"in a browser      {python} -m mlflow ui --backend-store-uri {uri}")
+    lines.append(f"   then open      {views.address(server, experiment_id, summary['metric'])}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _browser(python: str, quoted: str, uri: str) -> str:
-    if uri.startswith(("http://", "https://")):
-        return f"open {uri}"
-    return f"{python} -m mlflow ui --backend-store-uri {quoted}   then open http://127.0.0.1:5000"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,20 @@ class Tracker:
         uri: MLflow tracking URI; a relative `sqlite:///` path is taken from the working directory.
         experiment: created if absent.
         artifact_root: folder or URI for pictures; by default `mlartifacts/` beside the database, or the server's own.
+        tags: tags of the experiment.
 
     Raises:
         TrackingError: the store cannot be opened or reached.
     """
 
-    def __init__(self, uri: str, experiment: str, artifact_root: str | None = None) -> None:
+    def __init__(
+        self, uri: str, experiment: str, artifact_root: str | None = None, tags: Mapping[str, str] | None = None
+    ) -> None:
         self.uri = tracking_uri(uri)
         client = open_store(self.uri, create=True)
         self.experiment_id = ensure_experiment(client, self.uri, experiment, artifact_root)
+        for name, value in (tags or {}).items():
+            client.set_experiment_tag(self.experiment_id, name, value)
         self._writer = Writer(client, self.experiment_id, shown_uri(self.uri))
         self._search = ""
         self._launch = 0

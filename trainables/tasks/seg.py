@@ -59,7 +59,7 @@ class Segmentation:
             images: uint8 [N, S, S]. masks: uint8 [N, S, S]. logits: float32 [N, 1, S, S]. captions: N short texts.
 
         Returns:
-            uint8 RGB [rows * T, columns * T, 3], where T = 256 + 20 pixels of caption.
+            uint8 RGB [20 + rows * 276, columns * 256, 3]: a legend, then tiles of 256 px with their captions below.
         """
         tiles = []
         for image, mask, logit, caption in zip(images, masks, logits[:, 0], captions, strict=True):
@@ -73,4 +73,8 @@ class Segmentation:
             tiles.append(tile)
         columns = 4
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
-        return np.vstack([np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)])
+        legend = np.zeros((20, columns * 256, 3), np.uint8)
+        for x, text, colour in ((4, "truth", TRUTH), (60, "prediction", PREDICTION)):
+            cv2.putText(legend, text, (x, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, colour, 1, cv2.LINE_AA)
+        rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+        return np.vstack([legend, *rows])

@@ -1,0 +1,45 @@
+"""The MLflow UI as leaderboard: a shared view of an experiment, its trials best first with the columns that matter.
+
+The UI keeps a shared view as JSON in a tag of the experiment; a version that does not know it shows its usual table.
+"""
+
+from __future__ import annotations
+
+import json
+
+_PARAMS = ("architecture", "encoder", "loss", "optimizer", "lr", "batch_size", "augmentation")
+
+
+def tag(primary: str) -> tuple[str, str]:
+    """Key and value of the experiment tag that holds the view for a primary metric."""
+    columns = [
+        "attributes.`Created`",
+        f"metrics.`best/{primary}`",
+        "metrics.`epoch`",
+        "tags.`stopped`",
+        *(f"params.`{name}`" for name in _PARAMS),
+    ]
+    view = {
+        "orderByKey": f"metrics.`best/{primary}`",
+        "orderByAsc": False,
+        "searchFilter": "tags.kind = 'trial'",
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": columns,
+        "runsExpanded": {},
+        "viewMaximized": False,
+        "runListHidden": False,
+    }
+    return f"mlflow.sharedViewState.{_key(primary)}", json.dumps(view)
+
+
+def address(server: str, experiment_id: str, primary: str) -> str:
+    """Where the view is, on an MLflow server."""
+    where = f"#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={_key(primary)}"
+    return f"{server.rstrip('/')}/{where}"
+
+
+def _key(primary: str) -> str:
+    return f"leaderboard-{primary}"
