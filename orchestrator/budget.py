@@ -21,6 +21,7 @@ class Budget(Stopper):
     def __init__(self, seconds: float | None) -> None:
         self.deadline = None if seconds is None else time.time() + seconds
         self.interrupted = False
+        self._seen_result = False
 
     def over(self) -> bool:
         """Whether nothing new may start."""
@@ -31,7 +32,9 @@ class Budget(Stopper):
         self.interrupted = True
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self._seen_result = True
         return self.over()
 
     def stop_all(self) -> bool:
-        return self.interrupted
+        # Without a single result by the end, waiting for an epoch to finish could be waiting for ever.
+        return self.interrupted or (self.over() and not self._seen_result)

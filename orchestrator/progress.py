@@ -45,7 +45,14 @@ class SearchProgress:
     def __init__(self, console: Console, *, trials: int, slots: int, metric: str, budget: Budget) -> None:
         self._console, self._trials, self._slots, self._metric, self._budget = console, trials, slots, metric, budget
         self._rows: dict[str, Row] = {}
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=2, transient=True)
+        self._live = Live(
+            console=console,
+            get_renderable=self._render,
+            refresh_per_second=2,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
     def __enter__(self) -> SearchProgress:
         if self._console.is_terminal:

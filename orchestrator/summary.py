@@ -108,12 +108,18 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
             str(rank), escape(row["name"]), f"{row['metric']:.4f}", str(row["epochs"]), row["status"], seconds
         )
     console.print(table)
+    if not ranked:
+        console.print(
+            "no trial finished an epoch: raise --time-budget, lower --image-size, or see the log", highlight=False
+        )
     python = shlex.quote(sys.executable)
     uri = shlex.quote(settings.tracking_uri)
     lines = [
         f"{summary['status']}: {len(summary['trials'])} trials in {format_seconds(summary['wall_seconds'])}"
         + (f", {summary['slots']} at a time, efficiency {summary['efficiency']:.2f}" if summary["efficiency"] else ""),
     ]
+    if summary["status"] != "done":
+        lines.append(f"log               {settings.folder / 'search.log'}")
     if summary["best"]:
         lines.append(f"best checkpoint   {summary['best']['checkpoint']}")
     lines += [

@@ -20,26 +20,34 @@ from trainables.trial import Shared, Trial
 #: A trial whose worker dies goes on from its last checkpoint this many times.
 MAX_FAILURES = 2
 REDUCTION_FACTOR = 3
+#: Workers import torch, OpenMP and OpenCV with one thread; a trial then takes as many as it has cores.
+WORKER_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"),
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+}
 
 
 @contextlib.contextmanager
 def ray_session() -> Iterator[None]:
-    """Ray on this machine, or the cluster of RAY_ADDRESS; a Ray that is already running is used and left running.
-
-    Workers import torch, OpenMP and OpenCV with one thread; a trial then takes as many as it has cores.
-    """
+    """Ray on this machine, or the cluster of RAY_ADDRESS; a Ray that this process already uses is left running."""
     if ray.is_initialized():
         yield
         return
-    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
-    address = os.environ.get("RAY_ADDRESS", "local")
-    ray.init(
-        address=address,
-        include_dashboard=False if address == "local" else None,
-        log_to_driver=False,
-        configure_logging=False,
-        runtime_env={"env_vars": {**one, "NO_ALBUMENTATIONS_UPDATE": "1"}},
-    )
+    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(**quiet, runtime_env={"env_vars": WORKER_ENVIRONMENT})
+    else:
+        # Workers inherit this environment. A runtime_env would start them through a shell that does not quote the path
+        # of Python: in a folder with a space in its name none would ever start.
+        before = dict(os.environ)
+        os.environ.update(WORKER_ENVIRONMENT)
+        try:
+            ray.init(address="local", **quiet)
+        finally:
+            for name in WORKER_ENVIRONMENT:
+                os.environ.pop(name)
+                if name in before:
+                    os.environ[name] = before[name]
     try:
         yield
     finally:
