@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,21 +35,18 @@ def ray_session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "configure_logging": False}
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(**quiet, runtime_env={"env_vars": WORKER_ENVIRONMENT})
-    else:
-        # Workers inherit this environment. A runtime_env would start them through a shell that does not quote the path
-        # of Python: in a folder with a space in its name none would ever start.
-        before = dict(os.environ)
-        os.environ.update(WORKER_ENVIRONMENT)
-        try:
-            ray.init(address="local", **quiet)
-        finally:
-            for name in WORKER_ENVIRONMENT:
-                os.environ.pop(name)
-                if name in before:
-                    os.environ[name] = before[name]
+    local = "RAY_ADDRESS" not in os.environ
+    runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
+    if local and shlex.quote(sys.executable) != sys.executable:
+        # Ray starts such workers through a shell and does not quote this: where the path has a space none would start.
+        runtime_env["py_executable"] = shlex.quote(sys.executable)
+    ray.init(
+        address="local" if local else None,
+        include_dashboard=False if local else None,
+        log_to_driver=False,
+        configure_logging=False,
+        runtime_env=runtime_env,
+    )
     try:
         yield
     finally:
