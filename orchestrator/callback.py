@@ -21,7 +21,8 @@ def label(config: dict[str, Any], number: int) -> str:
     recipe = config["recipe"] and (
         "(recipe)" if config["recipe"] == config["architecture"] else f"({config['recipe']})"
     )
-    return " ".join(part for part in (f"#{number}", config["architecture"], config["encoder"], recipe) if part)
+    encoder = config["encoder"] if config["encoder"] != config["architecture"] else ""
+    return " ".join(part for part in (f"#{number}", config["architecture"], encoder, recipe) if part)
 
 
 class SearchCallback(Callback):
@@ -63,11 +64,10 @@ class SearchCallback(Callback):
         self.began.setdefault(trial.trial_id, time.time())
         number = trials.index(trial) + 1
         name = self.labels.setdefault(trial.trial_id, label(config, number))
-        source = self._sources.get(config["encoder"])
         tags = {
             "architecture": config["architecture"],
             "encoder": config["encoder"],
-            "weights_source": source.kind if source else "random",
+            "weights_source": self.weights_source(config),
             **self._tags,
         }
         self._tracker.start_trial(trial.trial_id, name, config, tags)
@@ -99,6 +99,11 @@ class SearchCallback(Callback):
         reason = str(trial.get_error() or "its worker died").strip().splitlines()[-1]
         log.error("trial %s failed: %s", self.labels[trial.trial_id], reason)
         self._end(trial, "failed", "FAILED")
+
+    def weights_source(self, config: dict[str, Any]) -> str:
+        """Where a trial's encoder weights came from."""
+        source = self._sources.get(config["encoder"])
+        return source.kind if source else "random"
 
     def scored(self) -> bool:
         """Whether any trial finished an epoch."""

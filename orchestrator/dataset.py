@@ -40,6 +40,7 @@ def load(settings: SearchSettings, console: Console) -> tuple[Prepared, bool]:
                 folds=settings.folds,
                 split_seed=settings.split_seed,
                 duplicate_distance=settings.duplicate_distance,
+                test_source=settings.test_source,
                 progress=lambda done, total: bar.update(job, completed=done, total=total),
             )
     except DataError as error:
@@ -66,8 +67,9 @@ def _tell(data: Prepared, root: Path, layout: str, synthetic: bool, console: Con
     if synthetic:
         say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
     say(f"data    {root} ({layout} layout)")
+    folder = root if root.is_dir() else root.parent
     for fault in data.faults[:SHOWN]:
-        file = fault.file.relative_to(root) if fault.file.is_relative_to(root) else fault.file
+        file = fault.file.relative_to(folder) if fault.file.is_relative_to(folder) else fault.file
         say(f"  ! {file}: {fault.problem}; {fault.action}")
     if len(data.faults) > SHOWN:
         say(f"  ! ... and {len(data.faults) - SHOWN} more; all are in faults.txt of the run's folder")
@@ -79,4 +81,4 @@ def _tell(data: Prepared, root: Path, layout: str, synthetic: bool, console: Con
     for note in data.notes:
         say(f"        {note}")
     sizes = ", ".join(f"{count} {name}" for name, count in split_sizes(data).items())
-    say(f"split   {sizes}; grouped, stratified; data fingerprint {data.data_fingerprint[:12]}")
+    say(f"split   {sizes}; data fingerprint {data.data_fingerprint[:12]}")

@@ -23,7 +23,8 @@ def print_rankings(rankings: list[Ranking], console: Console) -> None:
     """Print one table per ranking, headed by its data."""
     for number, ranking in enumerate(rankings):
         mark = ", synthetic" if ranking.synthetic else ""
-        head = f"{ranking.task} on {ranking.data_source} (data {ranking.data_fingerprint[:8]}{mark})"
+        classes = " (2 classes)" if ranking.classes == 2 else ""
+        head = f"{ranking.task}{classes} on {ranking.data_source} (data {ranking.data_fingerprint[:8]}{mark})"
         console.print("\n" * (number > 0), end="")
         console.print(head, style="bold", markup=False, highlight=False, soft_wrap=True)
         console.print(_table(ranking), markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""Pictures of the best trials' predictions on validation images, for MLflow."""
+"""Pictures and final figures of the best trials: predictions on validation images, charts, scores at original size."""
 
 from __future__ import annotations
 
@@ -9,27 +9,10 @@ import numpy as np
 from PIL import Image
 
 from trainables.checkpoint import load_model
-from trainables.data import CLASSES, Prepared
-from trainables.tasks import TASKS
+from trainables.data import Prepared
+from trainables.evaluation import evaluate_at_original_size
+from trainables.tasks import make_task
 from trainables.training import predict
-
-IMAGES = 12
-
-
-def draw(checkpoint: Path, data: Prepared, file: Path) -> Path:
-    """Draw a checkpoint's predictions on validation images, spread over the classes, as a PNG.
-
-    Raises:
-        OSError: the checkpoint or the picture cannot be read or written.
-    """
-    model, description = load_model(checkpoint)
-    task = TASKS[description["task"]]
-    rows = _spread(data)
-    logits = predict(model, data.images[rows]).numpy()
-    captions = [_caption(data, row) for row in rows]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(task.picture(data.images[rows], data.masks[rows], logits, captions)).save(file)
-    return file
 
 
 def best_first(trials: list[dict[str, Any]], count: int = 3) -> list[dict[str, Any]]:
@@ -38,17 +21,23 @@ def best_first(trials: list[dict[str, Any]], count: int = 3) -> list[dict[str, A
     return sorted(scored, key=lambda row: -row["metric"])[:count]
 
 
-def _spread(data: Prepared) -> np.ndarray:
-    """Validation rows, the classes taking turns, always the same for the same data."""
-    rows = data.fold_rows(0)[1]
-    turn = np.zeros(len(rows), np.int64)
-    for label in np.unique(data.labels[rows]):
-        which = np.flatnonzero(data.labels[rows] == label)
-        turn[which] = np.arange(len(which))
-    return rows[np.lexsort((-data.labels[rows], turn))][:IMAGES]
+def draw(checkpoint: Path, data: Prepared, folder: Path) -> tuple[list[Path], dict[str, float]]:
+    """Draw a checkpoint's predictions on the validation images, and score them at original size.
 
+    Returns:
+        PNG files in `folder`, and scores (empty for a task without masks).
 
-def _caption(data: Prepared, row: int) -> str:
-    name = Path(data.files[row]).stem
-    label = CLASSES[data.labels[row]] if data.labels[row] >= 0 else ""
-    return (name if label and name.startswith(label) else f"{label} {name}").encode("ascii", "replace").decode()[:36]
+    Raises:
+        OSError: the checkpoint or a picture cannot be read or written.
+    """
+    model, description = load_model(checkpoint)
+    task = make_task(description["task"], description["config"].get("classes", 3))
+    rows = np.intersect1d(data.fold_rows(0)[1], task.rows(data))
+    outputs = predict(model, data.images[rows])
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, picture in task.figures(data, rows, outputs).items():
+        files.append(folder / f"{name}.png")
+        Image.fromarray(picture).save(files[-1])
+    scores = evaluate_at_original_size(task, outputs, data, rows) if task.name != "cls" else {}
+    return files, scores

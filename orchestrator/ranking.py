@@ -35,11 +35,12 @@ class TrialRow:
     data_fingerprint: str
     synthetic: bool
     run_id: str
+    classes: int = 3
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The trials of one task on one data fingerprint: `ranked` best first, `unranked` those without a value."""
+    """The trials of one task, with as many classes, on one data fingerprint: best first; `unranked` has no value."""
 
     task: str
     data_fingerprint: str
@@ -48,6 +49,7 @@ class Ranking:
     primary: str
     ranked: list[TrialRow]
     unranked: list[TrialRow]
+    classes: int = 3
 
 
 def read_trials(uri: str, experiment: str | None = None, task: str | None = None) -> list[TrialRow]:
@@ -72,18 +74,18 @@ def read_trials(uri: str, experiment: str | None = None, task: str | None = None
 
 
 def rank(rows: Iterable[TrialRow], top: int | None = None, best_per: str | None = None) -> list[Ranking]:
-    """One ranking per task and data fingerprint; a tie goes to the trial of fewer seconds.
+    """One ranking per task, number of classes and data fingerprint; a tie goes to the trial of fewer seconds.
 
     Args:
         rows: trials of any task and data.
         top: keep this many of each ranking, and no trial without a value.
         best_per: keep the best trial for each value of this field (one of `BEST_PER`), and no trial without a value.
     """
-    groups: dict[tuple[str, str], list[TrialRow]] = defaultdict(list)
+    groups: dict[tuple[str, int, str], list[TrialRow]] = defaultdict(list)
     for row in rows:
-        groups[row.task, row.data_fingerprint].append(row)
+        groups[row.task, row.classes, row.data_fingerprint].append(row)
     rankings = []
-    for (task, fingerprint), members in sorted(groups.items()):
+    for (task, classes, fingerprint), members in sorted(groups.items()):
         valued = [row for row in members if row.best is not None and math.isfinite(row.best)]
         ranked = sorted(valued, key=_order)
         if best_per:
@@ -92,7 +94,7 @@ def rank(rows: Iterable[TrialRow], top: int | None = None, best_per: str | None 
         unranked = [] if top or best_per else [row for row in members if row not in valued]
         head = (ranked or members)[0]
         synthetic = any(row.synthetic for row in members)
-        ranking = Ranking(task, fingerprint, head.data_source, synthetic, head.primary, ranked[:top], unranked)
+        ranking = Ranking(task, fingerprint, head.data_source, synthetic, head.primary, ranked[:top], unranked, classes)
         rankings.append(ranking)
     return rankings
 
@@ -140,4 +142,5 @@ def _row(run: Run) -> TrialRow:
         data_fingerprint=tags.get("data_fingerprint", ""),
         synthetic=tags.get("synthetic", "").lower() == "true",
         run_id=info.run_id,
+        classes=int(tags.get("classes", 3)),
     )

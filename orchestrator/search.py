@@ -29,9 +29,9 @@ from orchestrator.progress import SearchProgress, format_seconds
 from orchestrator.searcher import StudySearch
 from orchestrator.settings import SearchSettings
 from orchestrator.tracking import Tracker
-from orchestrator.tuner import build_tuner, ray_session
+from orchestrator.tuner import asha, build_tuner, ray_session
 from trainables.data import DataError, Prepared
-from trainables.tasks import TASKS
+from trainables.tasks import make_task
 from trainables.trial import Shared
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     if settings.folder.exists():
         raise UserError(f"--name {settings.name}: {settings.folder} exists already; choose another name")
     data, synthetic = dataset.load(settings, Console())
-    TASKS[settings.task].rows(data)
+    make_task(settings.task, settings.classes).rows(data)
     settings.folder.mkdir(parents=True)
     (settings.folder / "settings.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
     (settings.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in data.faults))
@@ -69,7 +69,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
 
 def _search(settings: SearchSettings, data: Prepared, synthetic: bool, console: Console) -> dict[str, Any]:
     """The story, once the data are known to be good and Ray is there."""
-    began, task, budget = time.time(), TASKS[settings.task], Budget(settings.time_budget)
+    began, task, budget = time.time(), make_task(settings.task, settings.classes), Budget(settings.time_budget)
     share = _share(settings)
     plan = spaces.make_plan(settings, data, share)
     tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([views.tag(task.primary)]))
@@ -91,8 +91,7 @@ def _search(settings: SearchSettings, data: Prepared, synthetic: bool, console: 
         tuner = build_tuner(
             Shared(settings.task, data, plan.sources, share.cpus),
             searcher=searcher,
-            epochs=settings.epochs,
-            metric=metric,
+            scheduler=None if settings.recipes_only else asha(settings.epochs, metric),
             trials=plan.trials,
             resources=share,
             budget=budget,
@@ -157,6 +156,7 @@ def _tags(settings: SearchSettings, data: Prepared, synthetic: bool, primary: st
     )
     return {
         "task": settings.task,
+        "classes": str(settings.classes),
         "primary": primary,
         "data_fingerprint": data.data_fingerprint,
         "prepared_fingerprint": data.prepared_fingerprint,
@@ -182,12 +182,14 @@ def _log_pictures(found: dict[str, Any], data: Prepared, folder: Path, tracker: 
     """Pictures are worth having, and not worth losing a finished search for."""
     for row in pictures.best_first(found["trials"]):
         try:
-            file = pictures.draw(
-                Path(row["checkpoint"]), data, folder / "pictures" / row["trial_id"] / "predictions.png"
-            )
-            tracker.log_picture(row["trial_id"], file, "validation")
+            files, scores = pictures.draw(Path(row["checkpoint"]), data, folder / "pictures" / row["trial_id"])
         except Exception:
-            log.exception("no picture of trial %s", row["trial_id"])
+            log.exception("no pictures of trial %s", row["trial_id"])
+            continue
+        for file in files:
+            tracker.log_picture(row["trial_id"], file, "validation")
+        original = {f"original_size/{name}": value for name, value in scores.items()}
+        tracker.log(row["trial_id"], original, step=row["epochs"])
 
 
 @contextmanager

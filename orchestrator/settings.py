@@ -7,10 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from orchestrator import store
-from search_spaces import seg
+from search_spaces import SPACES
 from trainables.data import LAYOUTS
 from trainables.data.duplicates import DEFAULT_DISTANCE
 
@@ -40,8 +40,10 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: Literal["seg"] = Field("seg", description="what to learn")
-    data: Folder | None = Field(None, description="folder of images; without it a synthetic phantom is made")
+    task: Literal["seg", "cls", "multi"] = Field("seg", description="segmentation, classification, or both at once")
+    classes: int = Field(3, ge=2, le=3, description="3: normal, benign, malignant; 2: without normal (not for seg)")
+    data: Folder | None = Field(None, description="folder of images, or a CSV table; without it a phantom is made")
+    test_source: str = Field("", description="hold this source of the CSV table out as the test set")
     layout: str = Field("auto", description=f"layout of the folder: auto, {', '.join(LAYOUTS)}")
     masks: Literal["merge", "duplicate"] = Field(
         "merge", description="several masks of an image: one union, or one sample each"
@@ -61,6 +63,7 @@ class SearchSettings(BaseModel):
     weights: str = Field(
         "auto", description="encoder weights: auto, imagenet, none, or a folder of <timm name>.safetensors"
     )
+    recipes_only: bool = Field(False, description="train the reference notebooks' recipes and nothing else")
     epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30; phantom 12]")
     image_size: int = Field(0, ge=0, le=2048, description="side of the square images, pixels [256; phantom 96]")
     batch_size: int | None = Field(None, ge=1, description="fix the batch size instead of searching it")
@@ -94,14 +97,16 @@ class SearchSettings(BaseModel):
 
     @field_validator("arch")
     @classmethod
-    def _known_architectures(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_one_of(name, seg.ARCHITECTURES) for name in names)
+    def _known_architectures(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        space = SPACES[info.data.get("task", "seg")]
+        return tuple(space.architecture(name).name for name in names)
 
     @field_validator("encoder")
     @classmethod
-    def _known_encoders(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        known = dict.fromkeys(encoder for entry in seg.ARCHITECTURES.values() for encoder in entry.encoders)
-        return tuple(_one_of(name, known) for name in names)
+    def _known_encoders(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        space = SPACES[info.data.get("task", "seg")]
+        entries = [space.architecture(name) for name in info.data.get("arch") or space.ARCHITECTURES]
+        return tuple(_one_of(name, dict.fromkeys(e for entry in entries for e in entry.encoders)) for name in names)
 
     @field_validator("weights")
     @classmethod
@@ -129,7 +134,10 @@ class SearchSettings(BaseModel):
     @field_validator("tracking_uri")
     @classmethod
     def _absolute_uri(cls, uri: str) -> str:
-        return store.tracking_uri(uri or None)
+        try:
+            return store.tracking_uri(uri or None)
+        except store.TrackingError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="before")
     @classmethod
@@ -140,8 +148,8 @@ class SearchSettings(BaseModel):
         task = given.get("task", "seg")
         small = given.get("data") is None
         defaults: dict[str, Any] = {
-            "epochs": 12 if small else 30,
-            "image_size": 96 if small else 256,
+            "epochs": 0 if given.get("recipes_only") else 12 if small else 30,
+            "image_size": 96 if small else 224 if task == "cls" else 256,
             "trials": 6 if small else 20,
             "name": f"{task}-{datetime.now():%Y%m%d-%H%M%S}",
             "experiment": f"breast-ultrasound-{task}",

@@ -14,8 +14,9 @@ from orchestrator.cli import UserError
 from orchestrator.progress import format_seconds
 from orchestrator.resources import Resources
 from orchestrator.settings import SearchSettings
-from search_spaces import seg
+from search_spaces import SPACES, recipes
 from trainables.data import Prepared
+from trainables.models.cls import check_encoder
 from trainables.models.weights import Source, find
 from trainables.training import Training
 
@@ -41,6 +42,20 @@ class Plan:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """One thing that a trial can be: an architecture with an encoder ("" from scratch), or a recipe of such."""
+
+    architecture: str
+    encoder: str
+    epochs: int
+    recipe: str = ""
+
+    def __str__(self) -> str:
+        encoder = self.encoder if self.encoder != self.architecture else ""
+        return self.recipe or f"{self.architecture} {encoder}".strip()
+
+
 def make_plan(settings: SearchSettings, data: Prepared, resources: Resources) -> Plan:
     """Choose what to search on this machine, with this data, in this time.
 
@@ -48,38 +63,31 @@ def make_plan(settings: SearchSettings, data: Prepared, resources: Resources) ->
         UserError: nothing is left to search.
     """
     notes: list[str] = []
-    asked = settings.arch or tuple(seg.ARCHITECTURES)
-    sources = _sources(settings, asked, notes)
-    encoders = {name: tuple(e for e in seg.ARCHITECTURES[name].encoders if e in sources) for name in asked}
-    for name in asked:
-        if settings.arch and seg.ARCHITECTURES[name].encoders and not encoders[name]:
-            allowed = ", ".join(seg.ARCHITECTURES[name].encoders)
-            raise UserError(
-                f"--arch {name} has none of the encoders {', '.join(settings.encoder)}; choose from {allowed}"
-            )
+    choices = _recipes(settings) if settings.recipes_only else _architectures(settings)
+    if settings.task == "cls":
+        _check_sizes(choices, settings.image_size)
+    sources = _sources(settings, choices, notes)
+    choices = [choice for choice in choices if not choice.encoder or choice.encoder in sources]
     if settings.time_budget is not None and not torch.cuda.is_available():
-        encoders = _within_time(settings, data, encoders, sources, resources, notes)
-    else:
-        encoders = {name: found or ("",) * (not seg.ARCHITECTURES[name].encoders) for name, found in encoders.items()}
-    architectures = tuple(name for name, found in encoders.items() if found)
-    if not architectures:
-        raise UserError("nothing to search: " + "; ".join(notes))
-    used = {encoder for found in encoders.values() for encoder in found if encoder}
-    batch_sizes = (settings.batch_size,) if settings.batch_size else BATCH_SIZES
-    if settings.trials_per_arch:
-        first = [{"architecture": name} for _ in range(settings.trials_per_arch) for name in architectures]
+        choices = _within_time(settings, data, choices, sources, resources, notes)
+    constants = {"image_size": settings.image_size, "seed": settings.seed, "classes": settings.classes}
+    if settings.recipes_only:
+        suggest: Any = partial(
+            recipes.suggest, recipes=tuple(choice.recipe for choice in choices), epochs=settings.epochs
+        )
+        first = [{"recipe": choice.recipe} for choice in choices]
         trials = len(first)
     else:
-        trials = settings.trials
-        first = seg.first_points(architectures, encoders, trials, batch_sizes)
-    space = partial(
-        _configuration,
-        suggest=partial(
-            seg.suggest, architectures=architectures, encoders=encoders, batch_sizes=batch_sizes, epochs=settings.epochs
-        ),
-        constants={"epochs": settings.epochs, "image_size": settings.image_size, "seed": settings.seed},
+        constants["epochs"] = settings.epochs
+        suggest, first, trials = _sampled(settings, choices)
+    used = {choice.encoder for choice in choices if choice.encoder}
+    return Plan(
+        partial(_configuration, suggest=suggest, constants=constants),
+        first,
+        {name: sources[name] for name in sorted(used)},
+        trials,
+        tuple(notes),
     )
-    return Plan(space, first, {name: sources[name] for name in sorted(used)}, trials, tuple(notes))
 
 
 def _configuration(
@@ -88,12 +96,65 @@ def _configuration(
     return {**suggest(trial), **constants}
 
 
-def _sources(settings: SearchSettings, architectures: tuple[str, ...], notes: list[str]) -> dict[str, Source]:
-    """Where each encoder's weights come from. Without `--encoder`, those that would start at random are left out."""
-    offered = dict.fromkeys(encoder for name in architectures for encoder in seg.ARCHITECTURES[name].encoders)
-    names = [encoder for encoder in offered if not settings.encoder or encoder in settings.encoder]
+def _recipes(settings: SearchSettings) -> list[_Choice]:
+    found = [recipes.RECIPES[name] for name in recipes.names(settings.task)]
+    if not found:
+        raise UserError(
+            f"--recipes-only: no recipe for --task {settings.task}; the notebooks have them for seg and cls"
+        )
+    return [
+        _Choice(recipe.config["architecture"], recipe.config["encoder"], settings.epochs or recipe.epochs, recipe.name)
+        for recipe in found
+    ]
+
+
+def _architectures(settings: SearchSettings) -> list[_Choice]:
+    space = SPACES[settings.task]
+    choices = []
+    for name in settings.arch or space.ARCHITECTURES:
+        entry = space.architecture(name)
+        encoders = [e for e in entry.encoders if not settings.encoder or e in settings.encoder]
+        if entry.encoders and not encoders and settings.arch:
+            allowed = ", ".join(entry.encoders)
+            raise UserError(
+                f"--arch {name} has none of the encoders {', '.join(settings.encoder)}; choose from {allowed}"
+            )
+        choices += [_Choice(name, encoder, settings.epochs) for encoder in encoders or [""] * (not entry.encoders)]
+    return choices
+
+
+def _check_sizes(choices: list[_Choice], image_size: int) -> None:
+    """A backbone that timm does not know, or that cannot take images of this size, is refused before it fails."""
     try:
-        sources = {name: find(name, settings.weights) for name in names}
+        for encoder in dict.fromkeys(choice.encoder for choice in choices):
+            check_encoder(encoder, image_size)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _sampled(
+    settings: SearchSettings, choices: list[_Choice]
+) -> tuple[Callable[[Any], dict[str, Any]], list[dict[str, Any]], int]:
+    """The task's own space over these choices, its first points, and the number of trials."""
+    space = SPACES[settings.task]
+    architectures = tuple(dict.fromkeys(choice.architecture for choice in choices))
+    encoders = {
+        name: tuple(c.encoder for c in choices if c.architecture == name and c.encoder) for name in architectures
+    }
+    batch_sizes = (settings.batch_size,) if settings.batch_size else BATCH_SIZES
+    suggest = partial(
+        space.suggest, architectures=architectures, encoders=encoders, batch_sizes=batch_sizes, epochs=settings.epochs
+    )
+    if settings.trials_per_arch:
+        first = [{"architecture": name} for _ in range(settings.trials_per_arch) for name in architectures]
+        return suggest, first, len(first)
+    return suggest, space.first_points(architectures, encoders, settings.trials, batch_sizes), settings.trials
+
+
+def _sources(settings: SearchSettings, choices: list[_Choice], notes: list[str]) -> dict[str, Source]:
+    """Where each encoder's weights come from. Those that would start at random are left out, unless they were named."""
+    try:
+        sources = {name: find(name, settings.weights) for name in dict.fromkeys(c.encoder for c in choices) if name}
     except ValueError as error:
         raise UserError(str(error)) from None
     pretrained = {name: source for name, source in sources.items() if source.kind != "random"}
@@ -102,7 +163,12 @@ def _sources(settings: SearchSettings, architectures: tuple[str, ...], notes: li
         notes.append("weights: " + ", ".join(f"{name} ({source.kind})" for name, source in pretrained.items()))
     if not missing or settings.weights == "none":
         return sources
-    if pretrained and not settings.encoder:
+    named = (
+        settings.encoder
+        or settings.recipes_only
+        or (settings.arch and not any(c.encoder in pretrained for c in choices))
+    )
+    if pretrained and not named:
         notes.append(
             f"left out, no pretrained weights here: {', '.join(missing)} (--encoder NAME tries one from random)"
         )
@@ -114,44 +180,41 @@ def _sources(settings: SearchSettings, architectures: tuple[str, ...], notes: li
 def _within_time(
     settings: SearchSettings,
     data: Prepared,
-    encoders: dict[str, tuple[str, ...]],
+    choices: list[_Choice],
     sources: dict[str, Source],
     resources: Resources,
     notes: list[str],
-) -> dict[str, tuple[str, ...]]:
+) -> list[_Choice]:
     """Leave out what could not finish one trial in half of the time budget, by costs scaled to this machine."""
     assert settings.time_budget is not None
     costs = {
-        (name, encoder): seg.seconds_per_image(name, encoder, settings.image_size)
-        for name, found in encoders.items()
-        for encoder in found or ("",) * (not seg.ARCHITECTURES[name].encoders)
+        c: SPACES[settings.task].seconds_per_image(c.architecture, c.encoder, settings.image_size) for c in choices
     }
-    images = len(data.fold_rows(0)[0]) * settings.epochs
-    reference = min(costs, key=lambda pair: costs[pair])
-    seconds = _measure(reference, settings, data, sources, resources.cpus)
-    needed = {pair: cost * images * seconds / costs[reference] for pair, cost in costs.items()}
-    fitting = {pair for pair in costs if needed[pair] <= settings.time_budget / 2} or {reference}
-    left_out = [pair for pair in costs if pair not in fitting]
+    cheapest = min(choices, key=lambda choice: costs[choice])
+    measured = _measure(cheapest, settings, data, sources, resources.cpus)
+    images = len(data.fold_rows(0)[0])
+    needed = {c: cost * c.epochs * images * measured / costs[cheapest] for c, cost in costs.items()}
+    fitting = [c for c in choices if needed[c] <= settings.time_budget / 2] or [cheapest]
+    left_out = [f"{choice} ({format_seconds(needed[choice])})" for choice in choices if choice not in fitting]
     if left_out:
-        names = ", ".join(f"{' '.join(pair).strip()} ({format_seconds(needed[pair])})" for pair in left_out)
-        notes.append(f"not run, a whole trial needs more than half of {format_seconds(settings.time_budget)}: {names}")
-    return {name: tuple(e for n, e in costs if n == name and (n, e) in fitting) for name in encoders}
+        budget = format_seconds(settings.time_budget)
+        notes.append(f"not run, a whole trial needs more than half of {budget}: {', '.join(left_out)}")
+    return fitting
 
 
 def _measure(
-    pair: tuple[str, str], settings: SearchSettings, data: Prepared, sources: dict[str, Source], threads: int
+    choice: _Choice, settings: SearchSettings, data: Prepared, sources: dict[str, Source], threads: int
 ) -> float:
     """Seconds that this machine takes to train on one image."""
-    name, encoder = pair
     config = {
-        **seg.HOUSE,
-        **{"architecture": name, "encoder": encoder, "dropout": 0.0, "batch_size": 8, "warmup_epochs": 0},
-        **{"epochs": 1, "seed": 0, "image_size": settings.image_size},
+        **SPACES[settings.task].HOUSE,
+        **{"architecture": choice.architecture, "encoder": choice.encoder, "dropout": 0.0, "batch_size": 8},
+        **{"warmup_epochs": 0, "epochs": 1, "seed": 0, "classes": settings.classes, "image_size": settings.image_size},
     }
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        training = Training(settings.task, config, data, sources.get(encoder))
+        training = Training(settings.task, config, data, sources.get(choice.encoder))
         training.training_masks = training.training_masks[:16]
         training.train_epoch()  # the first pass pays for allocation and primitives
         started = time.perf_counter()

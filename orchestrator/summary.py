@@ -50,6 +50,8 @@ def summarise(
                 "status": callback.states[trial.trial_id],
                 "architecture": trial.config["architecture"],
                 "encoder": trial.config["encoder"],
+                "recipe": trial.config["recipe"],
+                "weights_source": callback.weights_source(trial.config),
                 "metric": result.get(f"best/{primary}"),
                 "epochs": result.get("training_iteration", 0),
                 "seconds": round(callback.ended[trial.trial_id] - callback.began[trial.trial_id], 3),
@@ -64,6 +66,7 @@ def summarise(
         "name": settings.name,
         "status": status,
         "metric": primary,
+        "image_size": settings.image_size,
         "data": {
             "fingerprint": data.data_fingerprint,
             "prepared_fingerprint": data.prepared_fingerprint,

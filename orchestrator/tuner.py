@@ -53,7 +53,7 @@ def ray_session() -> Iterator[None]:
         ray.shutdown()
 
 
-def scheduler(epochs: int, metric: str) -> AsyncHyperBandScheduler:
+def asha(epochs: int, metric: str) -> AsyncHyperBandScheduler:
     """ASHA on the best value so far: a third passes each rung, the first after a tenth of the epochs, at least 2."""
     return AsyncHyperBandScheduler(
         time_attr="training_iteration",
@@ -69,8 +69,7 @@ def build_tuner(
     shared: Shared,
     *,
     searcher: StudySearch,
-    epochs: int,
-    metric: str,
+    scheduler: AsyncHyperBandScheduler | None,
     trials: int,
     resources: Resources,
     budget: Budget,
@@ -83,7 +82,7 @@ def build_tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=scheduler(epochs, metric),
+            scheduler=scheduler,
             num_samples=trials,
             max_concurrent_trials=resources.slots,
             reuse_actors=True,

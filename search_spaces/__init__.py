@@ -1,0 +1,9 @@
+"""What may be sampled, by task. Neither torch nor Ray is needed to know it."""
+
+from types import ModuleType
+
+from search_spaces import cls, multi, seg
+
+SPACES: dict[str, ModuleType] = {"seg": seg, "cls": cls, "multi": multi}
+
+__all__ = ["SPACES"]

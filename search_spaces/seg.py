@@ -15,8 +15,16 @@ if TYPE_CHECKING:
 #: Architecture -> timm names of the encoders that a search may choose from.
 Encoders = Mapping[str, tuple[str, ...]]
 
-LOSSES = ("bce", "focal", "dice", "tversky", "dice_bce", "dice_focal", "tversky_bce", "tversky_focal")
-AUGMENTATIONS = ("none", "light", "medium", "strong", "aug_s")
+REGION_LOSSES = ("dice", "tversky", "lovasz")
+LOSSES = (
+    *("bce", "focal", *REGION_LOSSES),
+    *("dice_bce", "dice_focal", "tversky_bce", "tversky_focal", "lovasz_bce"),
+)
+AUGMENTATIONS = ("none", "light", "medium", "strong", "aug_s", "aug_a")
+#: How classes are balanced: not at all, by visiting small ones again, or by drawing each as often as the others.
+BALANCES = ("none", "oversample", "sampler")
+#: Decay of the moving average of the weights; 0 is none.
+EMA_DECAYS = (0.0, 0.99)
 
 
 @dataclass(frozen=True)
@@ -29,12 +37,14 @@ class Architecture:
         costs: seconds to train on one image of 128 px on one CPU thread (batch 8), by encoder, the reference encoder
             first; the one entry of a from-scratch network is "". Measured; good for ratios, not for promises.
         widths: channels by level of a from-scratch network.
+        smallest: least side in pixels that the network can take; the model pads smaller images to it.
     """
 
     name: str
     builder: str
     costs: Mapping[str, float]
     widths: tuple[int, ...] = ()
+    smallest: int = 32
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -76,6 +86,17 @@ ARCHITECTURES: dict[str, Architecture] = {
             "deeplabv3plus", "DeepLabV3Plus", _costs(0.052, 0.046, 0.055, 0.069, 0.053, 0.057, 0.074, 0.202, 0.159)
         ),
         Architecture("segformer", "Segformer", _costs(0.059, 0.054, 0.057, 0.067, 0.062, 0.066, 0.085, 0.147, 0.125)),
+        Architecture(
+            "unetplusplus", "UnetPlusPlus", _costs(0.049, 0.047, 0.051, 0.057, 0.091, 0.136, 0.156, 0.180, 0.493)
+        ),
+        Architecture("manet", "MAnet", _costs(0.039, 0.069, 0.042, 0.048, 0.065, 0.058, 0.078, 0.165, 0.393)),
+        Architecture("linknet", "Linknet", _costs(0.022, 0.018, 0.025, 0.030, 0.030, 0.031, 0.050, 0.122, 0.110)),
+        # Stops at three levels of its encoder, so most of the pretrained weights are not in it.
+        Architecture("pspnet", "PSPNet", _costs(0.010, 0.008, 0.011, 0.013, 0.012, 0.015, 0.021, 0.045, 0.043)),
+        # Halves the encoder's last map, 1/16 of the image, three times more.
+        Architecture("pan", "PAN", _costs(0.039, 0.023, 0.041, 0.055, 0.032, 0.033, 0.058, 0.168, 0.110), smallest=128),
+        Architecture("deeplabv3", "DeepLabV3", _costs(0.133, 0.110, 0.144, 0.188, 0.124, 0.108, 0.172, 0.572, 0.386)),
+        Architecture("upernet", "UPerNet", _costs(0.122, 0.122, 0.126, 0.129, 0.137, 0.135, 0.154, 0.222, 0.201)),
     )
 }
 
@@ -89,7 +110,8 @@ HOUSE = {
     "batch_size": 16,
     "augmentation": "light",
     "freeze_epochs": 0,
-    "balance": False,
+    "balance": "none",
+    "ema": 0.0,
 }
 
 
@@ -106,10 +128,11 @@ def architecture(name: str) -> Architecture:
 
 def seconds_per_image(architecture_name: str, encoder: str, image_size: int) -> float:
     """Estimated seconds to train on one image on one CPU thread."""
-    return architecture(architecture_name).costs[encoder] * (image_size / 128) ** 2
+    entry = architecture(architecture_name)
+    return entry.costs[encoder] * (max(image_size, entry.smallest) / 128) ** 2
 
 
-def _offered(name: str, encoders: Encoders) -> tuple[str, ...]:
+def offered(name: str, encoders: Encoders) -> tuple[str, ...]:
     """Encoders, in the registry's order, that both the architecture has and the search allows."""
     return tuple(encoder for encoder in architecture(name).encoders if encoder in encoders.get(name, ()))
 
@@ -121,6 +144,7 @@ def suggest(
     encoders: Encoders,
     batch_sizes: tuple[int, ...],
     epochs: int,
+    balances: tuple[str, ...] = BALANCES,
 ) -> dict[str, Any]:
     """One complete configuration, flat, conditional on the architecture (define-by-run).
 
@@ -130,22 +154,21 @@ def suggest(
         encoders: timm names to choose from, by architecture; a from-scratch one needs no entry.
         batch_sizes: to choose from.
         epochs: of a trial that runs to its end; bounds the frozen ones.
+        balances: ways to balance the classes to choose from.
 
     Raises:
         ValueError: unknown architecture, or one with encoders of which none is allowed.
     """
     name = trial.suggest_categorical("architecture", architectures)
     entry = architecture(name)
-    encoder = trial.suggest_categorical(f"{name}.encoder", _offered(name, encoders)) if entry.encoders else ""
+    encoder = trial.suggest_categorical(f"{name}.encoder", offered(name, encoders)) if entry.encoders else ""
     loss = trial.suggest_categorical("loss", LOSSES)
     optimizer = trial.suggest_categorical("optimizer", ("adamw", "adam", "sgd"))
     config = {
         "architecture": name,
         "encoder": encoder,
         "loss": loss,
-        "loss_weight": trial.suggest_float("loss_weight", 0.2, 0.8)
-        if "_" in loss
-        else float(loss in ("dice", "tversky")),
+        "loss_weight": trial.suggest_float("loss_weight", 0.2, 0.8) if "_" in loss else float(loss in REGION_LOSSES),
         "optimizer": optimizer,
         "lr": trial.suggest_float("sgd.lr", 1e-3, 1e-1, log=True)
         if optimizer == "sgd"
@@ -155,10 +178,10 @@ def suggest(
         "augmentation": trial.suggest_categorical("augmentation", AUGMENTATIONS),
         "freeze_epochs": trial.suggest_int("freeze_epochs", 0, min(5, epochs // 4)) if encoder else 0,
         "warmup_epochs": int(bool(encoder) and epochs >= 5),
-        "balance": trial.suggest_categorical("balance", (False, True)),
+        "balance": trial.suggest_categorical("balance", balances),
+        "dropout": 0.0 if encoder else trial.suggest_float(f"{name}.dropout", 0.0, 0.5),
+        "ema": trial.suggest_categorical("ema", EMA_DECAYS),
     }
-    if not encoder:
-        config["dropout"] = trial.suggest_float(f"{name}.dropout", 0.0, 0.5)
     published = (recipe.name for recipe in RECIPES.values() if recipe.config == {**config, "recipe": recipe.name})
     return {**config, "recipe": next(published, "")}
 
@@ -173,22 +196,30 @@ def first_points(
     search does not allow becomes the nearest one that it does, and the trial no longer bears the recipe's name.
     """
     configs = []
-    pretrained = [name for name in architectures if _offered(name, encoders)]
-    if pretrained:
-        name = "smp_unet" if "smp_unet" in pretrained else min(pretrained, key=lambda name: architecture(name).cost)
-        configs.append({"architecture": name, "encoder": _offered(name, encoders)[0], **HOUSE})
+    start = house_start(architectures, encoders)
+    if start:
+        configs.append({**start, **HOUSE})
     recipes = [
         recipe for recipe in RECIPES.values() if recipe.task == "seg" and recipe.config["architecture"] in architectures
     ]
     recipes.sort(key=lambda recipe: seconds_per_image(recipe.config["architecture"], recipe.config["encoder"], 128))
     configs += [dict(recipe.config) for recipe in recipes]
-    return [_point(config, batch_sizes) for config in configs[: max(1, math.ceil(trials / 3))]]
+    return [point(config, batch_sizes) for config in configs[: max(1, math.ceil(trials / 3))]]
 
 
-def _point(config: Mapping[str, Any], batch_sizes: tuple[int, ...]) -> dict[str, Any]:
-    """The parameters from which `suggest` makes this configuration."""
+def house_start(architectures: tuple[str, ...], encoders: Encoders) -> dict[str, str]:
+    """Architecture and encoder of the house settings: U-Net if it is allowed, else the cheapest; may be empty."""
+    pretrained = [name for name in architectures if offered(name, encoders)]
+    if not pretrained:
+        return {}
+    name = "smp_unet" if "smp_unet" in pretrained else min(pretrained, key=lambda name: architecture(name).cost)
+    return {"architecture": name, "encoder": offered(name, encoders)[0]}
+
+
+def point(config: Mapping[str, Any], batch_sizes: tuple[int, ...]) -> dict[str, Any]:
+    """The parameters from which `suggest` makes this configuration, but for its batch size: the nearest allowed one."""
     name = config["architecture"]
-    shared = ("architecture", "loss", "loss_weight", "optimizer", "weight_decay", "augmentation", "balance")
+    shared = ("architecture", "loss", "loss_weight", "optimizer", "weight_decay", "augmentation", "balance", "ema")
     conditional = ("encoder", "freeze_epochs") if config["encoder"] else ("dropout",)
     own = {key if key == "freeze_epochs" else f"{name}.{key}": config[key] for key in conditional}
     rate = "sgd.lr" if config["optimizer"] == "sgd" else "lr"

@@ -90,12 +90,25 @@ def _aug_s(size: int) -> list[A.BasicTransform]:
     return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), _affine((0.7, 1.3), 0.2, 90, p=1.0, shear=0.3)]
 
 
+def _aug_a(size: int) -> list[A.BasicTransform]:
+    """AUG_A of the reference notebooks: albumentations' ShiftScaleRotate, brightness and contrast, noise, flips."""
+    return [
+        A.HorizontalFlip(p=0.5),
+        A.VerticalFlip(p=0.2),
+        _affine((0.9, 1.1), 0.0625, 15, p=0.6, keep_ratio=True),
+        A.RandomBrightnessContrast(p=0.5),
+        # Variance 10 to 50 of 8 bits, the default of the release that the notebooks used.
+        A.GaussNoise(std_range=(10**0.5 / 255, 50**0.5 / 255), p=0.3),
+    ]
+
+
 POLICIES: dict[str, Callable[[int], list[A.BasicTransform]]] = {
     "none": _none,
     "light": _light,
     "medium": _medium,
     "strong": _strong,
     "aug_s": _aug_s,
+    "aug_a": _aug_a,
 }
 
 

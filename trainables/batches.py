@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,26 +15,45 @@ from trainables.data import Prepared
 
 #: (image uint8 [H, W], mask uint8 [H, W], seed) -> (image, mask)
 Augmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-#: images uint8 [B, 1, H, W], masks uint8 [B, 1, H, W], labels int64 [B], all on the device.
-Batch = tuple[Tensor, Tensor, Tensor]
 
 
-def sampling_order(data: Prepared, masks: np.ndarray, *, balance: bool, seed: Sequence[int]) -> np.ndarray:
-    """Order in which an epoch visits the masks (int64 indices), each once, or drawn so that every class is as frequent.
+class Batch(NamedTuple):
+    """A batch on the device: images and masks uint8 [B, 1, H, W], labels int64 [B], has_mask bool [B]."""
+
+    images: Tensor
+    masks: Tensor
+    labels: Tensor
+    has_mask: Tensor
+
+
+def sampling_order(data: Prepared, masks: np.ndarray, *, balance: str, seed: Sequence[int]) -> np.ndarray:
+    """Order in which an epoch visits the masks (int64 indices).
 
     Args:
         data: prepared data.
         masks: indices of the masks to train on.
-        balance: draw with replacement, each class with the same probability.
+        balance: `sampler` draws with replacement, each class as often as the others, as many as there are masks;
+            `oversample` visits every mask, and those of smaller classes again until all classes are as large as the
+            largest; anything else visits each mask once.
         seed: seeds the order; (seed of the trial, epoch).
     """
     rng = np.random.default_rng(seed)
-    if not balance:
-        return rng.permutation(masks)
     labels = data.labels[data.mask_image[masks]]
-    _, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    weights = 1 / counts[which]
-    return rng.choice(masks, size=len(masks), p=weights / weights.sum())
+    classes, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if balance == "sampler":
+        weights = 1 / counts[which]
+        return rng.choice(masks, size=len(masks), p=weights / weights.sum())
+    if balance == "oversample":
+        # Whole rounds first, so that no image of a small class is seen much more often than another.
+        rounds = [np.resize(rng.permutation(masks[labels == label]), counts.max()) for label in classes]
+        return rng.permutation(np.concatenate(rounds))
+    return rng.permutation(masks)
+
+
+def batch_starts(count: int, batch_size: int, *, joined: bool) -> list[int]:
+    """Where the batches of an epoch begin; `joined`: a last batch of one goes with the one before."""
+    starts = list(range(0, count, batch_size))
+    return starts[:-1] if joined and len(starts) > 1 and count % batch_size == 1 else starts
 
 
 def batches(
@@ -50,9 +70,7 @@ def batches(
 
     In training a last batch of one image is joined to the one before: one sample has no batch statistics on 1 x 1 maps.
     """
-    starts = list(range(0, len(masks), batch_size))
-    if len(starts) > 1 and len(masks) % batch_size == 1 and augmentation is not None:
-        starts.pop()
+    starts = batch_starts(len(masks), batch_size, joined=augmentation is not None)
     chunks = [masks[start:stop] for start, stop in zip(starts, [*starts[1:], len(masks)], strict=True)]
     seeds = np.random.SeedSequence(list(seed)).generate_state(max(len(masks), 1))
 
@@ -66,9 +84,9 @@ def batches(
                 for i, (row, mask) in enumerate(zip(rows, chunk, strict=True))
             ]
             images, targets = np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
-        a, b = torch.from_numpy(images)[:, None], torch.from_numpy(targets)[:, None]
-        c = torch.from_numpy(data.labels[rows])
-        return (a.pin_memory(), b.pin_memory(), c.pin_memory()) if device.type == "cuda" else (a, b, c)
+        arrays = images[:, None], targets[:, None], data.labels[rows], data.has_mask[rows]
+        tensors = [torch.from_numpy(array) for array in arrays]
+        return Batch(*(tensor.pin_memory() for tensor in tensors) if device.type == "cuda" else tensors)
 
     with ThreadPoolExecutor(workers) as pool:
         pending: deque = deque()
@@ -81,5 +99,4 @@ def batches(
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    images, masks, labels = (tensor.to(device, non_blocking=True) for tensor in batch)
-    return images, masks, labels
+    return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from trainables.data import CLASSES
-from trainables.tasks import TASKS
+from trainables.tasks import make_task
 from trainables.training import Training
 
 WEIGHTS, DESCRIPTION, STATE = "best.safetensors", "model.json", "training.pt"
@@ -55,6 +55,7 @@ def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
         FileNotFoundError: a file of the checkpoint is missing.
     """
     description = json.loads((folder / DESCRIPTION).read_text())
-    model = TASKS[description["task"]].build(description["config"])
+    config = description["config"]
+    model = make_task(description["task"], config.get("classes", 3)).build(config)
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model.eval(), description

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainables.augment import build_augmentation
-from trainables.batches import batches, sampling_order
-from trainables.data import Prepared
-from trainables.models.seg import SegmentationModel
+from trainables.batches import batch_starts, batches, sampling_order
+from trainables.data import DataError, Prepared
+from trainables.models.freezing import thaw
 from trainables.models.weights import Source, load
-from trainables.tasks import TASKS
+from trainables.tasks import make_task
 
 OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 GRADIENT_NORM = 1.0
+EVALUATION_BATCH = 32
 
 
 class DivergedError(FloatingPointError):
@@ -34,7 +36,9 @@ class Training:
 
     Args:
         task: name in `TASKS`.
-        config: flat configuration, as `search_spaces` suggests it, with `epochs` and `seed`.
+        config: flat configuration, as `search_spaces` suggests it, with `epochs`, `seed` and `classes`. Recipes may
+            set `freeze_lr` (rate while frozen), `frozen_part` and `thawed_part` (see `thaw`), `schedule` (cosine,
+            constant), `head_weight_decay` and `early_stop`.
         data: prepared data.
         source: where the encoder's weights come from; None for an architecture without an encoder.
         fold: the fold to validate on; its images and the test images are never trained on.
@@ -53,21 +57,32 @@ class Training:
         device: torch.device | str = "cpu",
         workers: int = 1,
     ) -> None:
-        self.task, self.config, self.data, self.workers = TASKS[task], dict(config), data, workers
-        self.device = torch.device(device)
+        self.task, self.config = make_task(task, config.get("classes", 3)), dict(config)
+        self.data, self.workers, self.device = data, workers, torch.device(device)
         learnt, held_out = data.fold_rows(fold)
         rows = self.task.rows(data)
         self.training_rows, self.validation_rows = np.intersect1d(learnt, rows), np.intersect1d(held_out, rows)
-        self.training_masks = data.training_masks(self.training_rows)
+        if not len(self.training_rows) or not len(self.validation_rows):
+            raise DataError(f"too few images to train and validate {task}: give more, or fewer --folds")
+        self.training_masks = self.task.samples(data, self.training_rows)
         torch.manual_seed(config["seed"])
-        self.model = self._model(source).to(self.device)
+        self.model: Any = self._model(source).to(self.device)
         self.model.to(memory_format=torch.channels_last)
-        self.loss = self.task.loss(config)
+        decay = config.get("ema", 0.0)
+        self.averaged = (
+            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
+        )
+        self.loss = self.task.loss(config, data.labels[data.mask_image[self.training_masks]])
         self.augmentation = build_augmentation(config["augmentation"], data.images.shape[-1])
         self.optimizer = self._optimizer()
-        self.steps_per_epoch = max(1, len(self.training_masks) // config["batch_size"])
+        self.steps_per_epoch = len(batch_starts(len(self._order(0)), config["batch_size"], joined=True))
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self.epoch = 0
+
+    @property
+    def best_model(self) -> nn.Module:
+        """The model to evaluate and to keep: the moving average of the weights where there is one."""
+        return self.averaged.module if self.averaged else self.model
 
     def train_epoch(self) -> dict[str, float]:
         """Train one epoch.
@@ -81,11 +96,10 @@ class Training:
         seed = (self.config["seed"], self.epoch)
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         self.model.train()
-        frozen = self._freeze(self.epoch < self.config["freeze_epochs"])
-        order = sampling_order(self.data, self.training_masks, balance=self.config["balance"], seed=seed)
+        self._thaw()
         loader = batches(
             self.data,
-            order,
+            self._order(self.epoch),
             batch_size=self.config["batch_size"],
             device=self.device,
             augmentation=self.augmentation,
@@ -97,8 +111,8 @@ class Training:
         for batch in loader:
             waited += time.perf_counter() - asked
             with self._autocast():
-                logits = self.model(batch[0])
-            loss = self.loss(logits.float(), batch)
+                outputs = self.model(batch.images)
+            loss = self.loss(outputs, batch)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             # A step on a NaN gradient would destroy weights that may still be worth keeping.
@@ -107,36 +121,36 @@ class Training:
                 raise DivergedError(f"loss is not finite in epoch {self.epoch + 1}")
             self.optimizer.step()
             self.scheduler.step()
-            total += loss.detach() * len(batch[0])
-            seen += len(batch[0])
+            if self.averaged:
+                self.averaged.update_parameters(self.model)
+            total += loss.detach() * len(batch.images)
+            seen += len(batch.images)
             asked = time.perf_counter()
-        if frozen:
-            self._freeze(False)
         self.epoch += 1
         seconds = time.perf_counter() - started
-        return {
-            "train/loss": total.item() / seen,
-            "train/lr": self.optimizer.param_groups[0]["lr"],
-            "train/wait": waited / seconds,
-        }
+        rate = self.optimizer.param_groups[0]["lr"]
+        return {"train/loss": total.item() / seen, "train/lr": rate, "train/wait": waited / seconds}
 
     def evaluate(self, rows: np.ndarray | None = None) -> dict[str, float]:
         """Metrics and `loss` on `rows` (default: the validation fold), each image against its merged mask."""
         metrics = self.task.metrics().to(self.device)
         total, rows = torch.zeros((), device=self.device), self.validation_rows if rows is None else rows
-        self.model.eval()
+        model = self.best_model.eval()
         with torch.inference_mode():
-            for batch in batches(self.data, rows, batch_size=32, device=self.device, workers=self.workers):
+            for batch in batches(
+                self.data, rows, batch_size=EVALUATION_BATCH, device=self.device, workers=self.workers
+            ):
                 with self._autocast():
-                    logits = self.model(batch[0])
-                self.task.update(metrics, logits.float(), batch)
-                total += self.loss(logits.float(), batch) * len(batch[0])
+                    outputs = model(batch.images)
+                self.task.update(metrics, outputs, batch)
+                total += self.loss(outputs, batch) * len(batch.images)
         return {**metrics.compute(), "loss": total.item() / len(rows)}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training goes on from; loads with `torch.load(weights_only=True)`."""
         return {
             "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict() if self.averaged else None,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "epoch": self.epoch,
@@ -145,11 +159,13 @@ class Training:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from `state_dict()`."""
         self.model.load_state_dict(state["model"])
+        if self.averaged:
+            self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.epoch = state["epoch"]
 
-    def _model(self, source: Source | None) -> SegmentationModel:
+    def _model(self, source: Source | None) -> nn.Module:
         model = self.task.build(self.config)
         if model.encoder is not None and source is not None and source.kind != "random":
             load(model.encoder, self.config["encoder"], source)
@@ -161,26 +177,37 @@ class Training:
     def _optimizer(self) -> torch.optim.Optimizer:
         options: dict[str, Any] = {"lr": self.config["lr"], "weight_decay": self.config["weight_decay"]}
         if self.config["optimizer"] == "sgd":
-            options |= {"momentum": 0.9, "nesterov": True}
-        return OPTIMIZERS[self.config["optimizer"]](self.model.parameters(), **options)
+            options["momentum"] = 0.9
+        encoder = list(self.model.encoder.parameters()) if self.model.encoder is not None else []
+        inside = {id(parameter) for parameter in encoder}
+        head = [parameter for parameter in self.model.parameters() if id(parameter) not in inside]
+        decay = self.config.get("head_weight_decay", self.config["weight_decay"])
+        groups = [{"params": head, "weight_decay": decay}, *([{"params": encoder}] if encoder else [])]
+        return OPTIMIZERS[self.config["optimizer"]](groups, **options)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        seed = (self.config["seed"], epoch)
+        return sampling_order(self.data, self.training_masks, balance=self.config["balance"], seed=seed)
 
     def _rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine to zero, as a factor of the learning rate."""
-        warmup, total = (
-            self.config["warmup_epochs"] * self.steps_per_epoch,
-            self.config["epochs"] * self.steps_per_epoch,
+        """Factor of the learning rate: constant while frozen, then linear warm-up and a cosine to zero, or constant."""
+        frozen, warmup, total = (
+            self.config[name] * self.steps_per_epoch for name in ("freeze_epochs", "warmup_epochs", "epochs")
         )
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, total - warmup))))
+        if step < frozen:
+            return self.config.get("freeze_lr", self.config["lr"]) / self.config["lr"]
+        if step < frozen + warmup:
+            return (step - frozen + 1) / (warmup + 1)
+        if self.config.get("schedule", "cosine") == "constant":
+            return 1.0
+        done = (step - frozen - warmup) / max(1, total - frozen - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
-    def _freeze(self, frozen: bool) -> bool:
-        """Freeze or free the encoder: no gradients, and normalisation statistics that stand still."""
-        if self.model.encoder is None:
-            return False
-        self.model.encoder.requires_grad_(not frozen)
-        self.model.encoder.train(not frozen)
-        return frozen
+    def _thaw(self) -> None:
+        if self.model.encoder is not None:
+            frozen = self.epoch < self.config["freeze_epochs"]
+            part = self.config.get("frozen_part", "none") if frozen else self.config.get("thawed_part", "all")
+            thaw(self.model.encoder, part)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
@@ -188,20 +215,20 @@ class Training:
 
 def _statistics(images: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation of the training split's pixels, in 0..1, an image at a time to spare memory."""
-    moments = np.array(
-        [(image.mean(), np.square(image, dtype=np.float32).mean()) for image in (images[row] for row in rows)]
-    )
+    pictures = (images[row] for row in rows)
+    moments = np.array([(image.mean(), np.square(image, dtype=np.float32).mean()) for image in pictures])
     mean, square = moments.mean(axis=0) / (255, 255**2)
     return float(mean), float(np.sqrt(square - mean**2))
 
 
-def predict(model: nn.Module, images: np.ndarray, *, batch_size: int = 32) -> Tensor:
-    """Logits on the CPU, float32 [N, ...], for grey images uint8 [N, H, W], on the device that the model is on."""
+def predict(model: nn.Module, images: np.ndarray, *, batch_size: int = EVALUATION_BATCH) -> Any:
+    """Outputs of a model on the CPU for grey images uint8 [N, H, W]: float32 [N, ...], or a tuple of such tensors."""
     device = next(model.parameters()).device
     model.eval()
+    parts = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        parts = [
-            model(torch.from_numpy(np.array(images[start : start + batch_size]))[:, None].to(device)).float().cpu()
-            for start in range(0, len(images), batch_size)
-        ]
-    return torch.cat(parts)
+        for start in range(0, len(images), batch_size):
+            outputs = model(torch.from_numpy(np.array(images[start : start + batch_size]))[:, None].to(device))
+            parts.append(outputs if isinstance(outputs, tuple) else (outputs,))
+    joined = tuple(torch.cat([part.float().cpu() for part in column]) for column in zip(*parts, strict=True))
+    return joined if len(joined) > 1 else joined[0]

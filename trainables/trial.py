@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from ray import tune
 from torch import Tensor
@@ -38,6 +39,7 @@ class Trial(tune.Trainable):
         """Called once a worker: threads and data stay from trial to trial."""
         self.shared = shared
         torch.set_num_threads(shared.threads)
+        cv2.setNumThreads(1)  # images are small, and batches are already prepared side by side
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._start(config)
 
@@ -73,17 +75,23 @@ class Trial(tune.Trainable):
             value = self.best["value"] if self.weights else 0.0
             return {f"best/{primary}": value, "train_seconds": self.train_seconds, "stopped": "diverged", "done": True}
         scores = self.training.evaluate()
-        improved = scores[primary] > self.best["value"]
+        # Absent where the validation images cannot show it, as AUROC on a single class cannot.
+        value = scores.get(primary, 0.0)
+        improved = value > self.best["value"]
         if improved:
-            self.best = {"value": scores[primary], "epoch": self.training.epoch, "metrics": scores}
+            self.best = {"value": value, "epoch": self.training.epoch, "metrics": scores}
             self.weights = {
-                name: tensor.detach().cpu().clone() for name, tensor in self.training.model.state_dict().items()
+                name: tensor.detach().cpu().clone() for name, tensor in self.training.best_model.state_dict().items()
             }
         self.train_seconds += time.perf_counter() - started
-        done = self.training.epoch >= self.training.config["epochs"]
+        patience = self.training.config.get("early_stop", 0)
+        waiting = bool(patience) and self.training.epoch - self.best["epoch"] >= patience
+        done = waiting or self.training.epoch >= self.training.config["epochs"]
         result |= {f"val/{name}": value for name, value in scores.items()}
         result |= {f"best/{primary}": self.best["value"], "best/epoch": self.best["epoch"]}
         result |= {"train_seconds": self.train_seconds, "setup_seconds": self.setup_seconds, "done": done}
+        if waiting:
+            result["stopped"] = "early"
         result["should_checkpoint"] = improved or done or time.perf_counter() - self.saved_at > CHECKPOINT_SECONDS
         return result
 

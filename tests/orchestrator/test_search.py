@@ -102,7 +102,7 @@ def test_best_checkpoint_scores_what_was_reported(
     import numpy as np
 
     from trainables.data import prepare, read_manifest
-    from trainables.metrics import SegmentationMetrics
+    from trainables.metrics.seg import SegmentationMetrics
     from trainables.training import predict
 
     summary, folder, _ = finished
@@ -187,25 +187,38 @@ def test_bad_input_is_one_line_and_exit_code_2(argv: list[str], expected: str, p
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_interrupt_stops_cleanly(phantom: Path, tmp_path: Path) -> None:
+def _interrupted(phantom: Path, folder: Path, *, times: int) -> str:
+    """The output of a search that is interrupted after its first epoch; every run it began must be closed."""
     flags = [*FLAGS, "--data", str(phantom), "--name", "stopped", "--epochs", "2000"]
     with subprocess.Popen(
-        _command(tmp_path, *flags),
-        cwd=tmp_path,
-        env=_environment(tmp_path),
+        _command(folder, *flags),
+        cwd=folder,
+        env=_environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     ) as process:
-        _wait_for_epochs(tmp_path / "mlflow.db", process)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group hears it
+        _wait_for_epochs(folder / "mlflow.db", process)
+        for _ in range(times):
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group hears it
+            time.sleep(0.2)  # two presses, not one: signals that wait for delivery are merged
         output, _ = process.communicate(timeout=120)
     assert process.returncode == 130, output
     assert "Traceback" not in output
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("breast-ultrasound-seg").experiment_id])
     assert {run.info.status for run in runs} == {"KILLED"}
+    return output
+
+
+@pytest.mark.long
+def test_second_interrupt_stops_at_once(phantom: Path, tmp_path: Path) -> None:
+    assert "again to stop at once" in _interrupted(phantom, tmp_path, times=2)
+
+
+def test_interrupt_stops_cleanly(phantom: Path, tmp_path: Path) -> None:
+    assert "mlflow ui" in _interrupted(phantom, tmp_path, times=1)
     summary = json.loads((tmp_path / "runs" / "stopped" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
     assert {trial["status"] for trial in summary["trials"]} == {"interrupted"}

@@ -49,8 +49,10 @@ def test_every_field_is_a_flag_and_every_option_of_the_issue_is_there() -> None:
     )
     assert set(asked.split()) <= set(SearchSettings.model_fields)
     values = {
+        "tracking_uri": "sqlite:///x.db",
         "image_size": "64",
         "weights": "none",
+        "classes": "2",
         "task": "seg",
         "layout": "busi",
         "masks": "duplicate",
@@ -78,7 +80,7 @@ def test_settings_survive_their_own_yaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["--arch", "vgg"], "--arch: 'vgg' is not known; choose from unet, resunet"),
+        (["--arch", "vgg"], "--arch: unknown architecture 'vgg': choose from unet, resunet"),
         (["--encoder", "vgg"], "choose from tf_efficientnet_lite0"),
         (["--layout", "dicom"], "choose from auto, busi"),
         (["--task", "sgm"], "'seg'"),
@@ -102,7 +104,7 @@ def test_errors_are_one_line_that_lists_what_is_allowed(argv: list[str], expecte
 def test_unknown_line_in_the_file_lists_the_known(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("epoch: 3")
-    with pytest.raises(UserError, match="--epoch: no such setting; choose from task, data"):
+    with pytest.raises(UserError, match="--epoch: no such setting; choose from task, classes, data"):
         parse("--config", str(file))
     file.write_text("{ a")
     with pytest.raises(UserError, match="not valid YAML"):

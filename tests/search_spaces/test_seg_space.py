@@ -14,7 +14,7 @@ from search_spaces.recipes import RECIPES
 
 KEYS = {
     "architecture", "encoder", "loss", "loss_weight", "optimizer", "lr", "weight_decay", "batch_size", "augmentation",
-    "freeze_epochs", "warmup_epochs", "balance", "recipe",
+    "freeze_epochs", "warmup_epochs", "balance", "dropout", "ema", "recipe",
 }  # fmt: skip
 ALL = tuple(seg.ARCHITECTURES)
 ENCODERS = {name: entry.encoders for name, entry in seg.ARCHITECTURES.items()}
@@ -30,7 +30,9 @@ def _study(space: partial, trials: int = 60) -> list[dict]:
 def test_every_configuration_is_complete_flat_and_registered() -> None:
     for config in _study(SPACE):
         entry = seg.ARCHITECTURES[config["architecture"]]
-        assert set(config) == KEYS if config["encoder"] else set(config) == KEYS | {"dropout"}
+        assert set(config) == KEYS
+        assert config["balance"] in ("none", "oversample", "sampler")
+        assert config["ema"] in (0.0, 0.99)
         assert config["encoder"] in (entry.encoders or ("",))
         assert all(isinstance(value, (str, int, float, bool)) for value in config.values())
         assert 0 <= config["loss_weight"] <= 1
@@ -102,3 +104,5 @@ def test_unknown_names_list_the_known_ones() -> None:
 
 def test_cost_grows_with_the_area() -> None:
     assert seg.seconds_per_image("unet", "", 256) == 4 * seg.seconds_per_image("unet", "", 128)
+    # Which is padded to 128 px.
+    assert seg.seconds_per_image("pan", "resnet18", 64) == seg.seconds_per_image("pan", "resnet18", 128)

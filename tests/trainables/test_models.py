@@ -6,6 +6,7 @@ import torch
 from search_spaces.recipes import RECIPES
 from search_spaces.seg import ARCHITECTURES
 from trainables.models.seg import build
+from trainables.models.weights import find, load
 
 PAIRS = [(entry.name, encoder) for entry in ARCHITECTURES.values() for encoder in entry.encoders or ("",)]
 #: The heaviest pair of each architecture is left to the slow run; the cheapest stands for it in the fast one.
@@ -46,6 +47,24 @@ def test_any_size_keeps_its_size(architecture: str, encoder: str, size: tuple[in
     model = build(_config(architecture, encoder)).eval()
     with torch.inference_mode():
         assert model(torch.zeros(1, 1, *size)).shape == (1, 1, *size)
+
+
+def test_small_images_are_padded_to_what_a_network_can_take() -> None:
+    model = build(_config("pan", "resnet18"))
+    assert model(torch.zeros(2, 1, 64, 40)).shape == (2, 1, 64, 40)
+    assert model.prepare(torch.zeros(1, 1, 64, 40)).shape == (1, 3, 128, 128)
+    assert model.prepare(torch.zeros(1, 1, 130, 128)).shape == (1, 3, 160, 128)
+    assert build(_config("fpn", "resnet18")).prepare(torch.zeros(1, 1, 64, 40)).shape == (1, 3, 64, 64)
+
+
+def test_a_short_encoder_holds_only_what_it_uses_and_takes_its_weights() -> None:
+    encoder = "tf_efficientnet_lite0"
+    short, whole = build(_config("pspnet", encoder)), build(_config("fpn", encoder))
+    for model in (short, whole):
+        load(model.encoder, encoder, find(encoder, "auto"))
+    short_weights, whole_weights = short.encoder.state_dict(), whole.encoder.state_dict()
+    assert 0 < len(short_weights) < len(whole_weights)
+    assert all(torch.equal(tensor, whole_weights[name]) for name, tensor in short_weights.items())
 
 
 @pytest.mark.parametrize(("name", "millions"), [("unet", 0.11), ("resunet", 32)])

@@ -12,6 +12,7 @@ import torch
 from trainables import checkpoint
 from trainables.batches import batches, sampling_order
 from trainables.data import Prepared
+from trainables.models.freezing import thaw
 from trainables.models.weights import find
 from trainables.training import DivergedError, Training, predict
 
@@ -29,7 +30,9 @@ SCRATCH: dict[str, Any] = {
     "augmentation": "light",
     "freeze_epochs": 0,
     "warmup_epochs": 0,
-    "balance": False,
+    "balance": "none",
+    "ema": 0.0,
+    "classes": 3,
     "epochs": 4,
     "seed": 0,
 }
@@ -56,7 +59,7 @@ def _one_thread() -> None:
 
 def test_same_seed_same_result(prepared: Prepared) -> None:
     def run(seed: int, workers: int) -> tuple[dict[str, torch.Tensor], list[dict[str, float]]]:
-        training = Training("seg", SCRATCH | {"seed": seed, "balance": True}, prepared, workers=workers)
+        training = Training("seg", SCRATCH | {"seed": seed, "balance": "sampler"}, prepared, workers=workers)
         torch.rand(seed + workers)  # the state that another trial leaves behind must not matter
         history = [{**training.train_epoch(), **training.evaluate()} for _ in range(2)]
         return _weights(training), [{k: v for k, v in epoch.items() if k != "train/wait"} for epoch in history]
@@ -126,6 +129,52 @@ def test_rates_warm_up_then_fall_to_nothing(prepared: Prepared) -> None:
     assert rates[-1] < 0.05 * SCRATCH["lr"]
 
 
+@pytest.mark.parametrize(("part", "trained"), [("none", ()), ("se", ("se",)), ("last", ("blocks.6", "blocks_6"))])
+def test_only_the_named_part_of_an_encoder_trains(part: str, trained: tuple[str, ...]) -> None:
+    import timm
+
+    encoder = timm.create_model("efficientnet_b0", num_classes=0)
+    encoder.train()
+    thaw(encoder, part)
+    free = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+    expected = {name for name, _ in encoder.named_parameters() if any(f"{word}." in name for word in trained)}
+    assert free == expected
+    moving = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d) and m.training]
+    assert bool(moving) == (part == "last")
+    thaw(encoder, "all")
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_unknown_part_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="none, se, last, all"):
+        thaw(torch.nn.Linear(1, 1), "half")
+    with pytest.raises(ValueError, match="no part 'se'"):
+        thaw(torch.nn.Linear(1, 1), "se")
+
+
+def test_moving_average_is_what_is_evaluated_and_kept(prepared: Prepared, tmp_path: Path) -> None:
+    training = Training("seg", SCRATCH | {"ema": 0.9}, prepared)
+    training.train_epoch()
+    kept, raw = training.best_model.state_dict(), training.model.state_dict()
+    assert kept.keys() == raw.keys()
+    assert not _same(dict(kept), dict(raw))
+    checkpoint.save(tmp_path, training, {"value": 0.5, "epoch": 1}, kept)
+    resumed = Training("seg", SCRATCH | {"ema": 0.9}, prepared)
+    checkpoint.resume(tmp_path, resumed)
+    training.train_epoch()
+    resumed.train_epoch()
+    assert _same(dict(training.best_model.state_dict()), dict(resumed.best_model.state_dict()))
+
+
+def test_frozen_stage_has_its_own_rate(prepared: Prepared) -> None:
+    source = find("tf_efficientnet_lite0", "auto")
+    staged = PRETRAINED | {"freeze_epochs": 2, "freeze_lr": 5e-3, "lr": 1e-4, "epochs": 4}
+    training = Training("seg", staged, prepared, source)
+    rates = [training.train_epoch()["train/lr"] for _ in range(4)]
+    assert rates[0] == pytest.approx(5e-3)
+    assert 0 <= rates[3] < rates[2] <= 1e-4
+
+
 def test_nan_is_an_error_and_does_not_destroy_the_weights(prepared: Prepared) -> None:
     training = Training("seg", SCRATCH, prepared)
     training.loss = lambda logits, batch: logits.sum() * float("nan")
@@ -161,11 +210,23 @@ def test_checkpoint_predicts_what_the_model_predicts(prepared: Prepared, tmp_pat
 
 def test_balanced_sampling_draws_classes_alike(prepared: Prepared) -> None:
     masks = np.tile(prepared.training_masks(prepared.fold_rows(0)[0]), 50)
-    drawn = prepared.labels[sampling_order(prepared, masks, balance=True, seed=(0, 1))]
+    drawn = prepared.labels[sampling_order(prepared, masks, balance="sampler", seed=(0, 1))]
     shares = np.bincount(drawn) / len(drawn)
     np.testing.assert_allclose(shares, 1 / 3, atol=0.04)
-    plain = sampling_order(prepared, masks, balance=False, seed=(0, 1))
+    plain = sampling_order(prepared, masks, balance="none", seed=(0, 1))
     np.testing.assert_array_equal(np.sort(plain), np.sort(masks))
+
+
+def test_oversampling_shows_every_image_and_small_classes_again(prepared: Prepared) -> None:
+    masks = prepared.training_masks(prepared.fold_rows(0)[0])
+    order = sampling_order(prepared, masks, balance="oversample", seed=(0, 1))
+    counts = np.bincount(prepared.labels[masks])
+    np.testing.assert_array_equal(np.bincount(prepared.labels[order]), counts.max())
+    seen = np.bincount(order, minlength=len(prepared.images))[masks]
+    for label, count in enumerate(counts):
+        often = seen[prepared.labels[masks] == label]
+        assert often.min() >= 1
+        assert often.max() - often.min() <= 1 + (counts.max() % count == 0)
 
 
 def test_batches_are_in_order_and_never_of_one(prepared: Prepared) -> None:

@@ -53,7 +53,7 @@ def _read_classes(root: Path, with_masks: bool) -> Manifest:
             found, mask_faults = attach_masks(found, [file for file in files if _is_mask(file)])
             faults += mask_faults
         records += found
-    return make_manifest(root, "busi" if with_masks else "classes", with_masks, records, faults)
+    return Manifest.ordered(root, "busi" if with_masks else "classes", with_masks, records, faults)
 
 
 def class_folders(root: Path) -> list[tuple[Path, int]]:
@@ -97,19 +97,6 @@ def attach_masks(records: Iterable[Record], masks: Iterable[Path]) -> tuple[list
         else:
             faults.append(Fault(record.image, "image without mask", "left out"))
     return complete, faults
-
-
-def make_manifest(
-    root: Path, layout: str, has_masks: bool, records: Iterable[Record], faults: Iterable[Fault]
-) -> Manifest:
-    """A manifest whose records and faults are in path order, whatever order they were found in."""
-    return Manifest(
-        root,
-        layout,
-        has_masks,
-        tuple(sorted(records, key=lambda record: record.image.relative_to(root).as_posix())),
-        tuple(sorted(faults, key=lambda fault: (fault.file.relative_to(root).as_posix(), fault.problem))),
-    )
 
 
 def name_key(name: str) -> str:

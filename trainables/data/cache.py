@@ -27,6 +27,7 @@ class ExaminedIndex:
             self._entries: dict[str, dict] = json.loads(self._file.read_text())
         except (OSError, ValueError):
             self._entries = {}
+        self._changed = False
 
     @staticmethod
     def key(record: Record) -> str:
@@ -47,6 +48,7 @@ class ExaminedIndex:
     def put(self, key: str, record: Record, decoded: Decoded) -> None:
         """Remember an outcome."""
         files = (record.image, *record.masks)
+        self._changed = True
         self._entries[key] = {
             "faults": [(files.index(fault.file), fault.problem, fault.action) for fault in decoded.faults],
             "usable": decoded.usable,
@@ -58,7 +60,9 @@ class ExaminedIndex:
         }
 
     def save(self) -> None:
-        """Write under a temporary name, then rename."""
+        """Write what is new, under a temporary name, then rename."""
+        if not self._changed:
+            return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".part", delete=False) as part:
             json.dump(self._entries, part)

@@ -66,7 +66,10 @@ def canonical(groups: np.ndarray) -> np.ndarray:
 
 
 def conflicts(clusters: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Rows of clusters whose members have different known classes, bool [N]; clusters and labels are int64 [N]."""
+    """Rows of clusters whose members have different known labels, bool [N]; clusters and labels are int64 [N].
+
+    A label may be any number that the members of a cluster should share.
+    """
     known = labels != UNKNOWN
     pairs = np.unique(np.stack([clusters[known], labels[known]]), axis=1)
     ids, classes = np.unique(pairs[0], return_counts=True)

@@ -102,12 +102,12 @@ def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarr
 
 
 def _file_digest(path: Path) -> str:
-    """Sha256 hex of a file's bytes; a file that cannot be opened counts as empty, for decode reports it anyway."""
+    """Sha256 hex of a file's bytes; of the cause where it cannot be opened, so that it is no file of 0 bytes."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return hashlib.sha256().hexdigest()
+    except OSError as error:
+        return hashlib.sha256(f"cannot be opened: {error.strerror}".encode()).hexdigest()
 
 
 def _combine(digests: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""A folder of images, in any known layout, as a manifest."""
+"""A dataset in any known layout as a manifest; and the layout of separate folders for images and masks."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from trainables.data.busi import (
     attach_masks,
     foreign_files,
     has_class_folders,
     has_masks_beside,
     image_files,
-    make_manifest,
     name_key,
     read_busi,
     read_classes,
 )
 from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault, Manifest, Record
 from trainables.data.pixels import IMAGE_SUFFIXES
+from trainables.data.table import is_table, read_csv, read_table
 
 _NAME_COLUMNS = ("image", "file", "filename", "name")
 _PATIENT_COLUMNS = ("patient", "group")
@@ -39,30 +37,34 @@ def read_manifest(root: str | Path, layout: str = "auto") -> Manifest:
     """Read the dataset at root, or in exactly one folder directly below it; no pixel is decoded.
 
     Args:
-        root: the folder that holds the dataset.
+        root: the folder that holds the dataset, or a table of its images (FILE.csv).
         layout: a name in LAYOUTS, or "auto": the first that fits.
 
     Raises:
-        DataError: unknown layout; no such folder; no known layout, or several datasets; no usable image.
+        DataError: unknown layout; no such folder or table; no known layout, or several datasets; no usable image.
     """
     if layout != "auto" and layout not in LAYOUTS:
         raise DataError(f"unknown layout {layout!r}; allowed: {', '.join(['auto', *LAYOUTS])}")
     root = Path(root).expanduser().absolute()
-    if not root.is_dir():
-        problem = "not a folder" if root.exists() else "no such folder"
-        raise DataError(f"{root}: {problem}; give the folder that holds the images")
+    if not root.is_dir() and not is_table(root):
+        problem = "neither a folder nor a table" if root.exists() else "no such folder or table"
+        raise DataError(f"{root}: {problem}; give the folder that holds the images, or a FILE.csv that names them")
+    if is_table(root) and layout not in ("auto", "csv"):
+        raise DataError(f"{root}: a table is of layout csv, not {layout}; give a folder, or no layout")
     try:
-        folder, name = _locate(root, list(LAYOUTS) if layout == "auto" else [layout])
-        manifest = LAYOUTS[name].read(folder)
+        place, name = _locate(root, list(LAYOUTS) if layout == "auto" else [layout])
+        manifest = LAYOUTS[name].read(place)
     except OSError as error:
-        raise DataError(f"{error.filename}: {error.strerror}; the folder must be readable") from error
+        raise DataError(f"{error.filename}: {error.strerror}; it must be readable") from error
     if not manifest.records:
         faults = f"; {len(manifest.faults)} faults, the first: {manifest.faults[0]}" if manifest.faults else ""
-        raise DataError(f"{folder}: no usable image in layout {name!r} ({LAYOUTS[name].words}){faults}")
+        raise DataError(f"{place}: no usable image in layout {name!r} ({LAYOUTS[name].words}){faults}")
     return manifest
 
 
 def _locate(root: Path, names: list[str]) -> tuple[Path, str]:
+    if is_table(root):
+        return root, "csv"
     below = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     for places in ([root], below):
         fits = {place: name for place in places for name in reversed(names) if LAYOUTS[name].found(place)}
@@ -93,7 +95,7 @@ def _read_folders(root: Path) -> Manifest:
     left_out = {fault.file for fault in table_faults if fault.action == "left out"}
     records = [record for record in records if record.image not in left_out]
     mask_faults = [fault for fault in mask_faults if fault.file not in left_out]  # one image is left out once
-    return make_manifest(root, "folders", True, records, faults + table_faults + mask_faults)
+    return Manifest.ordered(root, "folders", True, records, faults + table_faults + mask_faults)
 
 
 def _read_labels(table: Path, images: list[Path]) -> tuple[dict[Path, tuple[int, str]], list[Fault]]:
@@ -101,7 +103,7 @@ def _read_labels(table: Path, images: list[Path]) -> tuple[dict[Path, tuple[int,
 
     Columns: the file's name under one of _NAME_COLUMNS, with or without its suffix; label; one of _PATIENT_COLUMNS.
     """
-    rows = _read_table(table)
+    rows = read_table(table)
     name_column = next((column for column in _NAME_COLUMNS if column in rows), None)
     if name_column is None:
         wanted, present = ", ".join(_NAME_COLUMNS), ", ".join(rows.columns)
@@ -134,15 +136,6 @@ def _read_labels(table: Path, images: list[Path]) -> tuple[dict[Path, tuple[int,
     return labels, faults
 
 
-def _read_table(table: Path) -> pd.DataFrame:
-    try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False, index_col=False)
-    except ValueError as error:  # pandas' own errors and UnicodeDecodeError are ValueErrors
-        raise DataError(f"{table}: not a CSV file in UTF-8 ({str(error).splitlines()[0]}); save it as one") from error
-    rows.columns = rows.columns.str.strip().str.lower()
-    return rows.apply(lambda column: column.str.strip())
-
-
 def _table_key(name: str) -> str:
     """A file's name as the table may give it: the suffix, if there is one, in lower case."""
     path = Path(name_key(name))
@@ -158,4 +151,5 @@ LAYOUTS: dict[str, Layout] = {
     ),
     "folders": Layout("folders images and masks, optional labels.csv", _has_images_and_masks, _read_folders),
     "classes": Layout("folders benign, malignant, normal with images only", has_class_folders, read_classes),
+    "csv": Layout("a table FILE.csv with columns image, mask, label ...", is_table, read_csv),
 }

@@ -1,7 +1,8 @@
-"""What a folder of images holds, before a pixel is decoded: records, and the faults found so far."""
+"""What a dataset holds, before a pixel is decoded: records, and the faults found so far."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,20 +31,53 @@ class Fault:
 
 @dataclass(frozen=True)
 class Record:
-    """One image: its masks in order (none for a normal without a mask file), its label and its patient, if known."""
+    """One image and what its layout says of it; only a table says more than image, masks, label and patient.
+
+    Attributes:
+        image: its file, absolute.
+        masks: its mask files in order; none for a normal without a mask file, or where the mask is not known.
+        label: index into CLASSES, or UNKNOWN.
+        patient: identifier, unique within its source; "" if not known.
+        source: name of the dataset it comes from; "" if not given.
+        split: side of the split that is given for it, one of `splits.SIDES`; "" if none is.
+        subgroups: (column, value) pairs for reports, the same columns for every record.
+    """
 
     image: Path
     masks: tuple[Path, ...]
     label: int
     patient: str = ""
+    source: str = ""
+    split: str = ""
+    subgroups: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All records of a dataset in name order, its layout's name, and whether the layout has masks at all."""
+    """All records of a dataset in path order, its layout's name, and whether the layout has masks at all.
+
+    root is the folder that was read, or the table itself.
+    """
 
     root: Path
     layout: str
     has_masks: bool
     records: tuple[Record, ...]
     faults: tuple[Fault, ...]
+
+    @classmethod
+    def ordered(
+        cls, root: Path, layout: str, has_masks: bool, records: Iterable[Record], faults: Iterable[Fault]
+    ) -> Manifest:
+        """A manifest whose records and faults are in path order, whatever order they were found in."""
+        return cls(
+            root,
+            layout,
+            has_masks,
+            tuple(sorted(records, key=lambda record: record.image.as_posix())),
+            tuple(sorted(faults, key=lambda fault: (fault.file.as_posix(), fault.problem))),
+        )
+
+    def has_mask(self, record: Record) -> bool:
+        """Whether the mask of a record is known: from its files, or because a normal's is empty."""
+        return bool(record.masks) or (self.has_masks and record.label == NORMAL)

@@ -32,8 +32,8 @@ LOSS = np.array([0.0, 2.0, 6.0, 14.0])
 
 
 def is_phantom(root: Path) -> bool:
-    """Whether a data folder was written by `write_phantom`."""
-    return (root / NOTE).is_file()
+    """Whether a data folder, or that of a table, was written by `write_phantom`."""
+    return ((root if root.is_dir() else root.parent) / NOTE).is_file()
 
 
 def write_phantom(folder: Path, *, images: int = 160, seed: int = 0) -> Path:

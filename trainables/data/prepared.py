@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.data import duplicates, splits
+from trainables.data import splits
 from trainables.data.cache import FORMAT, ExaminedIndex, read_arrays, write_arrays
-from trainables.data.examine import Decoded, decode
-from trainables.data.manifest import CLASSES, DataError, Fault, Manifest, Record
+from trainables.data.duplicates import DEFAULT_DISTANCE
+from trainables.data.examine import decode
+from trainables.data.grouping import Row, given_sides, group
+from trainables.data.manifest import DataError, Fault, Manifest, Record
 
 #: `progress(done, total)`, called as images are decoded.
 Progress = Callable[[int, int], None]
@@ -33,12 +35,16 @@ class Prepared:
             that have several (`--masks duplicate`).
         mask_image: int64 [M], the image each mask belongs to.
         labels: int64 [N], index into `CLASSES`, or -1 if unknown.
-        groups: int64 [N]; images of one group are on one side of every split.
+        groups: int64 [N]; images of one group are on one side of every split that is drawn.
         split: int64 [N], -1 for test, else the fold.
         sizes: int64 [N, 2], height and width of the original in pixels.
+        has_mask: bool [N], whether an image's mask is known, be it an empty one. Where it is not, `masks` is 0 too.
+        keep_aspect: whether images are letterboxed; else stretched.
         digests: N hexadecimal digests of image and mask contents; they name images in checkpoints.
         files: the N image files, absolute.
-        has_masks: whether masks mean anything here (False for class folders without masks).
+        mask_files: the mask files of each image, absolute; the merged mask is their union.
+        sources: N names of the datasets that the images come from; "" if not given.
+        subgroups: N values by column of a table; "" where a cell is empty.
         faults: everything that was found wrong, and what was done.
         left_out: number of images left out.
         notes: what a user should know about groups and splits, a line each.
@@ -53,14 +59,23 @@ class Prepared:
     groups: np.ndarray
     split: np.ndarray
     sizes: np.ndarray
+    has_mask: np.ndarray
+    keep_aspect: bool
     digests: tuple[str, ...]
     files: tuple[str, ...]
-    has_masks: bool
+    mask_files: tuple[tuple[str, ...], ...]
+    sources: tuple[str, ...]
+    subgroups: dict[str, tuple[str, ...]]
     faults: tuple[Fault, ...]
     left_out: int
     notes: tuple[str, ...]
     data_fingerprint: str
     prepared_fingerprint: str
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the mask of any image is known (not so for class folders without masks)."""
+        return bool(self.has_mask.any())
 
     def fold_rows(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows (int64) to train on and rows to validate on for `fold`; test images are in neither."""
@@ -87,7 +102,8 @@ def prepare(
     masks: str = "merge",
     folds: int = 5,
     split_seed: int = 0,
-    duplicate_distance: int = duplicates.DEFAULT_DISTANCE,
+    duplicate_distance: int = DEFAULT_DISTANCE,
+    test_source: str = "",
     progress: Progress = lambda done, total: None,
 ) -> Prepared:
     """Prepare a dataset, or map it from `cache` where the same was prepared before.
@@ -98,14 +114,16 @@ def prepare(
         size: side of the prepared square images, pixels.
         keep_aspect: letterbox instead of stretching.
         masks: `merge` trains on the union of an image's masks, `duplicate` on one sample per mask.
-        folds: number of folds over the images that are not test.
+        folds: number of folds over the images that are not test, at least 2.
         split_seed: seed of the split, which is part of the data's identity.
         duplicate_distance: largest Hamming distance, in bits of 256, between near-duplicates.
+        test_source: the source that is held out as the test set; "" draws the test set, or takes a given one.
         progress: called as images are decoded.
 
     Raises:
-        DataError: no usable image is left, or there are too few groups for the folds.
+        DataError: no usable image is left, there are too few groups for the folds, or `test_source` cannot be held out.
     """
+    sides = given_sides(manifest, test_source)
     index = ExaminedIndex(cache)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         keys = list(pool.map(index.key, manifest.records))
@@ -121,99 +139,51 @@ def prepare(
 
         decode_all({key: record for key, record in zip(keys, manifest.records, strict=True) if key not in index})
         index.save()
-        rows = _Rows.of(manifest, keys, index, duplicate_distance)
-        split = rows.split(split_seed, folds)
-        data_fingerprint = rows.fingerprint(split)
-        prepared_fingerprint = _sha256([data_fingerprint, FORMAT, size, keep_aspect, masks])
+        examined = [
+            Row(record, key, index.get(key, record), side)
+            for record, key, side in zip(manifest.records, keys, sides, strict=True)
+        ]
+        grouped = group(
+            manifest, examined, test_source=test_source, distance=duplicate_distance, seed=split_seed, folds=folds
+        )
+        rows, data_fingerprint = grouped.rows, grouped.fingerprint()
+        identity = json.dumps([data_fingerprint, FORMAT, size, keep_aspect, masks])
+        prepared_fingerprint = hashlib.sha256(identity.encode()).hexdigest()
         folder = cache / prepared_fingerprint[:20]
         arrays = read_arrays(folder)
         if arrays is None:
-            decode_all({key: record for key, record in zip(rows.keys, rows.records, strict=True) if key not in pixels})
-            write_arrays(folder, **_stack([pixels[key] for key in rows.keys], masks == "duplicate"))
+            decode_all({row.key: row.record for row in rows if row.key not in pixels})
+            write_arrays(folder, **_stack([pixels[row.key] for row in rows], masks == "duplicate"))
             arrays = read_arrays(folder)
             if arrays is None:
                 raise DataError(
                     f"{folder}: prepared data cannot be read back; is the disk full? Free space and try again"
                 )
+    records = [row.record for row in rows]
     return Prepared(
         **arrays,
-        labels=rows.labels,
-        groups=rows.groups,
-        split=split,
-        sizes=np.array([(one.height, one.width) for one in rows.outcomes], np.int64),
-        digests=tuple(one.digest for one in rows.outcomes),
-        files=tuple(str(record.image) for record in rows.records),
-        has_masks=manifest.has_masks,
-        faults=rows.faults,
-        left_out=rows.left_out,
-        notes=rows.notes,
+        labels=grouped.labels,
+        groups=grouped.groups,
+        split=grouped.split,
+        sizes=np.array([(row.outcome.height, row.outcome.width) for row in rows], np.int64),
+        has_mask=np.array([manifest.has_mask(record) for record in records]),
+        keep_aspect=keep_aspect,
+        digests=tuple(row.outcome.digest for row in rows),
+        files=tuple(str(record.image) for record in records),
+        mask_files=tuple(tuple(str(mask) for mask in record.masks) for record in records),
+        sources=tuple(record.source for record in records),
+        subgroups=_columns(records),
+        faults=grouped.faults,
+        left_out=grouped.left_out,
+        notes=grouped.notes,
         data_fingerprint=data_fingerprint,
         prepared_fingerprint=prepared_fingerprint,
     )
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The usable images in order of content, so that neither names nor listing order change a fingerprint."""
-
-    keys: list[str]
-    records: list[Record]
-    outcomes: list[Decoded]
-    labels: np.ndarray
-    groups: np.ndarray
-    faults: tuple[Fault, ...]
-    left_out: int
-    notes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, manifest: Manifest, keys: Sequence[str], index: ExaminedIndex, distance: int) -> _Rows:
-        outcomes = [index.get(key, record) for key, record in zip(keys, manifest.records, strict=True)]
-        faults = [*manifest.faults, *(fault for one in outcomes for fault in one.faults)]
-        usable = [i for i, one in enumerate(outcomes) if one.usable]
-        if not usable:
-            first = f", first: {faults[0]}" if faults else ""
-            raise DataError(f"{manifest.root}: none of {len(keys)} images is usable ({len(faults)} faults{first})")
-        usable.sort(key=lambda i: (outcomes[i].digest, manifest.records[i].image.as_posix()))
-        records = [manifest.records[i] for i in usable]
-        labels = np.array([record.label for record in records], np.int64)
-        clusters = duplicates.cluster(np.stack([outcomes[i].image_hash for i in usable]), distance)
-        conflicting = duplicates.conflicts(clusters, labels)
-        for row in np.flatnonzero(conflicting):
-            twins = [i for i in np.flatnonzero(clusters == clusters[row]) if labels[i] != labels[row]]
-            names = ", ".join(f"{CLASSES[labels[i]]}/{records[i].image.name}" for i in twins[:3])
-            faults.append(Fault(records[row].image, f"near-duplicate of another class ({names})", "left out"))
-        kept = np.flatnonzero(~conflicting)
-        if not len(kept):
-            raise DataError(f"{manifest.root}: every image has a near-duplicate of another class; check the labels")
-        groups = splits.merge_groups([records[i].patient for i in kept], clusters[kept].tolist())
-        return cls(
-            keys=[keys[usable[i]] for i in kept],
-            records=[records[i] for i in kept],
-            outcomes=[outcomes[usable[i]] for i in kept],
-            labels=labels[kept],
-            groups=groups,
-            faults=tuple(sorted(faults, key=lambda fault: fault.file)),
-            left_out=len(outcomes) - len(kept) + sum(fault.action.startswith("left out") for fault in manifest.faults),
-            notes=_notes(clusters[kept], groups, distance),
-        )
-
-    def split(self, seed: int, folds: int) -> np.ndarray:
-        try:
-            return splits.split(self.groups, self.labels, [one.digest for one in self.outcomes], seed=seed, folds=folds)
-        except ValueError as error:
-            raise DataError(f"{self.records[0].image.parent.parent}: {error}") from None
-
-    def fingerprint(self, split: np.ndarray) -> str:
-        # A group is named by its least digest: the number it has in this run depends on what else is in the folder.
-        names: dict[int, str] = {}
-        for group, one in zip(self.groups.tolist(), self.outcomes, strict=True):
-            names[group] = min(names.get(group, one.digest), one.digest)
-        return _sha256(
-            sorted(
-                [one.digest, int(label), names[int(group)], int(part)]
-                for one, label, group, part in zip(self.outcomes, self.labels, self.groups, split, strict=True)
-            )
-        )
+def _columns(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
+    names = [name for name, _ in records[0].subgroups]
+    return {name: tuple(record.subgroups[i][1] for record in records) for i, name in enumerate(names)}
 
 
 def _stack(pixels: Sequence[Pixels], duplicate: bool) -> dict[str, np.ndarray]:
@@ -224,20 +194,3 @@ def _stack(pixels: Sequence[Pixels], duplicate: bool) -> dict[str, np.ndarray]:
         "masks": np.stack([*merged, *(mask for _, mask in single)]),
         "mask_image": np.array([*range(len(pixels)), *(row for row, _ in single)], np.int64),
     }
-
-
-def _notes(clusters: np.ndarray, groups: np.ndarray, distance: int) -> tuple[str, ...]:
-    counts = np.bincount(clusters)
-    notes = [
-        f"{len(groups)} images in {len(np.unique(groups))} groups; {counts[counts > 1].sum()} have a near-duplicate"
-    ]
-    for size in duplicates.oversized(clusters):
-        notes.append(
-            f"warning: one near-duplicate cluster holds {size} images; "
-            f"if they are not the same lesion, try --duplicate-distance {distance // 2}"
-        )
-    return tuple(notes)
-
-
-def _sha256(value: object) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()

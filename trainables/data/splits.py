@@ -13,12 +13,14 @@ from trainables.data.duplicates import canonical
 
 #: Split value of a test image; folds are 0, 1, 2, ...
 TEST = -1
+#: The sides that an image may be put on from outside; what is not given is drawn from TRAIN, see `split`.
+TRAIN, VALIDATION, HELD_OUT = SIDES = ("train", "validation", "test")
 
 
 def merge_groups(*keys: Sequence[str | int]) -> np.ndarray:
     """Groups in which all images that share a value of any key stand together, int64 [N], as `canonical` numbers them.
 
-    Each key gives one value an image: patient ids, source ids, cluster numbers. "" and -1 mean an unknown value.
+    Each key gives one value an image: patient ids, cluster numbers. "" and -1 mean an unknown value.
     """
     n = len(keys[0])
     # A graph of images and key values: an image is linked to each of its values.
@@ -36,35 +38,64 @@ def merge_groups(*keys: Sequence[str | int]) -> np.ndarray:
 
 
 def split(
-    groups: np.ndarray, labels: np.ndarray, digests: Sequence[str], *, seed: int = 0, test: float = 0.2, folds: int = 5
+    groups: np.ndarray,
+    labels: np.ndarray,
+    digests: Sequence[str],
+    *,
+    sides: Sequence[str] | None = None,
+    seed: int = 0,
+    test: float = 0.2,
+    folds: int = 5,
 ) -> np.ndarray:
-    """Assign each group to TEST or to a fold: groups and labels int64 [N], one file digest an image -> int64 [N].
+    """Assign each image to TEST or to a fold: groups and labels int64 [N], one file digest an image -> int64 [N].
 
-    Stratified by a group's commonest class (UNKNOWN is a class here): the test set's share of each class is within one
-    group of `test`, each fold's share of the remainder within one group of 1 / folds. The test set does not depend on
-    `folds`, and nothing depends on the order of the rows or on the groups' numbers: only on members, labels and seed.
+    `sides`, one of SIDES an image, is a split that the user gives: "test" images are the test set and "validation"
+    images are fold 0; whichever of the test set and the folds is not given is drawn from the "train" images.
+
+    Drawn parts take whole groups. They are stratified by a group's commonest class (UNKNOWN is a class here): the test
+    set's share of each class is within one group of `test`, each fold's share of the remainder within one group of 1 /
+    folds. The test set does not depend on `folds`, and nothing depends on the order of the rows or on the groups'
+    numbers: only on members, labels, sides and seed.
 
     Raises ValueError where there are too few groups to fill the test set and every fold.
     """
-    ids = canonical(groups)
-    members = [np.flatnonzero(ids == group) for group in range(ids.max(initial=-1) + 1)]
+    given = np.array(sides if sides is not None else [TRAIN] * len(groups), dtype=str)
+    drawn = np.flatnonzero(given == TRAIN)
+    first = int(VALIDATION in given)
+    parts = np.where(given == HELD_OUT, TEST, 0).astype(np.int64)
+    parts[drawn] = _draw(
+        canonical(groups[drawn]),
+        labels[drawn],
+        [digests[i] for i in drawn.tolist()],
+        seed,
+        0.0 if HELD_OUT in given else test,
+        range(first, folds),
+    )
+    empty = [f"fold {i}" for i in range(folds) if i not in parts] + ["the test set"] * (TEST not in parts)
+    if empty:
+        marked = " marked train" if len(drawn) < len(given) else ""
+        raise ValueError(
+            f"{len(np.unique(groups[drawn]))} groups of images{marked} are too few for a test set and {folds} folds: "
+            f"{', '.join(empty)} would be empty; give more images or ask for fewer folds"
+        )
+    return parts
+
+
+def _draw(
+    ids: np.ndarray, labels: np.ndarray, digests: Sequence[str], seed: int, test: float, folds: range
+) -> np.ndarray:
+    """TEST or one of `folds` for each image, whole groups at a time; ids are `canonical`, `test` may be 0."""
+    members = np.split(np.argsort(ids, kind="stable"), np.cumsum(np.bincount(ids))[:-1]) if len(ids) else []
     strata = [_commonest(labels[rows]) for rows in members]
     sizes = [len(rows) for rows in members]
     draws = [hashlib.sha256(f"{seed} {min(digests[i] for i in rows.tolist())}".encode()).digest() for rows in members]
     # Large groups first: the small ones then even out what the large ones left uneven.
     order = sorted(range(len(members)), key=lambda group: (strata[group], -sizes[group], draws[group]))
-
-    in_test = _fill(order, sizes, strata, [1 - test, test])
+    in_test = _fill(order, sizes, strata, [1 - test, test] if test else [1.0])
     rest = [group for group in order if in_test[group] == 0]
-    fold = _fill(rest, sizes, strata, [1 / folds] * folds)
-    by_group = np.array([fold.get(group, TEST) for group in range(len(members))], dtype=np.int64)
-    empty = [f"fold {i}" for i in range(folds) if i not in by_group] + ["the test set"] * (TEST not in by_group)
-    if empty:
-        raise ValueError(
-            f"{len(members)} groups of images are too few for a test set and {folds} folds: "
-            f"{', '.join(empty)} would be empty; give more images or ask for fewer folds"
-        )
-    return by_group[ids]
+    fold = _fill(rest, sizes, strata, [1 / len(folds)] * len(folds))
+    by_group = [folds[fold[group]] if group in fold else TEST for group in range(len(members))]
+    return np.array(by_group, dtype=np.int64)[ids]
 
 
 def _fill(order: list[int], sizes: list[int], strata: list[int], shares: list[float]) -> dict[int, int]:

@@ -7,10 +7,12 @@ from typing import Any
 
 import segmentation_models_pytorch as smp
 import torch
+from timm.models.efficientnet import EfficientNetFeatures
+from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces.seg import architecture
+from search_spaces.seg import Architecture, architecture
 from trainables.models import blocks
 
 #: Every network here halves its input at most five times.
@@ -20,6 +22,11 @@ STRIDE = 32
 class SegmentationModel(nn.Module):
     """A network with its normalisation inside, so that a checkpoint carries both.
 
+    Args:
+        net: maps normalised images [B,channels,H,W], H and W multiples of 32, to logits.
+        channels: 3 for an encoder made for colour images, 1 for a network from scratch.
+        smallest: least side in pixels that `net` can take; smaller images are padded to it.
+
     ``forward``: grey images [B,1,H,W], uint8 or float, values 0..255, any H and W -> logits float32 [B,1,H,W].
     An encoder sees the grey image three times, normalised channel by channel; a from-scratch network once.
     """
@@ -27,9 +34,9 @@ class SegmentationModel(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, channels: int) -> None:
+    def __init__(self, net: nn.Module, channels: int, smallest: int = STRIDE) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.smallest = net, smallest
         self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
         self.register_buffer("std", torch.ones(1, channels, 1, 1))
 
@@ -46,10 +53,14 @@ class SegmentationModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
+        return self.net(self.prepare(images))[..., :height, :width].float()
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Normalised float images [B,channels,H',W'], padded below and on the right to sides that the network takes."""
         # The subtraction also repeats the grey channel, as the mean has one entry per channel.
         x = (images.float() / 255 - self.mean) / self.std
-        x = functional.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
-        return self.net(x)[..., :height, :width].float()
+        below, right = (max(self.smallest - side, -side % STRIDE) for side in images.shape[-2:])
+        return functional.pad(x, (0, right, 0, below), mode="replicate")
 
 
 def build(config: Mapping[str, Any]) -> SegmentationModel:
@@ -61,12 +72,35 @@ def build(config: Mapping[str, Any]) -> SegmentationModel:
     Raises:
         ValueError: unknown architecture, or an encoder that it was not tried with.
     """
-    entry, encoder = architecture(config["architecture"]), config["encoder"]
+    entry = architecture(config["architecture"])
     if not entry.encoders:
         return SegmentationModel(getattr(blocks, entry.builder)(entry.widths, config["dropout"]), channels=1)
+    return SegmentationModel(pretrainable(entry, config["encoder"]), channels=3, smallest=entry.smallest)
+
+
+def pretrainable(entry: Architecture, encoder: str, **options: Any) -> nn.Module:
+    """The registry entry's network from segmentation_models_pytorch around a timm encoder, random weights.
+
+    Args:
+        entry: an architecture with encoders.
+        encoder: timm name.
+        options: passed on to the library (`aux_params` for a class head).
+
+    Raises:
+        ValueError: an encoder that the architecture was not tried with.
+    """
     if encoder not in entry.encoders:
         raise ValueError(
             f"architecture '{entry.name}' has no encoder '{encoder}': choose from {', '.join(entry.encoders)}"
         )
     # "tu-": smp's prefix for an encoder by its timm name. Weights are ours to load: smp would ask the hub.
-    return SegmentationModel(getattr(smp, entry.builder)(f"tu-{encoder}", encoder_weights=None), channels=3)
+    net = getattr(smp, entry.builder)(f"tu-{encoder}", encoder_weights=None, **options)
+    _drop_unread_blocks(net.encoder.model)
+    return net
+
+
+def _drop_unread_blocks(encoder: nn.Module) -> None:
+    """timm's EfficientNets keep and compute stages behind the last feature map asked for (PSPNet asks for three)."""
+    if isinstance(encoder, EfficientNetFeatures | MobileNetV3Features):
+        last = int(encoder.feature_info.module_name()[-1].split(".")[1])
+        encoder.blocks = encoder.blocks[: last + 1]

@@ -73,7 +73,7 @@ def find(encoder: str, choice: str) -> Source:
         if (file := folder.absolute() / f"{encoder}.safetensors").is_file():
             source = _source(FOLDER, str(file), encoder)
             # What a user gives is tried at once: one line now is better than failed trials later.
-            load(timm.create_model(encoder, pretrained=False, features_only=True), encoder, source)
+            load(timm.create_model(encoder, pretrained=False, num_classes=0), encoder, source)
             return source
     if _package_file(encoder):
         return Source(PACKAGE, PACKAGES[encoder], (0.5,) * 3, (0.5,) * 3)

@@ -211,6 +211,12 @@ def test_digest_follows_contents_and_nothing_else(tmp_path: Path) -> None:
     assert len({digest(one), digest(copy), digest(swapped), digest(without_mask)}) == 4
 
 
+def test_a_missing_file_is_not_a_file_of_0_bytes(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    empty, gone = (Record(tmp_path / name, (), BENIGN) for name in ("empty.png", "gone.png"))
+    assert digest(empty) != digest(gone)
+
+
 def test_busi_sample_decodes_without_faults(busi_original: Path) -> None:
     manifest = read_manifest(busi_original)
     decoded = [decode(one, 128, False) for one in manifest.records]

@@ -237,9 +237,9 @@ def test_unusable_paths_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "hollow" / "benign").mkdir(parents=True)
     put(tmp_path, "bare/benign/a.png", "bare/malignant/b_mask.png")
     for name, message in [
-        ("missing", "no such folder; give the folder"),
-        ("file.png", "not a folder; give the folder"),
-        ("empty", r"no usable image.*known layout \(busi: .*; folders: .*; classes: .*\)"),
+        ("missing", "no such folder or table; give the folder"),
+        ("file.png", "neither a folder nor a table; give the folder"),
+        ("empty", r"no usable image.*known layout \(busi: .*; folders: .*; classes: .*; csv: .*\)"),
         ("deep", r"no usable image"),
         ("hollow", r"no usable image in layout 'classes'.*benign: class has no images"),
         ("bare", r"no usable image in layout 'busi'.*3 faults, the first: .*a.png: image without mask; left out"),

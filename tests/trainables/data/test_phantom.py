@@ -43,6 +43,7 @@ def test_the_ordinary_reader_finds_a_complete_busi_folder(default):
 
 def test_it_says_that_it_is_synthetic(default, tmp_path):
     assert is_phantom(default)
+    assert is_phantom(default / "table.csv")
     assert "not patient data" in (default / "PHANTOM.txt").read_text()
     assert not is_phantom(tmp_path)
 

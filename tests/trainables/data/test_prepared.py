@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -49,8 +51,37 @@ def test_shapes_and_types(prepared: Prepared) -> None:
         assert getattr(prepared, name).shape == (count,)
         assert getattr(prepared, name).dtype == np.int64
     assert len(prepared.files) == len(prepared.digests) == len(prepared.sizes) == count
+    assert prepared.has_mask.shape == (count,)
+    assert prepared.has_mask.all()
+    assert prepared.has_masks
+    assert all(Path(mask).is_file() for masks in prepared.mask_files for mask in masks)
+    assert [Path(masks[0]).stem for masks in prepared.mask_files] == [f"{Path(f).stem}_mask" for f in prepared.files]
+    assert (prepared.keep_aspect, prepared.sources, prepared.subgroups) == (False, ("",) * count, {})
     has_lesion = prepared.masks[:count].any(axis=(1, 2))
     np.testing.assert_array_equal(has_lesion, prepared.labels != CLASSES.index("normal"))
+
+
+def test_nothing_is_known_of_masks_in_class_folders(phantom: Path, tmp_path: Path) -> None:
+    data = prepare(read_manifest(phantom, "classes"), tmp_path, size=32, keep_aspect=True)
+    assert not data.has_masks
+    assert not data.has_mask.any()
+    assert not data.masks.any()
+    assert set(data.mask_files) == {()}
+    assert data.keep_aspect
+
+
+def test_fingerprints_of_busi_stand(busi_256: Path, busi_original: Path, tmp_path: Path) -> None:
+    # Leaderboards and champions are kept by these: no change of the code may change them.
+    small, _ = _prepare(busi_256, tmp_path, size=16)
+    sample, _ = _prepare(busi_original, tmp_path, size=16, folds=3)
+    assert small.data_fingerprint == "caa18090e125701a1fed98931ff42af96f0a3122a5e17e4dc6f66e1877b9e3f6"
+    assert sample.data_fingerprint == "0da45583981be04beb06263de76bb627f62a1e3098532f27c5ddb7616ee0e3c8"
+
+
+def test_a_pickled_copy_says_the_same(prepared: Prepared) -> None:
+    copy = pickle.loads(pickle.dumps(prepared))
+    for field in dataclasses.fields(Prepared):
+        np.testing.assert_array_equal(getattr(copy, field.name), getattr(prepared, field.name))
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "remove", "checksums"])
@@ -139,6 +170,29 @@ def test_cluster_that_disagrees_on_its_class_is_left_out(busi_original: Path, tm
     assert len(named) >= 2
     assert data.left_out == len(named)
     assert not {str(fault.file) for fault in named} & set(data.files)
+
+
+def test_a_near_duplicate_of_unknown_class_is_not_named_as_of_another(phantom: Path, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    picture = phantom / "benign" / "benign (1).png"
+    for name in ("a", "b", "c", "d"):
+        shutil.copy(picture, tmp_path / "images" / f"{name}.png")
+        shutil.copy(picture.with_name("benign (1)_mask.png"), tmp_path / "masks" / f"{name}.png")
+    others = sorted((phantom / "malignant").glob("*).png"))
+    for file in others:
+        shutil.copy(file, tmp_path / "images")
+        shutil.copy(file.with_name(f"{file.stem}_mask.png"), tmp_path / "masks")
+    rows = ["a,benign", "b,malignant", "c,", "d,benign", *(f"{file.stem},malignant" for file in others)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label", *rows]))
+    data, _ = _prepare(tmp_path, tmp_path / "cache", folds=3)
+    problems = {fault.file.stem: fault.problem for fault in data.faults if fault.action == "left out"}
+    assert problems == {
+        "a": "near-duplicate of another class (malignant/b.png)",
+        "b": "near-duplicate of another class (benign/a.png, benign/d.png)",
+        "c": "near-duplicate of another class (benign/a.png, malignant/b.png, benign/d.png)",
+        "d": "near-duplicate of another class (malignant/b.png)",
+    }
 
 
 def test_no_usable_image_is_one_line(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.data.manifest import UNKNOWN
-from trainables.data.splits import TEST, merge_groups, split
+from trainables.data.splits import SIDES, TEST, merge_groups, split
 
 repeatable = settings(derandomize=True, deadline=None)
 
@@ -76,6 +76,79 @@ def test_the_test_set_does_not_depend_on_the_number_of_folds(data):
     assert np.array_equal(three == TEST, five == TEST)
 
 
+@st.composite
+def given_splits(draw: st.DrawFn) -> tuple[tuple[np.ndarray, np.ndarray, list[str]], np.ndarray, int]:
+    """A dataset, a side for each image whatever its group (validation or test perhaps for none), a number of folds."""
+    groups, labels, digests = draw(datasets())
+    present = draw(st.sampled_from([SIDES, SIDES[:2], SIDES[::2]]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    sides = rng.choice(present, len(groups), p=[0.7, *[0.3 / (len(present) - 1)] * (len(present) - 1)])
+    sides[: len(present)] = present
+    return (groups, labels, digests), sides, draw(st.integers(2, 5))
+
+
+@repeatable
+@given(given_splits(), st.integers(0, 3))
+def test_a_given_side_is_kept_and_the_rest_is_drawn_from_train(case, seed):
+    data, sides, folds = case
+    bins = split(*data, sides=sides.tolist(), seed=seed, folds=folds)
+    drawn = {TEST, *range(folds)}
+    for side, part in (("test", TEST), ("validation", 0)):
+        if side in sides:
+            assert set(bins[sides == side]) == {part}
+            drawn.remove(part)
+    assert set(bins[sides == "train"]) == drawn
+
+
+@repeatable
+@given(given_splits())
+def test_train_images_of_a_group_stay_together_and_are_stratified(case):
+    (groups, labels, digests), sides, folds = case
+    bins = split(groups, labels, digests, sides=sides.tolist(), folds=folds)
+    train = sides == "train"
+    assert all(len(set(bins[train & (groups == g)])) == 1 for g in np.unique(groups[train]))
+    classes = strata(groups[train], labels[train])
+    folds_drawn = [fold for fold in range(folds) if fold > 0 or "validation" not in sides]
+    for c in np.unique(classes):
+        mine = bins[train][classes == c]
+        largest = np.unique(groups[train][classes == c], return_counts=True)[1].max()
+        in_folds = np.array([(mine == fold).sum() for fold in folds_drawn])
+        assert np.abs(in_folds - in_folds.mean()).max() <= largest
+        assert abs((mine == TEST).sum() - (0.2 * len(mine) if "test" not in sides else 0)) <= largest
+
+
+@repeatable
+@given(given_splits(), st.randoms(use_true_random=False))
+def test_order_of_rows_does_not_matter_to_a_given_split(case, random):
+    (groups, labels, digests), sides, folds = case
+    expected = dict(zip(digests, split(groups, labels, digests, sides=sides.tolist(), folds=folds), strict=True))
+    order = list(range(len(groups)))
+    random.shuffle(order)
+    bins = split(-groups[order], labels[order], [digests[i] for i in order], sides=sides[order].tolist(), folds=folds)
+    assert {digests[i]: b for i, b in zip(order, bins, strict=True)} == expected
+
+
+@repeatable
+@given(given_splits(), st.integers(0, 3))
+def test_the_given_images_do_not_change_what_is_drawn_from_train(case, seed):
+    (groups, labels, digests), sides, folds = case
+    bins = split(groups, labels, digests, sides=sides.tolist(), seed=seed, folds=folds)
+    other = np.where(sides == "train", labels, (labels + 2) % 4 - 1)
+    assert np.array_equal(split(groups, other, digests, sides=sides.tolist(), seed=seed, folds=folds), bins)
+
+
+@repeatable
+@given(datasets(), st.integers(0, 3))
+def test_all_on_train_is_no_given_split(data, seed):
+    assert np.array_equal(split(*data, sides=["train"] * len(data[0]), seed=seed), split(*data, seed=seed))
+
+
+def test_too_few_train_groups_are_said_to_be_marked_so():
+    sides = ["test"] * 5 + ["train"] * 2
+    with pytest.raises(ValueError, match=r"^2 groups of images marked train are too few .* fold 2 would be empty"):
+        split(np.arange(7), np.ones(7, np.int64), [str(i) for i in range(7)], sides=sides, folds=3)
+
+
 def test_a_seed_gives_one_split_and_another_seed_another():
     labels = np.repeat([0, 1, 2], 20)
     first, again, other = (split(np.arange(60), labels, [str(i) for i in range(60)], seed=seed) for seed in (3, 3, 4))
@@ -109,8 +182,8 @@ def test_one_group_more_than_the_folds_is_enough():
 def test_merging_joins_what_any_key_joins():
     patients = ["a", "", "b", "", "b", "c", ""]
     clusters = np.array([0, 1, 2, 1, 3, 0, 4])
-    sources = [-1, -1, -1, 9, -1, -1, 9]
-    assert merge_groups(patients, clusters, sources).tolist() == [0, 1, 2, 1, 2, 0, 1]
+    scans = [-1, -1, -1, 9, -1, -1, 9]
+    assert merge_groups(patients, clusters, scans).tolist() == [0, 1, 2, 1, 2, 0, 1]
 
 
 def test_unknown_keys_join_nothing():

@@ -1,7 +1,8 @@
 """Segmentation losses by name, from segmentation_models_pytorch, for logits and targets [B,1,H,W].
 
 Region losses are taken image by image, as the lesion Dice that ranks trials is. Where a target is empty they are
-undefined, and smp's are 0: a false positive on a normal would teach nothing. The mean predicted probability stands in.
+undefined, or a matter of a single pixel (Lovász), and smp's Dice and Tversky are 0: a false positive on a normal would
+teach nothing. The mean predicted probability stands in.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, SoftBCEWithLogitsLoss, TverskyLoss
+from segmentation_models_pytorch.losses import DiceLoss, FocalLoss, LovaszLoss, SoftBCEWithLogitsLoss, TverskyLoss
 from torch import Tensor
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -19,21 +20,40 @@ PIXEL: dict[str, Loss] = {
     # gamma 2: Lin et al., "Focal loss for dense object detection", ICCV 2017, arXiv:1708.02002.
     "focal": FocalLoss("binary", gamma=2.0),
 }
-REGION: dict[str, Loss] = {
-    "dice": DiceLoss("multilabel"),
-    # A missed pixel costs more than a false one: Salehi et al., MLMI 2017, arXiv:1706.05721.
-    "tversky": TverskyLoss("multilabel", alpha=0.3, beta=0.7),
-}
+_DICE = DiceLoss("multilabel")
+# A missed pixel costs more than a false one: Salehi et al., MLMI 2017, arXiv:1706.05721.
+_TVERSKY = TverskyLoss("multilabel", alpha=0.3, beta=0.7)
+# The hinge form: Berman et al., "The Lovász-Softmax loss", CVPR 2018, arXiv:1705.08790.
+_LOVASZ = LovaszLoss("binary", per_image=True)
+
+
+def _by_channel(loss: Loss) -> Loss:
+    # smp's "multilabel" scores each channel by itself, leaving out empty ones: images take the channels' place.
+    return lambda logits, target: loss(logits.transpose(0, 1), target.transpose(0, 1))
+
+
+def _lovasz(logits: Tensor, target: Tensor) -> Tensor:
+    # In float32 whatever comes: smp's mixes in float32 of its own, which a float64 input does not go with.
+    logits, target = logits.float(), target.float()
+    has_lesion = target.flatten(1).any(1).float()
+    by_image = torch.stack([_LOVASZ(one, truth) for one, truth in zip(logits, target, strict=True)])
+    return (has_lesion * by_image).mean()
+
+
+#: Mean over the images of a batch; an image with an empty target counts as 0.
+REGION: dict[str, Loss] = {"dice": _by_channel(_DICE), "tversky": _by_channel(_TVERSKY), "lovasz": _lovasz}
 #: Name -> (region term, pixel term); "" where a loss has only one.
 LOSSES: dict[str, tuple[str, str]] = {
     "bce": ("", "bce"),
     "focal": ("", "focal"),
     "dice": ("dice", ""),
     "tversky": ("tversky", ""),
+    "lovasz": ("lovasz", ""),
     "dice_bce": ("dice", "bce"),
     "dice_focal": ("dice", "focal"),
     "tversky_bce": ("tversky", "bce"),
     "tversky_focal": ("tversky", "focal"),
+    "lovasz_bce": ("lovasz", "bce"),
 }
 
 
@@ -57,15 +77,13 @@ def build_loss(name: str, weight: float = 0.5) -> Loss:
         if not region:
             return PIXEL[pixel](logits, target)
         if not pixel:
-            return _by_image(REGION[region], logits, target)
-        return weight * _by_image(REGION[region], logits, target) + (1 - weight) * PIXEL[pixel](logits, target)
+            return _with_normals(REGION[region], logits, target)
+        return weight * _with_normals(REGION[region], logits, target) + (1 - weight) * PIXEL[pixel](logits, target)
 
     return loss
 
 
-def _by_image(region: Loss, logits: Tensor, target: Tensor) -> Tensor:
+def _with_normals(region: Loss, logits: Tensor, target: Tensor) -> Tensor:
     """Mean over images of a region loss; of the mean predicted probability where the target is empty."""
     empty = (target.flatten(1).sum(1) == 0).to(logits.dtype)
-    # smp's "multilabel" scores each channel by itself: images take the channels' place.
-    lesions = region(logits.transpose(0, 1), target.transpose(0, 1))
-    return lesions + (empty * torch.sigmoid(logits).flatten(1).mean(1)).mean()
+    return region(logits, target) + (empty * torch.sigmoid(logits).flatten(1).mean(1)).mean()

@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix
 from torchmetrics.functional.classification import binary_jaccard_index
 from torchmetrics.functional.segmentation import dice_score
 
-from trainables.metrics import SegmentationMetrics, confusion_counts, segmentation_scores
+from trainables.metrics.seg import SegmentationMetrics, confusion_counts, hd95, pixel_confusion, segmentation_scores
 
 
 def _numpy_scores(predicted: np.ndarray, target: np.ndarray) -> dict[str, float]:
@@ -100,3 +101,56 @@ def test_images_of_different_sizes_are_scored_together() -> None:
     metrics.update(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 4, 4))
     metrics.update(-torch.ones(1, 1, 6, 9), torch.ones(1, 1, 6, 9))
     assert metrics.compute()["dice"] == 0.5
+
+
+def _brute_force_hd95(one: np.ndarray, other: np.ndarray) -> float:
+    """From the definition: every outline pixel against every other."""
+
+    def outline(mask: np.ndarray) -> np.ndarray:
+        padded = np.pad(mask, 1)
+        around = [padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]]
+        return np.argwhere(mask & ~np.logical_and.reduce(around))
+
+    a, b = outline(one), outline(other)
+    distances = np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
+    return max(np.percentile(distances.min(1), 95), np.percentile(distances.min(0), 95))
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), density=st.sampled_from([0.05, 0.4, 0.95]))
+def test_hd95_agrees_with_brute_force(seed: int, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    one, other = rng.random((2, 17, 23)) < density
+    one[3, 4] = other[11, 20] = True
+    assert hd95(one, other) == pytest.approx(_brute_force_hd95(one, other), abs=1e-4)
+
+
+def test_hd95_is_in_pixels_and_the_same_both_ways() -> None:
+    one, other = np.zeros((2, 40, 60), bool)
+    one[10:20, 10:20] = other[10:20, 17:27] = True
+    assert hd95(one, other) == hd95(other, one) == 7.0
+    assert hd95(one, one) == 0.0
+
+
+def test_hd95_ignores_the_farthest_twentieth() -> None:
+    one = np.zeros((100, 100), bool)
+    one[20:60, 20:60] = True
+    speck = one.copy()
+    speck[99, 99] = True
+    assert hd95(speck, one) < 1
+    assert hd95(one & ~one, speck) == pytest.approx(np.hypot(100, 100))
+
+
+def test_an_empty_mask_counts_as_the_diagonal_and_two_as_nothing() -> None:
+    empty, lesion = np.zeros((2, 30, 40), bool)
+    lesion[3, 3] = True
+    assert hd95(empty, lesion) == hd95(lesion, empty) == 50.0
+    assert hd95(empty, empty) == 0.0
+
+
+def test_pixel_confusion_agrees_with_scikit_learn() -> None:
+    predicted, target = _masks(5, 6, 0.3)
+    counts = confusion_counts(torch.from_numpy(predicted), torch.from_numpy(target))
+    confusion = pixel_confusion(counts, target.size)
+    assert confusion.dtype == torch.int64
+    assert confusion.tolist() == confusion_matrix(target.ravel(), predicted.ravel()).tolist()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -42,6 +44,41 @@ def segmentation_scores(counts: Tensor) -> dict[str, float]:
         "fpr_normal": 1 - dice[~has_lesion],
     }
     return {name: values.mean().item() for name, values in scores.items() if len(values)}
+
+
+def pixel_confusion(counts: Tensor, pixels: int) -> Tensor:
+    """Pixels of all images together as a confusion matrix, int64 [2,2]: truth by prediction, {background, lesion}.
+
+    Args:
+        counts: int64 [N,3] as `confusion_counts` gives them.
+        pixels: number of pixels of the N images.
+    """
+    tp, fp, fn = counts.sum(0).tolist()
+    return torch.tensor([[pixels - tp - fp - fn, fp], [fn, tp]])
+
+
+def hd95(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """95 % Hausdorff distance of two masks, bool [H,W], in pixels.
+
+    From each outline (lesion pixels with a background pixel, or the image's edge, above, below, left or right) the
+    distances to the other; the larger of the two 95th percentiles (Huttenlocher et al., TPAMI 1993, as MONAI computes
+    it). One empty mask counts as the image's diagonal, two as 0.
+    """
+    if not predicted.any() or not truth.any():
+        return float(np.hypot(*truth.shape)) if predicted.any() or truth.any() else 0.0
+    outlines = _outline(predicted), _outline(truth)
+    return max(_directed95(*outlines), _directed95(*outlines[::-1]))
+
+
+def _outline(mask: np.ndarray) -> np.ndarray:
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    inside = cv2.erode(mask.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return mask & (inside == 0)
+
+
+def _directed95(start: np.ndarray, goal: np.ndarray) -> float:
+    distances = cv2.distanceTransform((~goal).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return float(np.percentile(distances[start], 95))
 
 
 class SegmentationMetrics(Metric):

@@ -1,0 +1,206 @@
+"""Which of the examined images are used, which of them stand together, and on which side of the split each is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from trainables.data import duplicates, splits
+from trainables.data.examine import Decoded
+from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault, Manifest, Record
+
+
+class Row(NamedTuple):
+    """One image: what its layout says, the key of its examination, what that found, and the side it is given."""
+
+    record: Record
+    key: str
+    outcome: Decoded
+    side: str
+
+
+@dataclass(frozen=True, eq=False)
+class Grouped:
+    """The N images that are used, in order of content, so that neither names nor listing order change a fingerprint.
+
+    Attributes:
+        rows: the images.
+        labels, groups, split: int64 [N], as in `Prepared`.
+        faults: all that was found wrong, by file.
+        left_out: number of images left out.
+        notes: what a user should know about groups and splits, a line each.
+    """
+
+    rows: list[Row]
+    labels: np.ndarray
+    groups: np.ndarray
+    split: np.ndarray
+    faults: tuple[Fault, ...]
+    left_out: int
+    notes: tuple[str, ...]
+
+    def fingerprint(self) -> str:
+        """Identity of contents, labels, groups and split, hexadecimal."""
+        # A group is named by its least digest: the number it has in this run depends on what else is in the folder.
+        digests = [row.outcome.digest for row in self.rows]
+        names: dict[int, str] = {}
+        for number, digest in zip(self.groups.tolist(), digests, strict=True):
+            names[number] = min(names.get(number, digest), digest)
+        columns = zip(digests, self.labels.tolist(), self.groups.tolist(), self.split.tolist(), strict=True)
+        identity = sorted([digest, label, names[number], part] for digest, label, number, part in columns)
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+
+def given_sides(manifest: Manifest, test_source: str = "") -> list[str]:
+    """The side of the split, one of `splits.SIDES`, that each record is given by `test_source`, or else by its table.
+
+    "train" for all of them where nothing is given: the rest is drawn from there.
+
+    Raises:
+        DataError: a source is to be held out that no record has, or beside a split that the table gives.
+    """
+    if not test_source:
+        return [record.split or splits.TRAIN for record in manifest.records]
+    sources = sorted({record.source for record in manifest.records if record.source})
+    if not sources:
+        raise DataError(f"{manifest.root}: names no sources to hold one out; give a table with a column source")
+    if test_source not in sources:
+        raise DataError(f"{manifest.root}: no source {test_source!r} to hold out; it has {', '.join(sources)}")
+    if any(record.split for record in manifest.records):
+        raise DataError(f"{manifest.root}: gives a split already; remove its column, or hold no source out")
+    return [splits.HELD_OUT if record.source == test_source else splits.TRAIN for record in manifest.records]
+
+
+def group(
+    manifest: Manifest, examined: Sequence[Row], *, test_source: str, distance: int, seed: int, folds: int
+) -> Grouped:
+    """Leave out what cannot be used, group the rest and split it.
+
+    Groups are the union of patients and of near-duplicate clusters. A patient's identifier counts within its source;
+    a source is a whole dataset and joins nothing, so patient 1 of two sources is two patients.
+
+    A group on two sides of a split that is given is named, and stays where it was put; where a source is held out, the
+    other sources' part of such a group is left out.
+
+    Args:
+        manifest: what was read.
+        examined: a row for each of its records.
+        test_source: the source that is held out, "" if none is.
+        distance: largest Hamming distance between near-duplicates.
+        seed, folds: as for `splits.split`.
+
+    Raises:
+        DataError: no usable image is left, or none on a side that is given, or there are too few groups for the folds.
+    """
+    rows, clusters, faults = _agreeing(manifest, examined, distance)
+    patients = [f"{row.record.source}\0{row.record.patient}" if row.record.patient else "" for row in rows]
+    groups = splits.merge_groups(patients, clusters.tolist())
+
+    in_train = np.array([row.side == splits.TRAIN for row in rows])
+    straddling = duplicates.conflicts(groups, np.array([splits.SIDES.index(row.side) for row in rows]))
+    leaking = straddling & (in_train if test_source else ~in_train)
+    action = "left out" if test_source else "kept: the split was given"
+    faults += [_leak(rows, groups, i, action) for i in np.flatnonzero(leaking).tolist()]
+    notes = [] if test_source else _leak_notes(rows, groups, leaking)
+    if test_source:
+        rows, clusters, groups = _take(rows, ~leaking), clusters[~leaking], groups[~leaking]
+
+    labels, sides = _labels(rows), [row.side for row in rows]
+    if lost := {row.side for row in examined} - set(sides):
+        parts = " and ".join(sorted(lost))
+        raise DataError(f"{manifest.root}: no usable image is left for {parts} ({_first(faults)})")
+    try:
+        digests = [row.outcome.digest for row in rows]
+        split = splits.split(groups, labels, digests, sides=sides, seed=seed, folds=folds)
+    except ValueError as error:
+        raise DataError(f"{manifest.root}: {error}") from None
+    return Grouped(
+        rows=rows,
+        labels=labels,
+        groups=duplicates.canonical(groups),
+        split=split,
+        faults=tuple(sorted(faults, key=lambda fault: fault.file)),
+        left_out=len(examined) - len(rows) + sum(fault.action.startswith("left out") for fault in manifest.faults),
+        notes=(*_group_notes(clusters, groups, distance), *_side_notes(sides, test_source), *notes),
+    )
+
+
+def _agreeing(manifest: Manifest, examined: Sequence[Row], distance: int) -> tuple[list[Row], np.ndarray, list[Fault]]:
+    """Usable rows in order of content, without clusters that disagree on their class; their clusters; all faults."""
+    faults = [*manifest.faults, *(fault for row in examined for fault in row.outcome.faults)]
+    usable = [row for row in examined if row.outcome.usable]
+    if not usable:
+        raise DataError(f"{manifest.root}: none of {len(examined)} images is usable ({_first(faults)})")
+    usable.sort(key=lambda row: (row.outcome.digest, row.record.image.as_posix()))
+    labels = _labels(usable)
+    clusters = duplicates.cluster(np.stack([row.outcome.image_hash for row in usable]), distance)
+    conflicting = duplicates.conflicts(clusters, labels)
+    for i in np.flatnonzero(conflicting).tolist():
+        others = (clusters == clusters[i]) & (labels != labels[i]) & (labels != UNKNOWN)
+        twins = [f"{CLASSES[row.record.label]}/{row.record.image.name}" for row in _take(usable, others)[:3]]
+        problem = f"near-duplicate of another class ({', '.join(twins)})"
+        faults.append(Fault(usable[i].record.image, problem, "left out"))
+    if conflicting.all():
+        raise DataError(f"{manifest.root}: every image has a near-duplicate of another class; check the labels")
+    return _take(usable, ~conflicting), clusters[~conflicting], faults
+
+
+def _first(faults: list[Fault]) -> str:
+    return f"{len(faults)} faults" + (f", first: {faults[0]}" if faults else "")
+
+
+def _leak(rows: list[Row], groups: np.ndarray, i: int, action: str) -> Fault:
+    other = _across(rows, groups, i)
+    problem = f"near-duplicate or patient of {other.record.image.name}, which is in {other.side}"
+    return Fault(rows[i].record.image, problem, action)
+
+
+def _leak_notes(rows: list[Row], groups: np.ndarray, leaking: np.ndarray) -> list[str]:
+    if not leaking.any():
+        return []
+    first, count = int(leaking.argmax()), len(np.unique(groups[leaking]))
+    names = f"{rows[first].record.image.name} / {_across(rows, groups, first).record.image.name}"
+    lie = "group lies" if count == 1 else "groups lie"
+    return [f"warning: {count} {lie} on both sides of the given split, first: {names}"]
+
+
+def _across(rows: list[Row], groups: np.ndarray, i: int) -> Row:
+    """A row of i's group on another side than i's: one to train on, if there is any."""
+    others = [row for row in _take(rows, groups == groups[i]) if row.side != rows[i].side]
+    return min(others, key=lambda row: splits.SIDES.index(row.side))
+
+
+def _group_notes(clusters: np.ndarray, groups: np.ndarray, distance: int) -> list[str]:
+    counts = np.unique(clusters, return_counts=True)[1]
+    notes = [
+        f"{len(groups)} images in {len(np.unique(groups))} groups; {counts[counts > 1].sum()} have a near-duplicate"
+    ]
+    for size in duplicates.oversized(clusters):
+        notes.append(
+            f"warning: one near-duplicate cluster holds {size} images; "
+            f"if they are not the same lesion, try --duplicate-distance {distance // 2}"
+        )
+    return notes
+
+
+def _side_notes(sides: list[str], test_source: str) -> list[str]:
+    if test_source:
+        return [f"source {test_source} is held out: its {sides.count(splits.HELD_OUT)} images are the test set"]
+    if set(sides) == {splits.TRAIN}:
+        return []
+    given = ", ".join(f"{sides.count(side)} {side}" for side in splits.SIDES if side in sides)
+    drawn = [side for side in splits.SIDES if side not in sides]
+    return [f"the split is given: {given}" + (f"; {drawn[0]} is drawn from train" if drawn else "")]
+
+
+def _labels(rows: Sequence[Row]) -> np.ndarray:
+    return np.array([row.record.label for row in rows], np.int64)
+
+
+def _take(rows: Sequence[Row], which: np.ndarray) -> list[Row]:
+    return [rows[i] for i in np.flatnonzero(which).tolist()]

@@ -1,0 +1,114 @@
+"""A table that names the images, their masks and all else that is known of them: one row an image, in a CSV file."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault, Manifest, Record
+
+COLUMNS = ("image", "mask", "label", "patient", "source", "split")
+#: Between the masks of one image.
+SEPARATOR = ";"
+#: What the column split may say, in any case, and what it means.
+SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+#: Another column with at most this many values divides the images into sub-groups.
+MOST_SUBGROUPS = 10
+
+
+def is_table(path: Path) -> bool:
+    """Whether path is a file that is named as a table."""
+    return path.suffix.lower() == ".csv" and path.is_file()
+
+
+def read_csv(table: Path) -> Manifest:
+    """Read a table of COLUMNS, all but `image` optional; paths are absolute or relative to the table's folder.
+
+    Whether the files exist is found out when they are decoded. Column names and labels may be in any case.
+
+    Raises:
+        DataError: not a CSV file; no column `image`, or neither `mask` nor `label`.
+    """
+    rows = read_table(table)
+    if "image" not in rows or not {"mask", "label"} & set(rows):
+        found = ", ".join(rows.columns)
+        raise DataError(f"{table}: needs a column image, and mask or label or both; name them so (found: {found})")
+    subgroups = [str(column) for column in rows if column not in COLUMNS and _divides(rows[column])]
+    by_image: dict[Path, list[tuple[Record, Fault | None]]] = defaultdict(list)
+    faults = []
+    for number, row in enumerate(rows.to_dict("records"), start=1):
+        if row["image"]:
+            record = _record(row, table.parent, subgroups)
+            by_image[record.image].append((record, _fault(record, row)))
+        else:
+            faults.append(Fault(table, f"row {number} names no image", "ignored"))
+    records = []
+    for image, told in by_image.items():
+        record, fault = told[0]
+        if len({record for record, _ in told}) > 1:
+            fault = Fault(image, f"rows of {table.name} disagree", "left out")
+        elif len(told) > 1 and fault is None:
+            fault = Fault(image, f"{len(told)} rows of {table.name} are the same", "used once")
+        if fault is not None:
+            faults.append(fault)
+        if fault is None or fault.action != "left out":
+            records.append(record)
+    return Manifest.ordered(table, "csv", "mask" in rows, records, faults)
+
+
+def read_table(table: Path) -> pd.DataFrame:
+    """The cells of a CSV file as stripped strings, "" where empty; column names in lower case.
+
+    Raises:
+        DataError: not a CSV file in UTF-8, or two columns of one name.
+    """
+    try:
+        rows = pd.read_csv(table, dtype=str, keep_default_na=False, index_col=False)
+    except ValueError as error:  # pandas' own errors and UnicodeDecodeError are ValueErrors
+        raise DataError(f"{table}: not a CSV file in UTF-8 ({str(error).splitlines()[0]}); save it as one") from error
+    rows.columns = rows.columns.str.strip().str.lower()
+    if rows.columns.has_duplicates:
+        twice = rows.columns[rows.columns.duplicated()][0]
+        raise DataError(f"{table}: two columns are named {twice!r}; remove or rename one")
+    return rows.apply(lambda column: column.str.strip())
+
+
+def _divides(column: pd.Series) -> bool:
+    # A header without a name is pandas' own index, written by to_csv.
+    named = not str(column.name).startswith("unnamed:")
+    return named and 1 <= column[column != ""].nunique() <= MOST_SUBGROUPS
+
+
+def _record(row: Mapping, folder: Path, subgroups: list[str]) -> Record:
+    masks = [name.strip() for name in row.get("mask", "").split(SEPARATOR)]
+    label = row.get("label", "").lower()
+    return Record(
+        image=_file(folder, row["image"]),
+        masks=tuple(dict.fromkeys(_file(folder, name) for name in masks if name)),
+        label=CLASSES.index(label) if label in CLASSES else UNKNOWN,
+        patient=row.get("patient", ""),
+        source=row.get("source", ""),
+        split=SPLITS.get(row.get("split", "").lower(), ""),
+        subgroups=tuple((column, row[column]) for column in subgroups),
+    )
+
+
+def _file(folder: Path, name: str) -> Path:
+    return Path(os.path.abspath(folder / name))
+
+
+def _fault(record: Record, row: Mapping) -> Fault | None:
+    """What is wrong with one row, the gravest thing first."""
+    if "split" in row and not record.split:
+        problem = f"unknown split {row['split']!r}" if row["split"] else "no split"
+        return Fault(record.image, f"{problem} (known: {', '.join(SPLITS)})", "left out")
+    if record.label == UNKNOWN and row.get("label"):
+        problem = f"unknown label {row['label']!r} (known: {', '.join(CLASSES)})"
+        return Fault(record.image, problem, "label unknown" if record.masks else "left out")
+    if record.label == UNKNOWN and not record.masks:
+        return Fault(record.image, "neither label nor mask", "left out")
+    return None

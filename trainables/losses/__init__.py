@@ -1,0 +1,1 @@
+"""Losses by task, by name."""

@@ -1,0 +1,1 @@
+"""Metrics by task: a functional core over numpy or torch, and thin torchmetrics shells."""

@@ -1,0 +1,91 @@
+"""Multi-task learning: the mask of the lesion and the class of the image from one encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from trainables import charts
+from trainables.batches import Batch
+from trainables.data import CLASSES, UNKNOWN, DataError, Prepared
+from trainables.losses.multi import build_loss
+from trainables.metrics.multi import MultiMetrics
+from trainables.models.multi import MultiModel, MultiOutputs, build
+from trainables.tasks.cls import to_targets
+from trainables.tasks.outlines import draw_outlines, image_name, spread
+
+
+class MultiTask:
+    """The task `multi`: what its model, loss, metrics, primary metric and predictions are.
+
+    Args:
+        classes: 3, or 2 for benign and malignant alone; normals are then passed over.
+    """
+
+    name = "multi"
+    primary = "score"
+
+    def __init__(self, classes: int = len(CLASSES)) -> None:
+        self.classes = classes
+        self.names = CLASSES[-classes:]
+
+    def rows(self, data: Prepared) -> np.ndarray:
+        """Rows (int64) that either head can learn from: of one of its classes, or of unknown class with a known mask.
+
+        Raises:
+            DataError: no lesion masks, or images of fewer than two of its classes.
+        """
+        known = to_targets(data.labels, self.classes) >= 0
+        if not data.masks.any() or len(np.unique(data.labels[known])) < 2:
+            raise DataError(
+                "multi-task learning needs lesion masks, and images of at least two of the classes "
+                f"{', '.join(self.names)}; check the folder, or use --task seg or --task cls"
+            )
+        return np.flatnonzero(known | ((data.labels == UNKNOWN) & data.has_mask))
+
+    def samples(self, data: Prepared, rows: np.ndarray) -> np.ndarray:
+        """Masks to train on for these rows: the single ones where there are several, else the merged."""
+        return data.training_masks(rows)
+
+    def build(self, config: Mapping[str, Any]) -> MultiModel:
+        """The model: mask logits float32 [B, 1, H, W] and class logits float32 [B, K] for grey images in 0..255."""
+        return build(config, self.classes)
+
+    def loss(self, config: Mapping[str, Any], labels: np.ndarray) -> Callable[[MultiOutputs, Batch], Tensor]:
+        """Scalar loss of outputs against a batch; `labels` are those of the training samples."""
+        loss = build_loss(config, to_targets(labels, self.classes), self.classes)
+        return lambda outputs, batch: loss(outputs, batch.masks, batch.has_mask, self._targets(batch))
+
+    def metrics(self) -> MultiMetrics:
+        """A fresh accumulator of this task's metrics."""
+        return MultiMetrics(self.classes)
+
+    def update(self, metrics: Metric, outputs: MultiOutputs, batch: Batch) -> None:
+        """Add a batch to the metrics."""
+        metrics.update(*outputs, batch.masks, batch.has_mask, self._targets(batch))
+
+    def figures(self, data: Prepared, rows: np.ndarray, outputs: MultiOutputs) -> dict[str, np.ndarray]:
+        """Outlined predictions with their class, and the charts of a classifier: uint8 RGB [H, W, 3] by file stem."""
+        rows, targets = np.asarray(rows), to_targets(data.labels[rows], self.classes)
+        mask_logits = torch.as_tensor(outputs[0]).numpy()
+        probabilities = torch.as_tensor(outputs[1], dtype=torch.float64).softmax(1).numpy()
+        shown, known = spread(data.labels[rows]), targets >= 0
+        captions = [
+            f"{image_name(data, row)[:16]}: {self.names[one.argmax()]} {one.max():.2f}"
+            for row, one in zip(rows[shown], probabilities[shown], strict=True)
+        ]
+        probabilities, targets = probabilities[known], targets[known]
+        return {
+            "predictions": draw_outlines(data, rows[shown], mask_logits[shown], captions),
+            "confusion": charts.confusion_matrix(probabilities.argmax(1), targets, self.names),
+            "roc": charts.roc_curves(probabilities, targets, self.names),
+            "precision_recall": charts.precision_recall_curves(probabilities, targets, self.names),
+        }
+
+    def _targets(self, batch: Batch) -> Tensor:
+        return to_targets(batch.labels, self.classes)
