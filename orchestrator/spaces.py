@@ -163,15 +163,9 @@ def _sources(settings: SearchSettings, choices: list[_Choice], notes: list[str])
         notes.append("weights: " + ", ".join(f"{name} ({source.kind})" for name, source in pretrained.items()))
     if not missing or settings.weights == "none":
         return sources
-    named = (
-        settings.encoder
-        or settings.recipes_only
-        or (settings.arch and not any(c.encoder in pretrained for c in choices))
-    )
-    if pretrained and not named:
-        notes.append(
-            f"left out, no pretrained weights here: {', '.join(missing)} (--encoder NAME tries one from random)"
-        )
+    flag, named = ("--arch", settings.arch) if settings.task == "cls" else ("--encoder", settings.encoder)
+    if pretrained and not named and not settings.recipes_only:
+        notes.append(f"left out, no pretrained weights here: {', '.join(missing)} ({flag} NAME tries one from random)")
         return pretrained
     notes.append(f"from random weights, none found here: {', '.join(missing)}")
     return sources

@@ -77,7 +77,7 @@ HOUSE: dict[str, Any] = {
     "focal_gamma": 0.0,
     "balance": "none",
     "optimizer": "adamw",
-    "lr": 1e-3,
+    "lr": 5e-4,
     "weight_decay": 1e-2,
     "batch_size": 16,
     "augmentation": "light",

@@ -29,6 +29,8 @@ HOUSE = {
     "focal_gamma": 0.0,
     "refine": False,
 }
+#: The same with more weight on the mask and stronger augmentation.
+SECOND = {**HOUSE, "mask_weight": 0.6, "augmentation": "medium"}
 
 
 def architecture(name: str) -> seg.Architecture:
@@ -90,14 +92,14 @@ def first_points(
 ) -> list[dict[str, Any]]:
     """Parameters, under the names of `suggest`, of the trials that a search begins with.
 
-    The house settings, without and with refinement, on U-Net with the lightest encoder (or the nearest to it that the
-    search allows); at most a third of the trials, rounded up.
+    The house settings and their variant on U-Net with the lightest encoder (or the nearest to it that the search
+    allows); at most a third of the trials, rounded up.
     """
     start = seg.house_start(architectures, encoders)
     own = ("dropout", "mask_weight", "class_loss", "label_smoothing", "refine")
     points = [
         {**seg.point({**start, **house}, batch_sizes), **{key: house[key] for key in own}}
-        for house in (HOUSE, {**HOUSE, "refine": True})
+        for house in (HOUSE, SECOND)
         if start
     ]
     return points[: max(1, -(-trials // 3))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,9 +69,7 @@ class Training:
         self.model: Any = self._model(source).to(self.device)
         self.model.to(memory_format=torch.channels_last)
         decay = config.get("ema", 0.0)
-        self.averaged = (
-            AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True) if decay else None
-        )
+        self.averaged = AveragedModel(self.model, multi_avg_fn=_moving(decay), use_buffers=True) if decay else None
         self.loss = self.task.loss(config, data.labels[data.mask_image[self.training_masks]])
         self.augmentation = build_augmentation(config["augmentation"], data.images.shape[-1])
         self.optimizer = self._optimizer()
@@ -211,6 +209,15 @@ class Training:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+
+
+def _moving(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Exponential moving average whose decay grows from .1: a short training must not be an average of its start."""
+
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, current, count)
+
+    return update
 
 
 def _statistics(images: np.ndarray, rows: np.ndarray) -> tuple[float, float]:

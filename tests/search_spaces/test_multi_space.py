@@ -49,10 +49,10 @@ def test_the_space_pickles() -> None:
 
 
 @pytest.mark.parametrize(("trials", "count"), [(1, 1), (3, 1), (4, 2), (30, 2)])
-def test_first_points_are_the_house_settings_without_and_with_refinement(trials: int, count: int) -> None:
+def test_first_points_are_the_house_settings_and_their_variant(trials: int, count: int) -> None:
     points = multi.first_points(ALL, ENCODERS, trials=trials, batch_sizes=(4, 8, 16))
     configs = [SPACE(optuna.trial.FixedTrial(point)) for point in points]
-    assert [config["refine"] for config in configs] == [False, True][:count]
+    assert [config["mask_weight"] for config in configs] == [0.5, 0.6][:count]
     assert (configs[0]["architecture"], configs[0]["encoder"]) == ("smp_unet", "tf_efficientnet_lite0")
     assert {key: configs[0][key] for key in multi.HOUSE} == multi.HOUSE
 
