@@ -37,7 +37,7 @@ test: $(STAMP)  ## everything that runs anywhere: under 25 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not long"
 
 test-all: lint types  ## adds the long tests; its output is kept in docs/
-	set -o pipefail; $(BIN)/python -m pytest -v --durations=15 2>&1 | sed "s|$(CURDIR)|.|g" | tee docs/test-all.txt
+	set -o pipefail; $(BIN)/python -m pytest -v --durations=15 2>&1 | sed -u "s|$(CURDIR)|.|g" | tee docs/test-all.txt
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -90,15 +90,22 @@ class SearchProgress:
             )
 
     def _left(self) -> str:
-        """A guess from the time that finished trials took, or the rest of the budget if that is less."""
-        done = [row for row in self._rows.values() if row.state != "running"]
+        """A guess: running trials go on at their own pace, others take what finished ones took, within the budget."""
+        rows = list(self._rows.values())
+        done = [row.seconds for row in rows if row.state != "running"]
+        running = [
+            (time.time() - row.started) / row.epoch * (row.epochs - row.epoch)
+            for row in rows
+            if row.state == "running" and row.epoch
+        ]
         guesses = []
-        if done:
-            each = sum(row.seconds for row in done) / len(done)
-            guesses.append(each * (self._trials - len(done)) / self._slots)
+        if done or running:
+            each = sum(done) / len(done) if done else max(running)
+            waiting = each * max(0, self._trials - len(rows)) / self._slots
+            guesses.append(max(waiting + sum(running) / self._slots, max(running, default=0.0)))
         if self._budget.deadline is not None:
             guesses.append(max(0.0, self._budget.deadline - time.time()))
-        return f"about {format_seconds(min(guesses))} left" if guesses else "time left: known after the first trial"
+        return f"about {format_seconds(min(guesses))} left" if guesses else "time left: known after the first epoch"
 
     def _render(self) -> Group:
         rows = list(self._rows.values())
