@@ -18,12 +18,13 @@ from search_spaces.recipes import RECIPES, Recipe
 _INTRO = """# Recipes
 
 Generated from `search_spaces/recipes.py` and the searches named below by `python -m orchestrator.recipes SUMMARY...`;
-do not edit. Each recipe is one reference notebook's complete configuration, reproduced in PyTorch (two were Keras).
+do not edit. Each recipe is one reference notebook's complete configuration, reproduced in PyTorch (four were Keras).
 `python -m orchestrator.search --task cls --recipes-only` trains exactly these; `--epochs` and `--image-size` scale.
 
 What a notebook reported was measured on a random image-level split in which near-duplicates and frames of one patient
 reach the test images; its segmentation "Dice" counts the background and scores .935 for predicting nothing. What is
-scored here is the validation fold of a grouped split: the two columns do not compare.
+scored here is the validation fold of a grouped split: the two columns do not compare. "weights random" means that no
+ImageNet weights of that encoder were to be had on the machine that ran it: such a figure says nothing about the recipe.
 """
 _CONFIG = ("head", "loss", "balance", "optimizer", "lr", "weight_decay", "batch_size", "augmentation", "dropout")
 
