@@ -21,7 +21,9 @@ def label(config: dict[str, Any], number: int) -> str:
     recipe = config["recipe"] and (
         "(recipe)" if config["recipe"] == config["architecture"] else f"({config['recipe']})"
     )
-    encoder = config["encoder"] if config["encoder"] != config["architecture"] else ""
+    # A classifier is its own encoder, under the same or nearly the same name.
+    same = config["encoder"] in config["architecture"] or config["architecture"] in config["encoder"]
+    encoder = "" if same else config["encoder"]
     return " ".join(part for part in (f"#{number}", config["architecture"], encoder, recipe) if part)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from trainables.checkpoint import load_model
 from trainables.data import Prepared
@@ -21,8 +21,10 @@ def best_first(trials: list[dict[str, Any]], count: int = 3) -> list[dict[str, A
     return sorted(scored, key=lambda row: -row["metric"])[:count]
 
 
-def draw(checkpoint: Path, data: Prepared, folder: Path) -> tuple[list[Path], dict[str, float]]:
+def draw(checkpoint: Path, data: Prepared, folder: Path, *, synthetic: bool) -> tuple[list[Path], dict[str, float]]:
     """Draw a checkpoint's predictions on the validation images, and score them at original size.
+
+    Pictures of synthetic data say so.
 
     Returns:
         PNG files in `folder`, and scores (empty for a task without masks).
@@ -38,6 +40,10 @@ def draw(checkpoint: Path, data: Prepared, folder: Path) -> tuple[list[Path], di
     files = []
     for name, picture in task.figures(data, rows, outputs).items():
         files.append(folder / f"{name}.png")
-        Image.fromarray(picture).save(files[-1])
+        shown = Image.fromarray(picture)
+        if synthetic:
+            place = (shown.width - 8, 4)
+            ImageDraw.Draw(shown).text(place, "SYNTHETIC DATA", fill=(230, 140, 0), anchor="ra", font_size=14)
+        shown.save(files[-1])
     scores = evaluate_at_original_size(task, outputs, data, rows) if task.name != "cls" else {}
     return files, scores

@@ -182,7 +182,12 @@ def _log_pictures(found: dict[str, Any], data: Prepared, folder: Path, tracker: 
     """Pictures are worth having, and not worth losing a finished search for."""
     for row in pictures.best_first(found["trials"]):
         try:
-            files, scores = pictures.draw(Path(row["checkpoint"]), data, folder / "pictures" / row["trial_id"])
+            files, scores = pictures.draw(
+                Path(row["checkpoint"]),
+                data,
+                folder / "pictures" / row["trial_id"],
+                synthetic=found["data"]["synthetic"],
+            )
         except Exception:
             log.exception("no pictures of trial %s", row["trial_id"])
             continue

@@ -17,6 +17,7 @@ def tag(primary: str) -> tuple[str, str]:
         f"metrics.`best/{primary}`",
         "metrics.`epoch`",
         "tags.`stopped`",
+        "tags.`data_source`",
         *(f"params.`{name}`" for name in _PARAMS),
     ]
     view = {

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from trainables.data import CLASSES
 from trainables.tasks import make_task
 from trainables.training import Training
 
@@ -31,7 +30,7 @@ def save(folder: Path, training: Training, best: Mapping[str, Any], weights: Map
     description = {
         "task": training.task.name,
         "config": training.config,
-        "classes": CLASSES,
+        "classes": training.data.classes,
         "best": dict(best),
         "image_size": int(training.data.images.shape[-1]),
         "data_fingerprint": training.data.data_fingerprint,

@@ -94,6 +94,8 @@ def test_best_trials_have_pictures(finished: tuple[dict[str, Any], Path, MlflowC
     picture = Image.open(client.download_artifacts(summary["best"]["mlflow_run_id"], file.path))
     assert picture.mode == "RGB"
     assert picture.width == 4 * 256
+    legend = picture.crop((picture.width // 2, 0, picture.width, 20))
+    assert (230, 140, 0) in {colour for _, colour in legend.getcolors(100_000)}  # it says that the data are synthetic
 
 
 def test_best_checkpoint_scores_what_was_reported(

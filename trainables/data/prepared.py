@@ -17,7 +17,7 @@ from trainables.data.cache import FORMAT, ExaminedIndex, read_arrays, write_arra
 from trainables.data.duplicates import DEFAULT_DISTANCE
 from trainables.data.examine import decode
 from trainables.data.grouping import Row, given_sides, group
-from trainables.data.manifest import DataError, Fault, Manifest, Record
+from trainables.data.manifest import CLASSES, DataError, Fault, Manifest, Record
 
 #: `progress(done, total)`, called as images are decoded.
 Progress = Callable[[int, int], None]
@@ -48,6 +48,7 @@ class Prepared:
         faults: everything that was found wrong, and what was done.
         left_out: number of images left out.
         notes: what a user should know about groups and splits, a line each.
+        classes: the class order that labels index.
         data_fingerprint: identity of contents, labels, groups and splits, hexadecimal.
         prepared_fingerprint: the same with size, aspect and mask mode; names the cache.
     """
@@ -69,6 +70,7 @@ class Prepared:
     faults: tuple[Fault, ...]
     left_out: int
     notes: tuple[str, ...]
+    classes: tuple[str, ...]
     data_fingerprint: str
     prepared_fingerprint: str
 
@@ -176,6 +178,7 @@ def prepare(
         faults=grouped.faults,
         left_out=grouped.left_out,
         notes=grouped.notes,
+        classes=CLASSES,
         data_fingerprint=data_fingerprint,
         prepared_fingerprint=prepared_fingerprint,
     )
