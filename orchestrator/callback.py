@@ -98,6 +98,8 @@ class SearchCallback(Callback):
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial failed for good."""
+        if trial.trial_id not in self.labels:  # its worker never came up, so Tune never said that it starts
+            self.on_trial_start(iteration, trials, trial)
         reason = str(trial.get_error() or "its worker died").strip().splitlines()[-1]
         log.error("trial %s failed: %s", self.labels[trial.trial_id], reason)
         self._end(trial, "failed", "FAILED")

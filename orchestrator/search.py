@@ -50,6 +50,8 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     Raises:
         UserError: a setting is wrong or the data cannot be used; one line says what to do.
     """
+    if settings and fields:
+        raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
     settings = settings or make_settings(SearchSettings, fields)
     if settings.folder.exists():
         raise UserError(f"--name {settings.name}: {settings.folder} exists already; choose another name")
@@ -61,9 +63,13 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     try:
         with quiet(settings.folder / "search.log") as console, ray_session():
             return _search(settings, data, synthetic, console)
-    except UserError:
+    except (UserError, DataError):
         # Raised before the first trial: the name stays free for the corrected command.
         shutil.rmtree(settings.folder)
+        raise
+    except KeyboardInterrupt:
+        if not (settings.folder / "tune").exists():  # nothing was trained yet: the name stays free
+            shutil.rmtree(settings.folder)
         raise
 
 
@@ -89,7 +95,7 @@ def _search(settings: SearchSettings, data: Prepared, synthetic: bool, console: 
             budget=budget,
         )
         tuner = build_tuner(
-            Shared(settings.task, data, plan.sources, share.cpus),
+            Shared(settings.task, data, plan.sources, share.cpus, gpu=share.gpus > 0),
             searcher=searcher,
             scheduler=None if settings.recipes_only else asha(settings.epochs, metric),
             trials=plan.trials,
@@ -116,7 +122,10 @@ def _search(settings: SearchSettings, data: Prepared, synthetic: bool, console: 
         )
         summary.write(settings.folder, found)  # before what can take long: a second Ctrl-C must not lose it
         if not budget.interrupted:
-            _log_pictures(found, data, settings.folder, tracker)
+            try:
+                _log_pictures(found, data, settings.folder, tracker)
+            except KeyboardInterrupt:
+                console.print("pictures left out")
         # Not named best/...: the parent must not stand in the ranking beside its own best trial.
         figures = {"search/wall_seconds": found["wall_seconds"], "search/efficiency": found["efficiency"] or 0.0}
         if found["best"]:
@@ -140,7 +149,7 @@ def _share(settings: SearchSettings) -> resources.Resources:
         return resources.plan(
             int(there.get("CPU", 1)),
             there.get("GPU", 0.0),
-            trials=settings.trials,
+            trials=spaces.most_trials(settings),
             cpus_per_trial=settings.cpus_per_trial,
             gpus_per_trial=settings.gpus_per_trial,
             max_concurrent=settings.max_concurrent,
@@ -151,9 +160,6 @@ def _share(settings: SearchSettings) -> resources.Resources:
 
 def _tags(settings: SearchSettings, data: Prepared, synthetic: bool, primary: str) -> dict[str, str]:
     """Tags that the search and each of its trials carry."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
-    )
     return {
         "task": settings.task,
         "classes": str(settings.classes),
@@ -162,16 +168,27 @@ def _tags(settings: SearchSettings, data: Prepared, synthetic: bool, primary: st
         "prepared_fingerprint": data.prepared_fingerprint,
         "data_source": "phantom" if settings.data is None else str(settings.data),
         "synthetic": str(synthetic).lower(),
-        "git_commit": commit.stdout.strip(),
+        "git_commit": _git_commit(),
     }
+
+
+def _git_commit() -> str:
+    """The commit of this project's own checkout; empty where there is none, or no git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
 
 
 def _announce(settings: SearchSettings, plan: spaces.Plan, share: resources.Resources, console: Console) -> None:
     each = f"{share.cpus} core{'s' * (share.cpus > 1)}" + (f", {share.gpus:g} GPU" if share.gpus else "")
     budget = f", at most {format_seconds(settings.time_budget)}" if settings.time_budget else ""
+    epochs = f"up to {settings.epochs} epochs" if settings.epochs else "each recipe's own epochs"
     lines = [
         *plan.notes,
-        f"search  {settings.name}: {plan.trials} trials of up to {settings.epochs} epochs at {settings.image_size} px"
+        f"search  {settings.name}: {plan.trials} trials of {epochs} at {settings.image_size} px"
         f"{budget}; {share.slots} at a time, {each} each",
     ]
     for line in lines:

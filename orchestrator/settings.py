@@ -28,7 +28,11 @@ def parse_duration(value: Any) -> Any:
 
 
 def _absolute(value: Any) -> Any:
-    return None if value is None else Path(value).expanduser().absolute()
+    if value is None:
+        return None
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"{value!r} is not a path")
+    return Path(value).expanduser().absolute()
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
@@ -65,10 +69,10 @@ class SearchSettings(BaseModel):
     )
     recipes_only: bool = Field(False, description="train the reference notebooks' recipes and nothing else")
     epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30; phantom 12]")
-    image_size: int = Field(0, ge=0, le=2048, description="side of the square images, pixels [256; phantom 96]")
+    image_size: int = Field(0, ge=32, le=2048, description="side of the square images, pixels [256; phantom 96]")
     batch_size: int | None = Field(None, ge=1, description="fix the batch size instead of searching it")
 
-    trials: int = Field(0, ge=0, description="number of trials [20; phantom 6]")
+    trials: int = Field(0, ge=1, description="number of trials [20; phantom 6]")
     trials_per_arch: int | None = Field(None, ge=1, description="this many trials for each architecture instead")
     time_budget: Duration | None = Field(
         None, description="start nothing new and stop after this long: 90s, 25m, 2h [phantom 4m]"
@@ -117,13 +121,6 @@ class SearchSettings(BaseModel):
             raise ValueError(f"{weights!r} is neither auto, imagenet, none nor a folder that exists")
         return str(_absolute(weights))
 
-    @field_validator("image_size")
-    @classmethod
-    def _size_not_tiny(cls, size: int) -> int:
-        if 0 < size < 32:
-            raise ValueError("at least 32 pixels")
-        return size
-
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
@@ -145,6 +142,9 @@ class SearchSettings(BaseModel):
         """Fill in what depends on other fields: the phantom's defaults end in minutes on a laptop."""
         if not isinstance(given, dict):
             return given
+        ignored = [name for name in ("arch", "encoder", "trials_per_arch", "batch_size") if given.get(name)]
+        if given.get("recipes_only") is True and ignored:
+            raise ValueError(f"recipes_only trains every recipe as it is: leave out {', '.join(ignored)}")
         task = given.get("task", "seg")
         small = given.get("data") is None
         defaults: dict[str, Any] = {
@@ -156,12 +156,16 @@ class SearchSettings(BaseModel):
         }
         if small:
             defaults["time_budget"] = "4m"
-        return {**given, **{name: value for name, value in defaults.items() if not given.get(name)}}
+        return {**given, **{name: value for name, value in defaults.items() if given.get(name) in (None, "")}}
 
     @model_validator(mode="after")
-    def _fractions_fill_a_gpu(self) -> Self:
+    def _agree(self) -> Self:
         if self.gpus_per_trial and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
             raise ValueError("gpus_per_trial: above 1, whole GPUs only")
+        if self.task == "seg" and self.classes != 3:
+            raise ValueError("classes: for cls and multi only; seg has no classes")
+        if not self.epochs and not self.recipes_only:
+            raise ValueError("epochs: at least 1")
         return self
 
     @property

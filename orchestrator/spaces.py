@@ -68,7 +68,7 @@ def make_plan(settings: SearchSettings, data: Prepared, resources: Resources) ->
         _check_sizes(choices, settings.image_size)
     sources = _sources(settings, choices, notes)
     choices = [choice for choice in choices if not choice.encoder or choice.encoder in sources]
-    if settings.time_budget is not None and not torch.cuda.is_available():
+    if settings.time_budget is not None and not resources.gpus:
         choices = _within_time(settings, data, choices, sources, resources, notes)
     constants = {"image_size": settings.image_size, "seed": settings.seed, "classes": settings.classes}
     if settings.recipes_only:
@@ -88,6 +88,15 @@ def make_plan(settings: SearchSettings, data: Prepared, resources: Resources) ->
         trials,
         tuple(notes),
     )
+
+
+def most_trials(settings: SearchSettings) -> int:
+    """How many trials there will be at most; what does not fit the time is left out later."""
+    if settings.recipes_only:
+        return max(1, len(recipes.names(settings.task)))
+    if settings.trials_per_arch:
+        return settings.trials_per_arch * len(settings.arch or SPACES[settings.task].ARCHITECTURES)
+    return settings.trials
 
 
 def _configuration(

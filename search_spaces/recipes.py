@@ -1,7 +1,7 @@
 """Recipes: complete configurations of the reference notebooks. A search tries some first; `--recipes-only` all.
 
 The Keras ones are reproduced in PyTorch: an L2 penalty becomes the weight decay of Adam or SGD, coupled to the gradient
-as theirs is; early stopping watches the task's primary metric.
+as theirs is; early stopping watches the task's primary metric. None clips gradients.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ def _segmentation(name: str, reported: str, *, image_size: int, weight_decay: fl
         "balance": "none",
         "dropout": dropout,
         "ema": 0.0,
+        "schedule": "constant",
+        "clip": 0.0,
         "recipe": name,
     }
     return Recipe(name, "seg", image_size, 100, config, reported)
@@ -76,6 +78,7 @@ _CLASSIFICATION = {
     "warmup_epochs": 0,
     "dropout": 0.0,
     "ema": 0.0,
+    "clip": 0.0,
 }
 
 
@@ -102,7 +105,7 @@ RECIPES: dict[str, Recipe] = {
             optimizer="sgd",
             lr=1e-5,
             weight_decay=0.0,
-            head_weight_decay=0.05,
+            head_weight_decay=0.1,  # Keras' l2(.05) adds .05 w^2, whose gradient is .1 w
             freeze_epochs=10,
             thawed_part="last",
             schedule="constant",

@@ -182,8 +182,10 @@ def suggest(
         "dropout": 0.0 if encoder else trial.suggest_float(f"{name}.dropout", 0.0, 0.5),
         "ema": trial.suggest_categorical("ema", EMA_DECAYS),
     }
-    published = (recipe.name for recipe in RECIPES.values() if recipe.config == {**config, "recipe": recipe.name})
-    return {**config, "recipe": next(published, "")}
+    for recipe in RECIPES.values():
+        if recipe.task == "seg" and all(recipe.config[key] == value for key, value in config.items()):
+            return dict(recipe.config)  # with what no search samples, such as its schedule
+    return {**config, "recipe": ""}
 
 
 def first_points(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data import Prepared
+from trainables.data import UNKNOWN, Prepared
 
 #: (image uint8 [H, W], mask uint8 [H, W], seed) -> (image, mask)
 Augmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
@@ -40,12 +40,18 @@ def sampling_order(data: Prepared, masks: np.ndarray, *, balance: str, seed: Seq
     rng = np.random.default_rng(seed)
     labels = data.labels[data.mask_image[masks]]
     classes, which, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    # Unknown is no class to balance: such an image is seen as often as one of the largest class.
+    known = counts[classes != UNKNOWN]
+    largest = known.max() if len(known) else counts.max()
     if balance == "sampler":
-        weights = 1 / counts[which]
+        weights = 1 / np.where(classes == UNKNOWN, largest, counts)[which]
         return rng.choice(masks, size=len(masks), p=weights / weights.sum())
     if balance == "oversample":
         # Whole rounds first, so that no image of a small class is seen much more often than another.
-        rounds = [np.resize(rng.permutation(masks[labels == label]), counts.max()) for label in classes]
+        wanted = np.where(classes == UNKNOWN, counts, largest)
+        rounds = [
+            np.resize(rng.permutation(masks[labels == c]), count) for c, count in zip(classes, wanted, strict=True)
+        ]
         return rng.permutation(np.concatenate(rounds))
     return rng.permutation(masks)
 

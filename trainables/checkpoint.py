@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -34,11 +35,20 @@ def save(folder: Path, training: Training, best: Mapping[str, Any], weights: Map
         "best": dict(best),
         "image_size": int(training.data.images.shape[-1]),
         "data_fingerprint": training.data.data_fingerprint,
-        # Scoring refuses images that these name: they were seen in training.
-        "trained_on": sorted({training.data.digests[row][:16] for row in training.training_rows}),
+        "trained_on": trained_on(training),
     }
     (folder / DESCRIPTION).write_text(json.dumps(description))
     torch.save(training.state_dict(), folder / STATE)
+
+
+def trained_on(training: Training) -> list[str]:
+    """Hashes (16 hexadecimal digits of each image file's SHA-256) of all images in the training groups, sorted.
+
+    Scoring refuses images that these name: they, or a near-duplicate or another image of the patient, were trained on.
+    """
+    data = training.data
+    members = np.flatnonzero(np.isin(data.groups, data.groups[training.training_rows]))
+    return sorted({data.image_digests[row][:16] for row in members})
 
 
 def resume(folder: Path, training: Training) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -38,7 +38,7 @@ class Training:
         task: name in `TASKS`.
         config: flat configuration, as `search_spaces` suggests it, with `epochs`, `seed` and `classes`. Recipes may
             set `freeze_lr` (rate while frozen), `frozen_part` and `thawed_part` (see `thaw`), `schedule` (cosine,
-            constant), `head_weight_decay` and `early_stop`.
+            constant), `head_weight_decay` (of the last linear layer), `clip` (gradient norm; 0 is off), `early_stop`.
         data: prepared data.
         source: where the encoder's weights come from; None for an architecture without an encoder.
         fold: the fold to validate on; its images and the test images are never trained on.
@@ -114,7 +114,7 @@ class Training:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             # A step on a NaN gradient would destroy weights that may still be worth keeping.
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM)
+            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.get("clip", GRADIENT_NORM) or math.inf)
             if not torch.isfinite(norm + loss.detach()):
                 raise DivergedError(f"loss is not finite in epoch {self.epoch + 1}")
             self.optimizer.step()
@@ -178,10 +178,12 @@ class Training:
             options["momentum"] = 0.9
         encoder = list(self.model.encoder.parameters()) if self.model.encoder is not None else []
         inside = {id(parameter) for parameter in encoder}
-        head = [parameter for parameter in self.model.parameters() if id(parameter) not in inside]
+        others = [parameter for parameter in self.model.parameters() if id(parameter) not in inside]
+        linear = [parameter for parameter in others if parameter.ndim == 2]
+        others = [parameter for parameter in others if parameter.ndim != 2]
         decay = self.config.get("head_weight_decay", self.config["weight_decay"])
-        groups = [{"params": head, "weight_decay": decay}, *([{"params": encoder}] if encoder else [])]
-        return OPTIMIZERS[self.config["optimizer"]](groups, **options)
+        groups = [{"params": others}, {"params": encoder}, {"params": linear, "weight_decay": decay}]
+        return OPTIMIZERS[self.config["optimizer"]]([group for group in groups if group["params"]], **options)
 
     def _order(self, epoch: int) -> np.ndarray:
         seed = (self.config["seed"], epoch)
@@ -215,6 +217,9 @@ def _moving(decay: float) -> Callable[[Any, Any, Any], None]:
     """Exponential moving average whose decay grows from .1: a short training must not be an average of its start."""
 
     def update(averaged: Any, current: Any, count: Any) -> None:
+        if not torch.is_floating_point(averaged[0]):  # indices and counters have no mean
+            torch._foreach_copy_(averaged, current)
+            return
         get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, current, count)
 
     return update

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import time
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ class Shared:
     data: Prepared
     sources: dict[str, Source] = field(default_factory=dict)
     threads: int = 1
+    gpu: bool = False
 
 
 class Trial(tune.Trainable):
@@ -40,12 +42,13 @@ class Trial(tune.Trainable):
         self.shared = shared
         torch.set_num_threads(shared.threads)
         cv2.setNumThreads(1)  # images are small, and batches are already prepared side by side
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device("cuda" if shared.gpu else "cpu")
         self._start(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial in the same process."""
         del self.training
+        gc.collect()  # the scheduler and the training refer to each other; two trials' memory would be held at once
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self._start(new_config)
@@ -84,8 +87,7 @@ class Trial(tune.Trainable):
                 name: tensor.detach().cpu().clone() for name, tensor in self.training.best_model.state_dict().items()
             }
         self.train_seconds += time.perf_counter() - started
-        patience = self.training.config.get("early_stop", 0)
-        waiting = bool(patience) and self.training.epoch - self.best["epoch"] >= patience
+        waiting = self._waited_enough()
         done = waiting or self.training.epoch >= self.training.config["epochs"]
         result |= {f"val/{name}": value for name, value in scores.items()}
         result |= {f"best/{primary}": self.best["value"], "best/epoch": self.best["epoch"]}
@@ -94,6 +96,14 @@ class Trial(tune.Trainable):
             result["stopped"] = "early"
         result["should_checkpoint"] = improved or done or time.perf_counter() - self.saved_at > CHECKPOINT_SECONDS
         return result
+
+    def _waited_enough(self) -> bool:
+        """Early stopping; a stage after frozen epochs has a patience of its own, so that it begins at all."""
+        config = self.training.config
+        frozen = config["freeze_epochs"] if config["freeze_epochs"] < config["epochs"] else 0
+        since = max(self.best["epoch"], frozen)
+        patience = config.get("early_stop", 0)
+        return bool(patience) and self.training.epoch - since >= patience
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write the best weights and the state of training."""

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from orchestrator import run_search
 from orchestrator.ranking import rank, read_trials
 from search_spaces import recipes
+from trainables.models.weights import Source
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +64,7 @@ def test_recipes_only_trains_exactly_those(task: str, phantom: Path, store: Path
         task=task,
         data=phantom,
         recipes_only=True,
+        batch_size=None,
         epochs=1,
         image_size=32,
         name=f"recipes {task}",
@@ -92,6 +94,19 @@ def test_table_with_its_own_split(phantom: Path, store: Path, tmp_path: Path) ->
     summary = _search(store, task="multi", data=table, arch=("smp_unet",), name="table", trials=1)
     given = pd.DataFrame(rows)["split"].value_counts()
     assert summary["data"]["split_sizes"] == {name: given[name] for name in ("train", "validation", "test")}
+
+
+def test_trial_that_fails_in_its_set_up_is_a_failed_run(
+    phantom: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Weights that the driver finds and a worker cannot read, as on another node.
+    gone = Source("folder", str(store / "gone.safetensors"), (0.5,) * 3, (0.5,) * 3)
+    monkeypatch.setattr("orchestrator.spaces.find", lambda encoder, choice: gone)
+    summary = _search(store, task="cls", data=phantom, arch=("resnet18",), name="gone", trials=1)
+    assert summary["status"] == "failed"
+    assert summary["trials"][0]["status"] == "failed"
+    client = MlflowClient(f"sqlite:///{store}/mlflow.db")
+    assert client.get_run(summary["trials"][0]["mlflow_run_id"]).info.status == "FAILED"
 
 
 def test_one_leaderboard_for_all_tasks_never_mixes_them(store: Path) -> None:

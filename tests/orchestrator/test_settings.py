@@ -52,7 +52,7 @@ def test_every_field_is_a_flag_and_every_option_of_the_issue_is_there() -> None:
         "tracking_uri": "sqlite:///x.db",
         "image_size": "64",
         "weights": "none",
-        "classes": "2",
+        "classes": "3",
         "task": "seg",
         "layout": "busi",
         "masks": "duplicate",
@@ -89,7 +89,13 @@ def test_settings_survive_their_own_yaml(tmp_path: Path) -> None:
         (["--time-budget", "soon"], "write 90s, 25m or 2h"),
         (["--name", "../x"], "letters, digits"),
         (["--weights", "no/such/folder"], "auto, imagenet, none nor a folder"),
-        (["--image-size", "8"], "at least 32 pixels"),
+        (["--image-size", "8"], "--image-size: input should be greater than or equal to 32"),
+        (["--image-size", "0"], "greater than or equal to 32"),
+        (["--epochs", "0"], "epochs: at least 1"),
+        (["--trials", "0"], "--trials: input should be greater than or equal to 1"),
+        (["--task", "seg", "--classes", "2"], "seg has no classes"),
+        (["--recipes-only", "--arch", "unet"], "leave out arch"),
+        (["--data", ""], "'' is not a path"),
         (["--learning-rate", "1"], "unrecognized arguments: --learning-rate"),
         (["--config", "missing.yaml"], "missing.yaml: No such file"),
     ],
@@ -109,6 +115,15 @@ def test_unknown_line_in_the_file_lists_the_known(tmp_path: Path) -> None:
     file.write_text("{ a")
     with pytest.raises(UserError, match="not valid YAML"):
         parse("--config", str(file))
+
+
+def test_fields_beside_settings_are_refused_not_ignored() -> None:
+    from orchestrator import run_search
+
+    with pytest.raises(UserError, match="not both"):
+        run_search(make_settings(SearchSettings, {}), epochs=7)
+    with pytest.raises(UserError, match="3 is not a path"):
+        run_search(data=3)
 
 
 def test_python_takes_the_same_fields() -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel
 
+from search_spaces import SPACES
+from search_spaces.recipes import RECIPES
 from trainables import checkpoint
 from trainables.batches import batches, sampling_order
-from trainables.data import Prepared
+from trainables.data import Prepared, prepare, read_manifest
 from trainables.models.freezing import thaw
 from trainables.models.weights import find
-from trainables.training import DivergedError, Training, predict
+from trainables.training import DivergedError, Training, _moving, predict
 
 CPU = torch.device("cpu")
+LITE = {"seg": "smp_unet", "cls": "tf_efficientnet_lite0", "multi": "smp_unet"}
 SCRATCH: dict[str, Any] = {
     "architecture": "unet",
     "encoder": "",
@@ -185,14 +190,68 @@ def test_nan_is_an_error_and_does_not_destroy_the_weights(prepared: Prepared) ->
     assert all(torch.equal(before[name], tensor) for name, tensor in training.model.named_parameters())
 
 
-def test_never_trains_on_validation_or_test(prepared: Prepared, tmp_path: Path) -> None:
-    training = Training("seg", SCRATCH, prepared)
-    checkpoint.save(tmp_path, training, {"value": 0.0, "epoch": 0}, training.model.state_dict())
-    _, description = checkpoint.load_model(tmp_path)
-    seen = set(description["trained_on"])
-    held_out = [*prepared.fold_rows(0)[1], *prepared.test_rows()]
-    assert len(seen) == len(prepared.fold_rows(0)[0])
-    assert not {prepared.digests[row][:16] for row in held_out} & seen
+@pytest.mark.parametrize(("task", "classes"), [("seg", 3), ("cls", 3), ("cls", 2), ("multi", 3), ("multi", 2)])
+@pytest.mark.parametrize("masks", ["merge", "duplicate"])
+def test_never_trains_on_validation_or_test(task: str, classes: int, masks: str, phantom: Path, tmp_path: Path) -> None:
+    data = prepare(read_manifest(phantom), tmp_path / "cache", size=32, masks=masks)
+    lite = {"architecture": LITE[task], "encoder": "tf_efficientnet_lite0"}
+    config = {**SCRATCH, **SPACES[task].HOUSE, **lite, "classes": classes, "warmup_epochs": 0}
+    for fold in range(3):
+        training = Training(task, config, data, fold=fold)
+        visited = set(data.mask_image[training._order(0)].tolist())
+        held_out = {*data.fold_rows(fold)[1].tolist(), *data.test_rows().tolist()}
+        assert visited
+        assert not visited & held_out
+        assert not set(data.groups[list(visited)]) & set(data.groups[list(held_out)])
+        named = set(checkpoint.trained_on(training))
+        assert {data.image_digests[row][:16] for row in visited} <= named
+        assert not {data.image_digests[row][:16] for row in held_out} & named
+
+
+def test_whole_training_groups_are_named_even_where_a_given_split_leaks(prepared: Prepared) -> None:
+    groups = prepared.groups.copy()
+    inside, outside = prepared.fold_rows(0)[0][0], prepared.test_rows()[0]
+    groups[outside] = groups[inside]
+    training = Training("seg", SCRATCH, replace(prepared, groups=groups))
+    assert prepared.image_digests[outside][:16] in checkpoint.trained_on(training)
+
+
+def test_average_of_an_unchanging_network_is_that_network() -> None:
+    import timm
+
+    model = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, img_size=64)
+    averaged = AveragedModel(model, multi_avg_fn=_moving(0.99), use_buffers=True)
+    for _ in range(20):
+        averaged.update_parameters(model)
+    for mine, theirs in zip(averaged.module.buffers(), model.buffers(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_unknown_is_not_balanced_as_a_class(prepared: Prepared) -> None:
+    labels = prepared.labels.copy()
+    masks = prepared.training_masks(prepared.fold_rows(0)[0])
+    labels[masks[0]] = -1
+    data = replace(prepared, labels=labels)
+    order = sampling_order(data, masks, balance="oversample", seed=(0, 1))
+    assert (order == masks[0]).sum() == 1
+    many = np.tile(masks, 100)
+    drawn = sampling_order(data, many, balance="sampler", seed=(0, 1))
+    assert (drawn == masks[0]).mean() < 0.06
+
+
+def test_a_constant_schedule_stays(prepared: Prepared) -> None:
+    training = Training("seg", SCRATCH | {"schedule": "constant"}, prepared)
+    assert [training.train_epoch()["train/lr"] for _ in range(3)] == [SCRATCH["lr"]] * 3
+
+
+def test_head_has_its_own_decay_on_its_kernel_alone(prepared: Prepared) -> None:
+    recipe = RECIPES["resnet50_se_head"].scaled(5) | {"epochs": 5, "seed": 0, "classes": 3}
+    training = Training("cls", recipe, prepared)
+    decays = {id(p): group["weight_decay"] for group in training.optimizer.param_groups for p in group["params"]}
+    strong = [name for name, p in training.model.named_parameters() if decays[id(p)] == 0.1]
+    assert len(strong) == 1
+    assert strong[0].startswith("head.")
+    assert strong[0].endswith("weight")
 
 
 def test_checkpoint_predicts_what_the_model_predicts(prepared: Prepared, tmp_path: Path) -> None:

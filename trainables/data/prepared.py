@@ -63,6 +63,7 @@ class Prepared:
     has_mask: np.ndarray
     keep_aspect: bool
     digests: tuple[str, ...]
+    image_digests: tuple[str, ...]
     files: tuple[str, ...]
     mask_files: tuple[tuple[str, ...], ...]
     sources: tuple[str, ...]
@@ -171,6 +172,7 @@ def prepare(
         has_mask=np.array([manifest.has_mask(record) for record in records]),
         keep_aspect=keep_aspect,
         digests=tuple(row.outcome.digest for row in rows),
+        image_digests=tuple(row.outcome.image_digest for row in rows),
         files=tuple(str(record.image) for record in records),
         mask_files=tuple(tuple(str(mask) for mask in record.masks) for record in records),
         sources=tuple(record.source for record in records),
