@@ -166,7 +166,7 @@ def _tags(settings: SearchSettings, data: Prepared, synthetic: bool, primary: st
         "primary": primary,
         "data_fingerprint": data.data_fingerprint,
         "prepared_fingerprint": data.prepared_fingerprint,
-        "data_source": "phantom" if settings.data is None else str(settings.data),
+        "data_source": settings.source,
         "synthetic": str(synthetic).lower(),
         "git_commit": _git_commit(),
     }

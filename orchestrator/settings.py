@@ -174,6 +174,11 @@ class SearchSettings(BaseModel):
         return self.storage / self.name
 
     @property
+    def source(self) -> str:
+        """What the data are called wherever their results appear."""
+        return "phantom" if self.data is None else str(self.data)
+
+    @property
     def cache(self) -> Path:
         """Where prepared data are kept."""
         return self.storage / ".cache"

@@ -70,7 +70,7 @@ def summarise(
         "data": {
             "fingerprint": data.data_fingerprint,
             "prepared_fingerprint": data.prepared_fingerprint,
-            "source": "phantom" if settings.data is None else str(settings.data),
+            "source": settings.source,
             "synthetic": synthetic,
             "images": len(data.images),
             "groups": len(set(data.groups.tolist())),

@@ -34,14 +34,8 @@ SECOND = {**HOUSE, "mask_weight": 0.6, "augmentation": "medium"}
 
 
 def architecture(name: str) -> seg.Architecture:
-    """The registry's entry.
-
-    Raises:
-        ValueError: unknown name; the message lists the known ones.
-    """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture '{name}': choose from {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+    """The registry's entry. Raises ValueError for an unknown name, listing the known ones."""
+    return seg.architecture(name, ARCHITECTURES)
 
 
 def seconds_per_image(architecture_name: str, encoder: str, image_size: int) -> float:

@@ -115,15 +115,15 @@ HOUSE = {
 }
 
 
-def architecture(name: str) -> Architecture:
-    """The registry's entry.
+def architecture(name: str, known: Mapping[str, Architecture] = ARCHITECTURES) -> Architecture:
+    """The entry of a registry.
 
     Raises:
         ValueError: unknown name; the message lists the known ones.
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture '{name}': choose from {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
+    if name not in known:
+        raise ValueError(f"unknown architecture '{name}': choose from {', '.join(known)}")
+    return known[name]
 
 
 def seconds_per_image(architecture_name: str, encoder: str, image_size: int) -> float:
