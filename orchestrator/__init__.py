@@ -13,7 +13,8 @@ for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # The ledger is what a search resumes from; Tune's own state grows with every trial each time that it is written.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
 }.items():
     os.environ.setdefault(_name, _value)
 

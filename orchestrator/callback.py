@@ -1,19 +1,27 @@
-"""What Tune tells during a search, passed on to MLflow and to the terminal."""
+"""What Tune tells of trials, passed on: to the ledger first, then to MLflow and the terminal."""
 
 from __future__ import annotations
 
+import errno
 import logging
-import time
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback
 
 from orchestrator.budget import Budget
-from orchestrator.progress import SearchProgress
+from orchestrator.ledger import Ledger, TrialRecord
+from orchestrator.progress import Row, SearchProgress
 from orchestrator.tracking import Tracker
 from trainables.models.weights import Source
 
 log = logging.getLogger(__name__)
+
+#: MLflow's status of a run, by the state in which its trial stopped.
+RUN_STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
+DISK_FULL = os.strerror(errno.ENOSPC)
 
 
 def label(config: dict[str, Any], number: int) -> str:
@@ -28,17 +36,21 @@ def label(config: dict[str, Any], number: int) -> str:
 
 
 class SearchCallback(Callback):
-    """One MLflow run and one line in the terminal for each trial.
+    """One ledger record, one MLflow run and one line in the terminal for each trial.
 
     Args:
-        tracker, progress, budget: of this search.
+        ledger, tracker, progress, budget: of this search.
         tags: tags that every trial carries.
         sources: where each encoder's weights come from.
         primary: name of the primary metric.
+
+    Attributes:
+        metric: what trials are ranked by, `best/<primary>`.
     """
 
     def __init__(
         self,
+        ledger: Ledger,
         tracker: Tracker,
         progress: SearchProgress,
         budget: Budget,
@@ -47,79 +59,124 @@ class SearchCallback(Callback):
         sources: dict[str, Source],
         primary: str,
     ) -> None:
-        self._tracker, self._progress, self._budget = tracker, progress, budget
-        self._tags, self._sources, self._metric = tags, sources, f"best/{primary}"
-        self.trials: dict[str, Any] = {}
-        self.labels: dict[str, str] = {}
-        self.states: dict[str, str] = {}
-        self.began: dict[str, float] = {}
-        self.ended: dict[str, float] = {}
+        self._ledger, self._tracker, self._progress, self._budget = ledger, tracker, progress, budget
+        self._tags, self._sources, self.metric = tags, sources, f"best/{primary}"
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles callbacks with its state; threads and terminals cannot go with them.
         return {}
 
+    def replay(self, history: Iterable[Mapping[str, Any]]) -> None:
+        """Show earlier launches' trials, and tell MLflow what a crash may have kept from it."""
+        written = {trial for trial, status in self._tracker.statuses().items() if status in ("FINISHED", "FAILED")}
+        missing = {r.trial_id for r in self._ledger.trials.values() if not (r.ended and r.trial_id in written)}
+        for event in history:
+            if event.get("trial") not in missing:
+                continue
+            record = self._ledger.trials[event["trial"]]
+            if event["event"] == "started":
+                self._open(record)
+            elif event["event"] == "result":
+                self._tracker.log(record.trial_id, event["metrics"], step=event["epoch"])
+        for record in self._ledger.trials.values():
+            if record.ended:
+                best, config = record.result.get(self.metric), record.config
+                row = Row(record.number, label(config, record.number), config["epochs"], record.epoch, best)
+                row.state, row.seconds = record.state, record.seconds
+                self._progress.known(record.trial_id, row)
+                if record.trial_id in missing:
+                    self._close(record)
+
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Tune starts a trial, or goes on with it."""
-        config = trial.config
-        self.trials[trial.trial_id] = trial
-        self.began.setdefault(trial.trial_id, time.time())
-        number = trials.index(trial) + 1
-        name = self.labels.setdefault(trial.trial_id, label(config, number))
-        tags = {
-            "architecture": config["architecture"],
-            "encoder": config["encoder"],
-            "weights_source": self.weights_source(config),
-            **self._tags,
-        }
-        self._tracker.start_trial(trial.trial_id, name, config, tags)
-        self._progress.started(trial.trial_id, number, name, config["epochs"])
+        record = self._ledger.trials[trial.trial_id]
+        self._ledger.add("started", trial.trial_id)
+        self._open(record)
+        name = label(record.config, record.number)
+        self._progress.started(trial.trial_id, record.number, name, record.config["epochs"])
 
     def on_trial_result(self, iteration: int, trials: list, trial: Any, result: dict[str, Any], **info: Any) -> None:
         """An epoch is done."""
+        kept = ("train_seconds", "setup_seconds", "micro_batch")
         metrics = {
             name: float(value)
             for name, value in result.items()
-            if name.startswith(("train/", "val/", "best/")) or name in ("train_seconds", "setup_seconds")
+            if name.startswith(("train/", "val/", "best/")) or name in kept
         }
-        self._tracker.log(trial.trial_id, metrics, step=result["training_iteration"])
-        self._progress.epoch(trial.trial_id, result["training_iteration"], result[self._metric])
+        epoch = result["training_iteration"]
+        ending = self._ending(trial.config, result) if result.get("done") else ""
+        self._ledger.add("result", trial.trial_id, epoch=epoch, metrics=metrics, ending=ending)
+        self._tracker.log(trial.trial_id, metrics, step=epoch)
+        self._progress.epoch(trial.trial_id, epoch, result[self.metric])
+
+    def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
+        """A checkpoint is complete: the one before is not needed any more, as each holds the best weights, too."""
+        before = self._ledger.trials[trial.trial_id].checkpoint
+        epoch = trial.last_result["training_iteration"]
+        self._ledger.add("checkpoint", trial.trial_id, path=checkpoint.path, epoch=epoch)
+        if before and before != checkpoint.path:
+            checkpoint.filesystem.delete_dir(before)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial ended: by itself, by ASHA or by the budget."""
-        result = trial.last_result
-        if result.get("stopped"):
-            state = result["stopped"]
-        elif result.get("training_iteration", 0) >= trial.config["epochs"]:
-            state = "completed"
-        else:
-            state = "budget" if self._budget.over() else "asha"
-        self._end(trial, state, "FINISHED")
+        self._end(trial.trial_id, self._ledger.trials[trial.trial_id].ending or "interrupted")
 
     def on_trial_error(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial failed for good."""
-        if trial.trial_id not in self.labels:  # its worker never came up, so Tune never said that it starts
+        if self._ledger.trials[trial.trial_id].state != "running":  # its worker never came up
             self.on_trial_start(iteration, trials, trial)
-        reason = str(trial.get_error() or "its worker died").strip().splitlines()[-1]
-        log.error("trial %s failed: %s", self.labels[trial.trial_id], reason)
-        self._end(trial, "failed", "FAILED")
+        reason = _last_line(Path(trial.error_file)) if trial.local_path else "its worker died"
+        if DISK_FULL in reason:
+            self._budget.give_up(f"disk full: {reason}")
+            self._end(trial.trial_id, "interrupted", reason)
+        else:
+            log.error("trial %s failed: %s", label(trial.config, self._ledger.trials[trial.trial_id].number), reason)
+            self._end(trial.trial_id, "failed", reason)
 
     def weights_source(self, config: dict[str, Any]) -> str:
         """Where a trial's encoder weights came from."""
         source = self._sources.get(config["encoder"])
         return source.kind if source else "random"
 
-    def scored(self) -> bool:
-        """Whether any trial finished an epoch."""
-        return any(self._metric in (trial.last_result or {}) for trial in self.trials.values())
-
     def close(self) -> None:
         """Close the trials that never ended: the search was interrupted."""
-        for trial_id, trial in self.trials.items():
-            if trial_id not in self.states:
-                self._end(trial, "interrupted", "KILLED")
+        for record in self._ledger.trials.values():
+            if record.state == "running":
+                self._end(record.trial_id, "interrupted")
 
-    def _end(self, trial: Any, state: str, status: str) -> None:
-        self.states[trial.trial_id], self.ended[trial.trial_id] = state, time.time()
-        self._tracker.end_trial(trial.trial_id, status, {"stopped": state})
-        self._progress.finished(trial.trial_id, state)
+    def _ending(self, config: dict[str, Any], result: dict[str, Any]) -> str:
+        if result.get("stopped"):
+            return result["stopped"]
+        if result["training_iteration"] >= config["epochs"]:
+            return "completed"
+        return "budget" if self._budget.over() else "asha"
+
+    def _open(self, record: TrialRecord) -> None:
+        config = record.config
+        tags = {
+            "architecture": config["architecture"],
+            "encoder": config["encoder"],
+            "weights_source": self.weights_source(config),
+            **self._tags,
+        }
+        self._tracker.start_trial(record.trial_id, label(config, record.number), config, tags)
+
+    def _end(self, trial_id: str, state: str, reason: str = "") -> None:
+        self._ledger.add("ended", trial_id, state=state, reason=reason)
+        self._close(self._ledger.trials[trial_id])
+        self._progress.finished(trial_id, state)
+
+    def _close(self, record: TrialRecord) -> None:
+        tags = {"stopped": record.state, **({"reason": record.reason} if record.reason else {})}
+        if "micro_batch" in record.result:
+            parts = f"batch of {record.config['batch_size']} in parts of {record.result['micro_batch']:.0f}"
+            tags["out_of_memory"] = parts
+        self._tracker.end_trial(record.trial_id, RUN_STATUS.get(record.state, "FINISHED"), tags)
+
+
+def _last_line(error_file: Path) -> str:
+    """Why a trial failed, from the file that Tune keeps of its errors."""
+    try:
+        return error_file.read_text().strip().splitlines()[-1]
+    except (OSError, IndexError):
+        return "its worker died"

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.progress import format_seconds
 from orchestrator.ranking import BEST_PER, Ranking, TrialRow, rank, read_trials
 from orchestrator.store import TrackingError, tracking_uri
+from orchestrator.words import format_seconds
 
 TASKS = ("seg", "cls", "multi")
 

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from orchestrator.tracking import Tracker
 from trainables.checkpoint import load_model
 from trainables.data import Prepared
 from trainables.evaluation import evaluate_at_original_size
 from trainables.tasks import make_task
 from trainables.training import predict
 
+log = logging.getLogger(__name__)
+
 
 def best_first(trials: list[dict[str, Any]], count: int = 3) -> list[dict[str, Any]]:
     """The best trials of a summary that have a checkpoint."""
     scored = [row for row in trials if row["metric"] is not None and row["checkpoint"]]
     return sorted(scored, key=lambda row: -row["metric"])[:count]
+
+
+def log_best(trials: list[dict[str, Any]], data: Prepared, folder: Path, tracker: Tracker, *, synthetic: bool) -> None:
+    """Draw the best trials of a summary and have the pictures written to MLflow.
+
+    Pictures are worth having, and not worth losing a finished search for: what fails is logged and left out.
+    """
+    for row in best_first(trials):
+        try:
+            files, scores = draw(Path(row["checkpoint"]), data, folder / row["trial_id"], synthetic=synthetic)
+        except Exception:
+            log.exception("no pictures of trial %s", row["trial_id"])
+            continue
+        tracker.adopt(row["trial_id"])
+        for file in files:
+            tracker.log_picture(row["trial_id"], file, "validation")
+        original = {f"original_size/{name}": value for name, value in scores.items()}
+        tracker.log(row["trial_id"], original, step=row["epochs"])
 
 
 def draw(checkpoint: Path, data: Prepared, folder: Path, *, synthetic: bool) -> tuple[list[Path], dict[str, float]]:

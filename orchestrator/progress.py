@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.budget import Budget
+from orchestrator.words import format_seconds
 
 STATE_STYLE = {"running": "yellow", "completed": "green", "asha": "dim", "failed": "bold red", "diverged": "red"}
 
@@ -70,6 +71,10 @@ class SearchProgress:
             self._rows[trial_id] = Row(number, label, epochs, started=time.time())
         self._rows[trial_id].state = "running"
 
+    def known(self, trial_id: str, row: Row) -> None:
+        """A trial that an earlier launch ended."""
+        self._rows[trial_id] = row
+
     def epoch(self, trial_id: str, epoch: int, best: float) -> None:
         """A trial finished an epoch."""
         self._rows[trial_id].epoch, self._rows[trial_id].best = epoch, best
@@ -103,8 +108,8 @@ class SearchProgress:
             each = sum(done) / len(done) if done else max(running)
             waiting = each * max(0, self._trials - len(rows)) / self._slots
             guesses.append(max(waiting + sum(running) / self._slots, max(running, default=0.0)))
-        if self._budget.deadline is not None:
-            guesses.append(max(0.0, self._budget.deadline - time.time()))
+        if (left := self._budget.left()) is not None:
+            guesses.append(max(0.0, left))
         return f"about {format_seconds(min(guesses))} left" if guesses else "time left: known after the first epoch"
 
     def _render(self) -> Group:
@@ -135,10 +140,3 @@ def decoding(console: Console) -> Progress:
     """A progress bar for decoding images."""
     columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-def format_seconds(seconds: float) -> str:
-    """`45 s`, `12 min` or `3.4 h`."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

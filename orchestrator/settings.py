@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from orchestrator import store
+from orchestrator import resume, store
 from search_spaces import SPACES
 from trainables.data import LAYOUTS
 from trainables.data.duplicates import DEFAULT_DISTANCE
@@ -77,17 +77,23 @@ class SearchSettings(BaseModel):
     time_budget: Duration | None = Field(
         None, description="start nothing new and stop after this long: 90s, 25m, 2h [phantom 4m]"
     )
+    gpu_hours: float | None = Field(None, gt=0, description="stop after this many GPU-hours, over all GPUs")
     max_concurrent: int | None = Field(None, ge=1, description="most trials at a time")
     cpus_per_trial: int | None = Field(None, ge=1, description="cores a trial")
-    gpus_per_trial: float | None = Field(None, ge=0, description="GPUs a trial; a fraction packs several on one")
+    gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0)] | None = Field(
+        None, description="GPUs a trial; a fraction packs several on one, auto measures how many fit"
+    )
 
     seed: int = Field(0, ge=0, description="seed of sampling and training")
     name: str = Field("", description="name of the search [task and time]")
+    resume: str = Field("", description="go on with the search of this name; its other settings are as they were")
+    warm_start: str = Field("", description="tell the sampler the finished trials of an earlier search of this space")
     storage: Folder = Field(Path("runs"), validate_default=True, description="folder for runs and prepared data")
     tracking_uri: str = Field(
         "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
     )
     experiment: str = Field("", description="MLflow experiment [breast-ultrasound-TASK]")
+    dashboard: bool = Field(False, description="start Ray's dashboard")
 
     @field_validator("layout")
     @classmethod
@@ -142,6 +148,10 @@ class SearchSettings(BaseModel):
         """Fill in what depends on other fields: the phantom's defaults end in minutes on a laptop."""
         if not isinstance(given, dict):
             return given
+        if given.get("resume"):
+            # Without what is None: a stored search has its defaults already.
+            before = resume.stored(_absolute(given.get("storage") or "runs"), given["resume"])
+            return {**before, **{name: value for name, value in given.items() if value is not None}}
         ignored = [name for name in ("arch", "encoder", "trials_per_arch", "batch_size") if given.get(name)]
         if given.get("recipes_only") is True and ignored:
             raise ValueError(f"recipes_only trains every recipe as it is: leave out {', '.join(ignored)}")
@@ -160,13 +170,19 @@ class SearchSettings(BaseModel):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.gpus_per_trial and self.gpus_per_trial > 1 and self.gpus_per_trial % 1:
+        share = self.gpus_per_trial if isinstance(self.gpus_per_trial, float) else 0.0
+        if share > 1 and share % 1:
             raise ValueError("gpus_per_trial: above 1, whole GPUs only")
         if self.task == "seg" and self.classes != 3:
             raise ValueError("classes: for cls and multi only; seg has no classes")
         if not self.epochs and not self.recipes_only:
             raise ValueError("epochs: at least 1")
+        if self.resume and (other := resume.differences(self.model_dump(mode="json"), self._before())):
+            raise ValueError(f"resume {self.resume}: {other}")
         return self
+
+    def _before(self) -> dict[str, Any]:
+        return resume.stored(self.storage, self.resume)
 
     @property
     def folder(self) -> Path:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
 from orchestrator.cli import UserError
-from orchestrator.progress import format_seconds
 from orchestrator.resources import Resources
 from orchestrator.settings import SearchSettings
+from orchestrator.words import format_seconds
 from search_spaces import SPACES, recipes
 from trainables.data import Prepared
 from trainables.models.cls import check_encoder
@@ -33,6 +33,7 @@ class Plan:
         sources: where each encoder's weights come from.
         trials: number of trials.
         notes: what a user should know, a line each.
+        choices: what a trial can be: architecture, encoder, epochs and recipe of each.
     """
 
     space: Callable[[Any], dict[str, Any]]
@@ -40,10 +41,19 @@ class Plan:
     sources: dict[str, Source]
     trials: int
     notes: tuple[str, ...]
+    choices: tuple[Choice, ...] = ()
+
+    def identity(self) -> dict[str, Any]:
+        """As plain values: what `make_plan` needs to make the same plan for a resumed search."""
+        return {
+            "choices": [list(astuple(choice)) for choice in self.choices],
+            "first_points": self.first_points,
+            "weights": {name: source.kind for name, source in self.sources.items()},
+        }
 
 
 @dataclass(frozen=True)
-class _Choice:
+class Choice:
     """One thing that a trial can be: an architecture with an encoder ("" from scratch), or a recipe of such."""
 
     architecture: str
@@ -56,20 +66,29 @@ class _Choice:
         return self.recipe or f"{self.architecture} {encoder}".strip()
 
 
-def make_plan(settings: SearchSettings, data: Prepared, resources: Resources) -> Plan:
+def make_plan(
+    settings: SearchSettings, data: Prepared, resources: Resources, identity: Mapping[str, Any] | None = None
+) -> Plan:
     """Choose what to search on this machine, with this data, in this time.
+
+    Args:
+        identity: of a search to go on with, which chose before.
 
     Raises:
         UserError: nothing is left to search.
     """
     notes: list[str] = []
-    choices = _recipes(settings) if settings.recipes_only else _architectures(settings)
-    if settings.task == "cls":
-        _check_sizes(choices, settings.image_size)
-    sources = _sources(settings, choices, notes)
-    choices = [choice for choice in choices if not choice.encoder or choice.encoder in sources]
-    if settings.time_budget is not None and not resources.gpus:
-        choices = _within_time(settings, data, choices, sources, resources, notes)
+    if identity:
+        choices = [Choice(*values) for values in identity["choices"]]
+        sources = _found(settings, choices)
+    else:
+        choices = _recipes(settings) if settings.recipes_only else _architectures(settings)
+        if settings.task == "cls":
+            _check_sizes(choices, settings.image_size)
+        sources = _sources(settings, choices, notes)
+        choices = [choice for choice in choices if not choice.encoder or choice.encoder in sources]
+        if settings.time_budget is not None and not resources.gpus:
+            choices = _within_time(settings, data, choices, sources, resources, notes)
     constants = {"image_size": settings.image_size, "seed": settings.seed, "classes": settings.classes}
     if settings.recipes_only:
         suggest: Any = partial(
@@ -80,6 +99,8 @@ def make_plan(settings: SearchSettings, data: Prepared, resources: Resources) ->
     else:
         constants["epochs"] = settings.epochs
         suggest, first, trials = _sampled(settings, choices)
+        if identity and not settings.trials_per_arch:
+            first = identity["first_points"]  # their number follows from that of the trials, which may be raised
     used = {choice.encoder for choice in choices if choice.encoder}
     return Plan(
         partial(_configuration, suggest=suggest, constants=constants),
@@ -87,6 +108,7 @@ def make_plan(settings: SearchSettings, data: Prepared, resources: Resources) ->
         {name: sources[name] for name in sorted(used)},
         trials,
         tuple(notes),
+        tuple(choices),
     )
 
 
@@ -105,19 +127,19 @@ def _configuration(
     return {**suggest(trial), **constants}
 
 
-def _recipes(settings: SearchSettings) -> list[_Choice]:
+def _recipes(settings: SearchSettings) -> list[Choice]:
     found = [recipes.RECIPES[name] for name in recipes.names(settings.task)]
     if not found:
         raise UserError(
             f"--recipes-only: no recipe for --task {settings.task}; the notebooks have them for seg and cls"
         )
     return [
-        _Choice(recipe.config["architecture"], recipe.config["encoder"], settings.epochs or recipe.epochs, recipe.name)
+        Choice(recipe.config["architecture"], recipe.config["encoder"], settings.epochs or recipe.epochs, recipe.name)
         for recipe in found
     ]
 
 
-def _architectures(settings: SearchSettings) -> list[_Choice]:
+def _architectures(settings: SearchSettings) -> list[Choice]:
     space = SPACES[settings.task]
     choices = []
     for name in settings.arch or space.ARCHITECTURES:
@@ -128,11 +150,11 @@ def _architectures(settings: SearchSettings) -> list[_Choice]:
             raise UserError(
                 f"--arch {name} has none of the encoders {', '.join(settings.encoder)}; choose from {allowed}"
             )
-        choices += [_Choice(name, encoder, settings.epochs) for encoder in encoders or [""] * (not entry.encoders)]
+        choices += [Choice(name, encoder, settings.epochs) for encoder in encoders or [""] * (not entry.encoders)]
     return choices
 
 
-def _check_sizes(choices: list[_Choice], image_size: int) -> None:
+def _check_sizes(choices: list[Choice], image_size: int) -> None:
     """A backbone that timm does not know, or that cannot take images of this size, is refused before it fails."""
     try:
         for encoder in dict.fromkeys(choice.encoder for choice in choices):
@@ -142,7 +164,7 @@ def _check_sizes(choices: list[_Choice], image_size: int) -> None:
 
 
 def _sampled(
-    settings: SearchSettings, choices: list[_Choice]
+    settings: SearchSettings, choices: list[Choice]
 ) -> tuple[Callable[[Any], dict[str, Any]], list[dict[str, Any]], int]:
     """The task's own space over these choices, its first points, and the number of trials."""
     space = SPACES[settings.task]
@@ -160,12 +182,9 @@ def _sampled(
     return suggest, space.first_points(architectures, encoders, settings.trials, batch_sizes), settings.trials
 
 
-def _sources(settings: SearchSettings, choices: list[_Choice], notes: list[str]) -> dict[str, Source]:
+def _sources(settings: SearchSettings, choices: list[Choice], notes: list[str]) -> dict[str, Source]:
     """Where each encoder's weights come from. Those that would start at random are left out, unless they were named."""
-    try:
-        sources = {name: find(name, settings.weights) for name in dict.fromkeys(c.encoder for c in choices) if name}
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    sources = _found(settings, choices)
     pretrained = {name: source for name, source in sources.items() if source.kind != "random"}
     missing = [name for name in sources if name not in pretrained]
     if pretrained:
@@ -180,14 +199,21 @@ def _sources(settings: SearchSettings, choices: list[_Choice], notes: list[str])
     return sources
 
 
+def _found(settings: SearchSettings, choices: list[Choice]) -> dict[str, Source]:
+    try:
+        return {name: find(name, settings.weights) for name in dict.fromkeys(c.encoder for c in choices) if name}
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
 def _within_time(
     settings: SearchSettings,
     data: Prepared,
-    choices: list[_Choice],
+    choices: list[Choice],
     sources: dict[str, Source],
     resources: Resources,
     notes: list[str],
-) -> list[_Choice]:
+) -> list[Choice]:
     """Leave out what could not finish one trial in half of the time budget, by costs scaled to this machine."""
     assert settings.time_budget is not None
     costs = {
@@ -206,7 +232,7 @@ def _within_time(
 
 
 def _measure(
-    choice: _Choice, settings: SearchSettings, data: Prepared, sources: dict[str, Source], threads: int
+    choice: Choice, settings: SearchSettings, data: Prepared, sources: dict[str, Source], threads: int
 ) -> float:
     """Seconds that this machine takes to train on one image."""
     config = {

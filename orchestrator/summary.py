@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator import views
-from orchestrator.callback import SearchCallback
+from orchestrator.budget import Budget
+from orchestrator.callback import SearchCallback, label
 from orchestrator.dataset import split_sizes
-from orchestrator.progress import format_seconds
+from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.settings import SearchSettings
+from orchestrator.words import format_seconds
 from trainables.data import Prepared
 
 FILE = "summary.json"
@@ -26,46 +29,30 @@ FILE = "summary.json"
 def summarise(
     settings: SearchSettings,
     data: Prepared,
+    ledger: Ledger,
     callback: SearchCallback,
+    budget: Budget,
     *,
-    primary: str,
     synthetic: bool,
     slots: int,
-    status: str,
-    wall_seconds: float,
 ) -> dict[str, Any]:
-    """The search as plain values.
+    """The search as plain values, all its launches together.
 
     `efficiency` is the sum of the trials' training seconds over (slots x seconds from the first trial's start to the
-    last's end).
+    last's end), the time between launches left out. `why`: what ended the search.
     """
-    rows = []
-    for trial in callback.trials.values():
-        result = trial.last_result or {}
-        rows.append(
-            {
-                "trial_id": trial.trial_id,
-                "mlflow_run_id": "",  # known once MLflow has it
-                "name": callback.labels[trial.trial_id],
-                "status": callback.states[trial.trial_id],
-                "architecture": trial.config["architecture"],
-                "encoder": trial.config["encoder"],
-                "recipe": trial.config["recipe"],
-                "weights_source": callback.weights_source(trial.config),
-                "metric": result.get(f"best/{primary}"),
-                "epochs": result.get("training_iteration", 0),
-                "seconds": round(callback.ended[trial.trial_id] - callback.began[trial.trial_id], 3),
-                "train_seconds": round(result.get("train_seconds", 0.0), 3),
-                "checkpoint": trial.checkpoint.path if trial.checkpoint else None,
-            }
-        )
+    records = [record for record in ledger.trials.values() if record.began is not None]
+    rows = [_row(record, callback) for record in records]
     scored = [row for row in rows if row["metric"] is not None and row["checkpoint"]]
-    span = max(callback.ended.values(), default=0.0) - min(callback.began.values(), default=0.0)
+    began = [record.began for record in records if record.began is not None]
+    span = max((record.stopped for record in records), default=0.0) - min(began, default=0.0)
+    failed = budget.given_up or all(row["metric"] is None for row in rows)
     return {
         "task": settings.task,
         "name": settings.name,
-        "status": status,
-        "metric": primary,
+        "status": "interrupted" if budget.interrupted else "failed" if failed else "done",
+        "why": budget.why(),
+        "metric": callback.metric.removeprefix("best/"),
         "image_size": settings.image_size,
         "data": {
             "fingerprint": data.data_fingerprint,
@@ -79,10 +66,63 @@ def summarise(
         },
         "trials": rows,
         "best": max(scored, key=lambda row: (row["metric"], -row["seconds"]), default=None),
-        "wall_seconds": round(wall_seconds, 3),
+        "wall_seconds": round(ledger.clock(), 3),
+        "launches": ledger.launches,
+        "spent": spent(records),
         "slots": slots,
         "efficiency": round(sum(row["train_seconds"] for row in rows) / (slots * span), 4) if span > 0 else None,
     }
+
+
+def spent(records: Iterable[TrialRecord]) -> dict[str, Any]:
+    """What trials cost: seconds in a slot and GPU-hours, in all and by architecture."""
+    by: dict[str, dict[str, float]] = {}
+    for record in records:
+        total = by.setdefault(record.config["architecture"], {"trials": 0, "seconds": 0.0, "gpu_hours": 0.0})
+        total["trials"] += 1
+        total["seconds"] = round(total["seconds"] + record.seconds, 3)
+        total["gpu_hours"] = round(total["gpu_hours"] + record.gpu_seconds / 3600, 6)
+    return {
+        "seconds": round(sum(total["seconds"] for total in by.values()), 3),
+        "gpu_hours": round(sum(total["gpu_hours"] for total in by.values()), 6),
+        "by_architecture": by,
+    }
+
+
+def _row(record: TrialRecord, callback: SearchCallback) -> dict[str, Any]:
+    return {
+        "trial_id": record.trial_id,
+        "mlflow_run_id": "",  # known once MLflow has it
+        "name": label(record.config, record.number),
+        "status": record.state,
+        "reason": record.reason,
+        "architecture": record.config["architecture"],
+        "encoder": record.config["encoder"],
+        "recipe": record.config["recipe"],
+        "weights_source": callback.weights_source(record.config),
+        "metric": record.result.get(callback.metric),
+        "epochs": record.epoch,
+        "seconds": round(record.seconds, 3),
+        "train_seconds": round(record.result.get("train_seconds", 0.0), 3),
+        "checkpoint": record.checkpoint or None,
+    }
+
+
+def figures(found: dict[str, Any]) -> dict[str, float]:
+    """The search's own metrics in MLflow. None is named best/...: the parent must not stand in its trials' ranking."""
+    spent = found["spent"]
+    values = {
+        "search/wall_seconds": found["wall_seconds"],
+        "search/efficiency": found["efficiency"] or 0.0,
+        "search/tracking_lag_seconds": found["tracking_lag_seconds"],
+        "spent/seconds": spent["seconds"],
+        "spent/gpu_hours": spent["gpu_hours"],
+    }
+    for name, total in spent["by_architecture"].items():
+        values |= {f"spent/seconds/{name}": total["seconds"], f"spent/gpu_hours/{name}": total["gpu_hours"]}
+    if found["best"]:
+        values[f"search/best_{found['metric']}"] = found["best"]["metric"]
+    return {name.replace(":", "/"): value for name, value in values.items()}
 
 
 def write(folder: Path, summary: dict[str, Any]) -> None:
@@ -115,14 +155,18 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
         console.print(
             "no trial finished an epoch: raise --time-budget, lower --image-size, or see the log", highlight=False
         )
+    if summary["why"]:
+        console.print(summary["why"], markup=False, highlight=False, soft_wrap=True)
     python = shlex.quote(sys.executable)
     uri = shlex.quote(settings.tracking_uri)
     lines = [
         f"{summary['status']}: {len(summary['trials'])} trials in {format_seconds(summary['wall_seconds'])}"
         + (f", {summary['slots']} at a time, efficiency {summary['efficiency']:.2f}" if summary["efficiency"] else ""),
     ]
-    if summary["status"] != "done":
+    if summary["status"] == "failed":
         lines.append(f"log               {settings.folder / 'search.log'}")
+    resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"
+    lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary['why'])}")
     if summary["best"]:
         lines.append(f"best checkpoint   {summary['best']['checkpoint']}")
     lines += [
@@ -136,3 +180,13 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
     lines.append(f"   then open      {views.address(server, experiment_id, summary['metric'])}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _storage(settings: SearchSettings) -> str:
+    return "" if settings.storage == Path("runs").absolute() else f" --storage {shlex.quote(str(settings.storage))}"
+
+
+def _more(why: str) -> str:
+    """What to raise, for a resumed search to have anything to do."""
+    flags = {"all trials": " --trials N", "time budget": " --time-budget T", "GPU-hours": " --gpu-hours H"}
+    return next((flag for words, flag in flags.items() if words in why), "")

@@ -55,6 +55,7 @@ class Tracker:
         self._writer = Writer(client, self.experiment_id, shown_uri(self.uri))
         self._search = ""
         self._launch = 0
+        self._earlier: dict[str, str] = {}  # trial id -> run id, of earlier launches
 
     def start_search(self, name: str, params: dict[str, Any], tags: dict[str, str]) -> str:
         """Create the parent run, or reopen the one of this search name. Returns its MLflow run id.
@@ -88,7 +89,23 @@ class Tracker:
     def run_id(self, trial_id: str) -> str:
         """The trial's MLflow run id, "" while it has none."""
         run = self._writer.run(trial_id)
-        return run.run_id if run else ""
+        return run.run_id if run else self._earlier.get(trial_id, "")
+
+    def statuses(self) -> dict[str, str]:
+        """MLflow status of each trial's run, by trial id. A run that is FINISHED or FAILED holds all of its trial.
+
+        Raises:
+            TrackingError: the store does not answer.
+        """
+        runs = self._writer.trials(self._search)
+        self._earlier = {trial_id: run.info.run_id for trial_id, run in runs.items()}
+        return {trial_id: run.info.status for trial_id, run in runs.items()}
+
+    def adopt(self, trial_id: str) -> None:
+        """Let pictures and metrics go to a run of an earlier launch, which stays as it ended."""
+        if trial_id in self._earlier:
+            own = {"kind": "trial", "search": self._search, "trial_id": trial_id}
+            self._writer.note(trial_id, Notes(tags=own))
 
     def log(self, trial_id: str, metrics: dict[str, float], step: int) -> None:
         """Note metrics at `step` (epochs done, from 1), and `epoch` itself. NaN and infinite values are dropped.
@@ -109,14 +126,18 @@ class Tracker:
         """Note the end of the search. Its metrics' step counts launches, so a resumed search adds its own."""
         self._writer.note(PARENT, Notes(metrics=_points(metrics, self._launch), tags=dict(tags), status=status))
 
-    def close(self) -> float:
+    @property
+    def lag(self) -> float:
+        """The largest time so far between a call and its writing, in seconds."""
+        return self._writer.lag
+
+    def close(self) -> bool:
         """Write what waits and set every run of this search that is still RUNNING to KILLED.
 
         Returns:
-            The largest lag seen between a call and its writing, in seconds.
+            Whether all of it is written.
         """
-        self._writer.close(PATIENCE)
-        return self._writer.lag
+        return self._writer.close(PATIENCE)
 
 
 def _points(metrics: dict[str, float], step: int) -> list[Metric]:

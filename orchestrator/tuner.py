@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import shlex
 import sys
@@ -13,16 +12,14 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.budget import Budget
 from orchestrator.resources import Resources
 from orchestrator.searcher import StudySearch
-from trainables.trial import Shared, Trial
 
-#: A trial whose worker dies goes on from its last checkpoint this many times.
+#: A trial that raises, or whose worker dies, goes on from its last checkpoint this many times.
 MAX_FAILURES = 2
-REDUCTION_FACTOR = 3
 #: Workers import torch, OpenMP and OpenCV with one thread; a trial then takes as many as it has cores.
 WORKER_ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"),
@@ -31,7 +28,7 @@ WORKER_ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def ray_session() -> Iterator[None]:
+def ray_session(dashboard: bool = False) -> Iterator[None]:
     """Ray on this machine, or the cluster of RAY_ADDRESS; a Ray that this process already uses is left running."""
     if ray.is_initialized():
         yield
@@ -43,7 +40,7 @@ def ray_session() -> Iterator[None]:
         runtime_env["py_executable"] = shlex.quote(sys.executable)
     ray.init(
         address="local" if local else None,
-        include_dashboard=False if local else None,
+        include_dashboard=dashboard if local else None,
         log_to_driver=False,
         configure_logging=False,
         runtime_env=runtime_env,
@@ -54,51 +51,31 @@ def ray_session() -> Iterator[None]:
         ray.shutdown()
 
 
-def asha(epochs: int, metric: str) -> AsyncHyperBandScheduler:
-    """ASHA on the best value so far: a third passes each rung, the first after a fifth of the epochs, at least 2.
-
-    With a cosine to zero, values early in a trial say little about its end: earlier rungs stop good trials.
-    """
-    return AsyncHyperBandScheduler(
-        time_attr="training_iteration",
-        metric=metric,
-        mode="max",
-        max_t=epochs,
-        grace_period=max(1, min(epochs, max(2, math.ceil(epochs / 5)))),
-        reduction_factor=REDUCTION_FACTOR,
-    )
-
-
 def build_tuner(
-    shared: Shared,
+    trainable: Any,
     *,
     searcher: StudySearch,
-    scheduler: AsyncHyperBandScheduler | None,
-    trials: int,
+    scheduler: TrialScheduler | None,
     resources: Resources,
     budget: Budget,
     folder: Path,
+    launch: int,
     callback: tune.Callback,
 ) -> tune.Tuner:
-    """The Tuner of one search; its results and checkpoints go to `folder/tune`."""
-    trainable: Any = tune.with_parameters(Trial, shared=shared)
+    """The Tuner of one launch of a search; its checkpoints go to `folder/tune/<launch>`, so none is overwritten."""
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=trials,
-            max_concurrent_trials=resources.slots,
             reuse_actors=True,
             trial_dirname_creator=_dirname,
         ),
         run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(folder),
+            name=str(launch),
+            storage_path=str(folder / "tune"),
             callbacks=[callback],
             stop=budget,
-            # The newest checkpoint holds the best weights too, so one is enough.
-            checkpoint_config=tune.CheckpointConfig(num_to_keep=1),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             verbose=0,
         ),

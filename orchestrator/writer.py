@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from orchestrator.store import first_line, quote
+from orchestrator.store import TrackingError, first_line, quote
 
 log = logging.getLogger(__name__)
 
@@ -106,17 +106,31 @@ class Writer:
             )
             return self._runs.get(key)
 
-    def close(self, patience: float) -> None:
-        """Write what waits, set the runs of this search that are still RUNNING to KILLED, and end the thread."""
+    def trials(self, search: str) -> dict[str, Run]:
+        """Each trial's run of a search, by trial id; asked in the caller's thread."""
+        try:
+            found = self._find(f"tags.kind = 'trial' and tags.search = {quote(search)}")
+        except Exception as error:
+            raise TrackingError(f"no answer from {self._store} ({first_line(error)})") from error
+        return {run.data.tags["trial_id"]: run for run in found}
+
+    def close(self, patience: float) -> bool:
+        """Write what waits, set the runs of this search that are still RUNNING to KILLED, and end the thread.
+
+        Returns:
+            Whether all of it is written.
+        """
         with self._changed:
             if self._deadline is not None:
-                return
+                return not self._failing_since
             self._deadline = time.monotonic() + patience
             self._changed.notify_all()
         self._thread.join(patience + 30)  # one call may outlast the deadline
         if self._thread.is_alive() or self._failing_since:
             lost = f"what {len(self._notes)} run(s) still had to write is not in MLflow, and runs may be left RUNNING"
             log.warning("%s does not answer (%s): %s", self._store, self.last_error, lost)
+            return False
+        return True
 
     # Below here: the thread itself.
 
@@ -213,14 +227,15 @@ class Writer:
 
     def _open(self, key: str, notes: Notes) -> None:
         """Find the run by its tags, or create it. Looking first keeps it one run, also when an answer got lost."""
-        if not notes.name:
+        if "search" not in notes.tags:
             raise ValueError("it was never started")
         self._search = notes.tags["search"]
         own = ("kind", "search") if key == PARENT else ("kind", "search", "trial_id")
         found = self._find(" and ".join(f"tags.{tag} = {quote(notes.tags[tag])}" for tag in own))
         if found:
             run = found[0]
-            self._client.update_run(run.info.run_id, "RUNNING")
+            if notes.status == "RUNNING":
+                self._client.update_run(run.info.run_id, "RUNNING")
             histories = [self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics]
             steps = {history[0].key: max(point.step for point in history) for history in histories}
             written = Written(run.info.run_id, steps, set(run.data.params))

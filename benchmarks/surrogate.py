@@ -1,0 +1,78 @@
+"""A trial that trains nothing: its learning curve follows from its configuration. For tests of what surrounds trials.
+
+As a script it is `python -m orchestrator.search` with such trials: `python benchmarks/surrogate.py --trials 8 ...`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+
+def quality(config: dict[str, Any]) -> float:
+    """What a configuration reaches at last, 0.2 to 0.9: best at a learning rate of 1e-3, with some noise."""
+    text = json.dumps({name: config[name] for name in sorted(config)}, default=str)
+    noise = int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+    return 0.2 + 0.5 * math.exp(-((math.log10(config["lr"]) + 3) ** 2)) + 0.2 * noise
+
+
+class Surrogate(tune.Trainable):
+    """Stands in for `trainables.trial.Trial`: same results and checkpoints, no network.
+
+    SURROGATE_SECONDS is the time an epoch takes; each epoch adds the line "<trial id> <epoch> <process id>" to the file
+    SURROGATE_LOG, if there is one.
+    """
+
+    def setup(self, config: dict[str, Any], shared: Any) -> None:  # type: ignore[override]
+        """Called once a worker."""
+        self.primary = {"seg": "dice", "cls": "auroc", "multi": "score"}[shared.task]
+        self.seconds, self.log = float(os.environ.get("SURROGATE_SECONDS", "0")), os.environ.get("SURROGATE_LOG")
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial."""
+        self.settings, self.epoch = new_config, 0
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """An epoch."""
+        time.sleep(self.seconds)
+        self.epoch += 1
+        if self.log:
+            with open(self.log, "a") as out:
+                out.write(f"{self.trial_id} {self.epoch} {os.getpid()}\n")
+        value = quality(self.settings) * (1 - math.exp(-self.epoch / 3))
+        return {
+            f"best/{self.primary}": value,
+            "best/epoch": self.epoch,
+            **{f"val/figure_{i}": value * i for i in range(8)},
+            "train_seconds": self.epoch * self.seconds,
+            "done": self.epoch >= self.settings["epochs"],
+            "should_checkpoint": self.epoch % 2 == 0 or self.epoch >= self.settings["epochs"],
+        }
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Write where it is."""
+        (Path(checkpoint_dir) / "surrogate.json").write_text(json.dumps({"epoch": self.epoch}))
+
+    def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
+        """Go on from there."""
+        self.epoch = json.loads((Path(checkpoint_dir) / "surrogate.json").read_text())["epoch"]
+
+
+if __name__ == "__main__":
+    from orchestrator import launch
+    from orchestrator.search import main
+
+    launch.Trial = Surrogate  # type: ignore[misc,assignment]
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,239 @@
+"""One launch of a search, the first or a resumed one: from good data to what is left behind."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from rich.console import Console
+
+from orchestrator import pictures, resources, resume, spaces, summary, views
+from orchestrator.budget import Budget
+from orchestrator.callback import SearchCallback
+from orchestrator.cli import UserError
+from orchestrator.ledger import Ledger
+from orchestrator.progress import SearchProgress
+from orchestrator.resources import Resources
+from orchestrator.scheduler import Asha
+from orchestrator.searcher import StudySearch, open_study
+from orchestrator.settings import SearchSettings
+from orchestrator.spaces import Plan
+from orchestrator.tracking import Tracker
+from orchestrator.tuner import build_tuner
+from orchestrator.warm import warm_start
+from orchestrator.words import format_seconds
+from trainables.data import Prepared
+from trainables.tasks import make_task
+from trainables.trial import Shared, Trial
+
+RUN_STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+
+def launch(
+    settings: SearchSettings, data: Prepared, ledger: Ledger, *, synthetic: bool, console: Console
+) -> dict[str, Any]:
+    """Run what is left of a search; returns what `summary.json` holds.
+
+    Raises:
+        UserError: the search cannot begin, or it is not the one that the ledger holds.
+    """
+    plan, share = _plan(settings, data, ledger, console)
+    resume.write(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
+    (settings.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in data.faults))
+    primary = make_task(settings.task, settings.classes).primary
+    tags = _tags(settings, data, synthetic, primary)
+    tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([views.tag(primary)]))
+    try:
+        tracker.start_search(settings.name, settings.model_dump(mode="json"), tags)
+        ledger.launch(_identity(settings, data, plan), share.gpus)
+        ledger.settle()
+        budget = Budget(ledger, settings.time_budget, settings.gpu_hours, share.gpus * share.slots)
+        progress = SearchProgress(console, trials=plan.trials, slots=share.slots, metric=primary, budget=budget)
+        callback = SearchCallback(ledger, tracker, progress, budget, tags=tags, sources=plan.sources, primary=primary)
+        _announce(settings, plan, share, ledger, console)
+        _train(settings, data, plan, share, ledger, budget, callback, progress, console)
+        found = summary.summarise(settings, data, ledger, callback, budget, synthetic=synthetic, slots=share.slots)
+        summary.write(settings.folder, found)  # before what can take long: a second Ctrl-C must not lose it
+        if found["status"] == "done":
+            try:
+                folder = settings.folder / "pictures"
+                pictures.log_best(found["trials"], data, folder, tracker, synthetic=synthetic)
+            except KeyboardInterrupt:
+                console.print("pictures left out")
+        found["tracking_lag_seconds"] = round(tracker.lag, 3)
+        tracker.end_search(RUN_STATUS[found["status"]], summary.figures(found), {"why": found["why"]})
+    except Exception:
+        tracker.end_search("FAILED", {}, {})
+        raise
+    finally:
+        if not tracker.close():
+            console.print(f"--resume {settings.name} writes it later", markup=False, highlight=False)
+    for row in found["trials"]:
+        row["mlflow_run_id"] = tracker.run_id(row["trial_id"])
+    summary.write(settings.folder, found)
+    summary.show(found, settings, tracker.experiment_id, console)
+    return found
+
+
+def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Console) -> tuple[Plan, Resources]:
+    """What to try and on what, agreeing with what the ledger holds."""
+    there = ray.cluster_resources()
+    cpus, gpus = int(there.get("CPU", 1)), there.get("GPU", 0.0)
+
+    def share(gpus_per_trial: float | None) -> Resources:
+        try:
+            return resources.plan(
+                cpus,
+                gpus,
+                trials=spaces.most_trials(settings),
+                cpus_per_trial=settings.cpus_per_trial,
+                gpus_per_trial=gpus_per_trial,
+                max_concurrent=settings.max_concurrent,
+            )
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    fixed = None if settings.gpus_per_trial == "auto" else settings.gpus_per_trial
+    shared = share(fixed)
+    plan = spaces.make_plan(settings, data, shared, ledger.identity)
+    notes = list(plan.notes)
+    if ledger.identity:
+        resume.check_identity(_identity(settings, data, plan), ledger.identity, settings.name)
+    if settings.gpus_per_trial == "auto" and gpus:
+        pass
+    if settings.gpu_hours and not shared.gpus:
+        raise UserError("--gpu-hours: trials use no GPU here; use --time-budget")
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    return plan, shared
+
+
+def _identity(settings: SearchSettings, data: Prepared, plan: Plan) -> dict[str, Any]:
+    """What makes this search this one, beside its settings."""
+    return {
+        "task": settings.task,
+        "classes": settings.classes,
+        "data_fingerprint": data.data_fingerprint,
+        "prepared_fingerprint": data.prepared_fingerprint,
+        **plan.identity(),
+    }
+
+
+def _train(
+    settings: SearchSettings,
+    data: Prepared,
+    plan: Plan,
+    share: Resources,
+    ledger: Ledger,
+    budget: Budget,
+    callback: SearchCallback,
+    progress: SearchProgress,
+    console: Console,
+) -> None:
+    """Take study, rungs, runs and table to where the ledger is, then run the trials that are left."""
+    study = open_study(settings.folder, settings.name)
+    if settings.warm_start and not ledger.trials:
+        known = warm_start(study, settings, ledger.identity)
+        console.print(f"warm    {known} finished trials of {settings.warm_start}", markup=False, highlight=False)
+    metric = callback.metric
+    searcher = StudySearch(
+        plan.space,
+        study=study,
+        ledger=ledger,
+        budget=budget,
+        metric=metric,
+        seed=settings.seed,
+        first_points=plan.first_points,
+        trials=plan.trials,
+        slots=share.slots,
+    )
+    scheduler = None if settings.recipes_only else Asha(settings.epochs, metric)
+    if scheduler:
+        scheduler.replay(ledger.history, ledger.trials)
+    callback.replay(ledger.history)
+    ledger.history.clear()
+    shared = Shared(settings.task, data, plan.sources, share.cpus, gpu=share.gpus > 0)
+    tuner = build_tuner(
+        tune.with_parameters(Trial, shared=shared),
+        searcher=searcher,
+        scheduler=scheduler,
+        resources=share,
+        budget=budget,
+        folder=settings.folder,
+        launch=ledger.launches,
+        callback=callback,
+    )
+    with _interruptible(budget, console), progress:
+        if not searcher.is_finished():
+            tuner.fit()
+        callback.close()
+    searcher.close()
+
+
+def _tags(settings: SearchSettings, data: Prepared, synthetic: bool, primary: str) -> dict[str, str]:
+    """Tags that the search and each of its trials carry."""
+    return {
+        "task": settings.task,
+        "classes": str(settings.classes),
+        "primary": primary,
+        "data_fingerprint": data.data_fingerprint,
+        "prepared_fingerprint": data.prepared_fingerprint,
+        "data_source": settings.source,
+        "synthetic": str(synthetic).lower(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str:
+    """The commit of this project's own checkout; empty where there is none, or no git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()
+
+
+def _announce(settings: SearchSettings, plan: Plan, share: Resources, ledger: Ledger, console: Console) -> None:
+    each = f"{share.cpus} core{'s' * (share.cpus > 1)}" + (f", {share.gpus:g} GPU" if share.gpus else "")
+    budget = f", at most {format_seconds(settings.time_budget)}" if settings.time_budget else ""
+    budget += f", at most {settings.gpu_hours:g} GPU-hours" if settings.gpu_hours else ""
+    epochs = f"up to {settings.epochs} epochs" if settings.epochs else "each recipe's own epochs"
+    line = (
+        f"search  {settings.name}: {plan.trials} trials of {epochs} at {settings.image_size} px"
+        f"{budget}; {share.slots} at a time, {each} each"
+    )
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if ledger.launches > 1:
+        ended = sum(record.ended for record in ledger.trials.values())
+        goes_on = len(ledger.trials) - ended
+        line = f"resumed after {format_seconds(ledger.spent)}: {ended} trials are done, {goes_on} go on"
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _interruptible(budget: Budget, console: Console) -> Iterator[None]:
+    """Ctrl-C (or SIGTERM) once: stop cleanly. Twice: stop at once."""
+
+    def stop(number: int, frame: object) -> None:
+        if budget.interrupted:
+            raise KeyboardInterrupt
+        budget.interrupt()
+        console.print("stopping: trials end and runs are closed; again to stop at once")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,76 @@
+"""Going on with a search: its stored settings, and what may not differ from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.cli import UserError
+from orchestrator.ledger import FILE
+
+SETTINGS = "settings.yaml"
+#: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared.
+CHANGEABLE = {
+    *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
+    *("gpus_per_trial", "dashboard", "data", "storage", "warm_start", "strict"),
+}
+
+
+def stored(storage: Path, name: str) -> dict[str, Any]:
+    """The settings that a search was started with.
+
+    Raises:
+        ValueError: there is no such search; the line lists those there are.
+    """
+    file = storage / name / SETTINGS
+    if not (storage / name / FILE).is_file() or not file.is_file():
+        there = sorted(path.parent.name for path in storage.glob(f"*/{FILE}"))
+        found = f"there are {', '.join(there)}" if there else "there is none"
+        raise ValueError(f"no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
+    values: dict[str, Any] = yaml.safe_load(file.read_text())
+    return values
+
+
+def write(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Keep the settings of a search, whole or not at all."""
+    part = folder / f"{SETTINGS}.part"
+    part.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
+    os.replace(part, folder / SETTINGS)
+
+
+def differences(settings: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """The first setting that makes this another search than `before`, in words; "" if there is none."""
+    for name, value in before.items():
+        if name not in CHANGEABLE and settings.get(name) != value:
+            flag, given = "--" + name.replace("_", "-"), _shown(settings.get(name))
+            return f"{flag} is {_shown(value)} in this search, not {given}; leave it out, or start another search"
+    return ""
+
+
+def check_identity(now: Mapping[str, Any], before: Mapping[str, Any], name: str) -> None:
+    """Refuse to go on with other data, or from other weights.
+
+    Raises:
+        UserError: the difference, in words.
+    """
+    for key, words in (("data_fingerprint", "data fingerprint"), ("prepared_fingerprint", "prepared fingerprint")):
+        if now[key] != before[key]:
+            raise UserError(
+                f"--resume {name}: the data are not those of this search ({words} {now[key][:12]}, not "
+                f"{before[key][:12]}): files, labels, groups or split have changed; start another search"
+            )
+    for encoder, kind in before["weights"].items():
+        if now["weights"].get(encoder) != kind:
+            raise UserError(
+                f"--resume {name}: weights of {encoder} were {kind} and are {now['weights'].get(encoder)} here; "
+                "install or give them (--weights) as before, or start another search"
+            )
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if not isinstance(value, str) else value or '""'

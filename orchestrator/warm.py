@@ -1,0 +1,58 @@
+"""`--warm-start`: a new study begins with what an earlier search of the same space found out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from orchestrator import resume
+from orchestrator.cli import UserError
+from orchestrator.ledger import FILE
+from orchestrator.searcher import open_study
+from orchestrator.settings import SearchSettings
+
+
+def warm_start(study: optuna.Study, settings: SearchSettings, identity: Mapping[str, Any]) -> int:
+    """Add the finished trials of the search `settings.warm_start` to a study that has asked for none yet.
+
+    Their values count as this study's own, so task, classes, data and space must be the same.
+
+    Args:
+        identity: of the new search.
+
+    Returns:
+        Number of trials that the study knows now.
+
+    Raises:
+        UserError: no such search, or another space; the line names the difference.
+    """
+    name = settings.warm_start
+    try:
+        before = resume.stored(settings.storage, name)
+    except ValueError as error:
+        raise UserError(f"--warm-start: {error}") from None
+    folder = settings.storage / name
+    with (folder / FILE).open() as file:
+        other = json.loads(file.readline())["identity"]
+    now = {**identity, "batch_size": settings.batch_size}
+    for words, mine, its in _compared(now, {**other, "batch_size": before["batch_size"]}):
+        if mine != its:
+            raise UserError(f"--warm-start {name}: it is of another space: {words} {its} there, {mine} here")
+    known = len(study.get_trials(deepcopy=False))  # a crash may have come between
+    finished = open_study(folder, name).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    study.add_trials(finished[known:])
+    return len(finished)
+
+
+def _compared(now: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """What must agree: words, value here, value there."""
+    plain = [(words, now[key], other[key]) for words, key in (("task", "task"), ("classes", "classes"))]
+    prints = ("data fingerprint", now["data_fingerprint"][:12], other["data_fingerprint"][:12])
+    mine, its = ({" ".join(choice[:2]).strip() for choice in found["choices"]} for found in (now, other))
+    only = [", ".join(sorted(names)) or "none that differ" for names in (mine - its, its - mine)]
+    spaces = [] if mine == its else [("architectures", only[0], only[1])]
+    return [*plain, prints, *spaces, ("batch_size", now["batch_size"], other["batch_size"])]
