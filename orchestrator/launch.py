@@ -14,7 +14,7 @@ import ray
 from ray import tune
 from rich.console import Console
 
-from orchestrator import pictures, resources, resume, spaces, summary, views
+from orchestrator import packing, pictures, resources, resume, spaces, summary, views
 from orchestrator.budget import Budget
 from orchestrator.callback import SearchCallback
 from orchestrator.cli import UserError
@@ -107,7 +107,17 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Con
     if ledger.identity:
         resume.check_identity(_identity(settings, data, plan), ledger.identity, settings.name)
     if settings.gpus_per_trial == "auto" and gpus:
-        pass
+        costly = packing.largest(
+            settings.task,
+            [(choice.architecture, choice.encoder) for choice in plan.choices],
+            image_size=settings.image_size,
+            classes=settings.classes,
+            batch_size=settings.batch_size or max(spaces.BATCH_SIZES),
+        )
+        each = settings.cpus_per_trial or 1
+        fraction, reason = packing.gpus_per_trial(settings.task, costly, data, plan.sources, cpus, gpus, each)
+        shared = share(fraction)
+        notes.append(reason)
     if settings.gpu_hours and not shared.gpus:
         raise UserError("--gpu-hours: trials use no GPU here; use --time-budget")
     for note in notes:

@@ -21,8 +21,8 @@ CHANGEABLE = {
 }
 
 
-def stored(storage: Path, name: str) -> dict[str, Any]:
-    """The settings that a search was started with.
+def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
+    """The settings that a search was started with; `flag` is who asks.
 
     Raises:
         ValueError: there is no such search; the line lists those there are.
@@ -31,7 +31,7 @@ def stored(storage: Path, name: str) -> dict[str, Any]:
     if not (storage / name / FILE).is_file() or not file.is_file():
         there = sorted(path.parent.name for path in storage.glob(f"*/{FILE}"))
         found = f"there are {', '.join(there)}" if there else "there is none"
-        raise ValueError(f"no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
+        raise ValueError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
     values: dict[str, Any] = yaml.safe_load(file.read_text())
     return values
 

@@ -65,5 +65,5 @@ class Asha(AsyncHyperBandScheduler):
                 self.on_trial_add(None, trial)
             elif event["event"] == "result" and (record.ended or event["epoch"] <= record.checkpoint_epoch):
                 self.on_trial_result(None, trial, {**event["metrics"], "training_iteration": event["epoch"]})
-            elif event["event"] == "ended" and event["state"] in ENDED:
+            elif event["event"] == "ended" and event["state"] in ENDED and event["state"] != "failed":
                 self.on_trial_complete(nobody, trial, {**record.result, "training_iteration": record.epoch})

@@ -178,7 +178,7 @@ class SearchSettings(BaseModel):
         if not self.epochs and not self.recipes_only:
             raise ValueError("epochs: at least 1")
         if self.resume and (other := resume.differences(self.model_dump(mode="json"), self._before())):
-            raise ValueError(f"resume {self.resume}: {other}")
+            raise ValueError(f"--resume {self.resume}: {other}")
         return self
 
     def _before(self) -> dict[str, Any]:

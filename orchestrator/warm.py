@@ -32,9 +32,9 @@ def warm_start(study: optuna.Study, settings: SearchSettings, identity: Mapping[
     """
     name = settings.warm_start
     try:
-        before = resume.stored(settings.storage, name)
+        before = resume.stored(settings.storage, name, "--warm-start")
     except ValueError as error:
-        raise UserError(f"--warm-start: {error}") from None
+        raise UserError(str(error)) from None
     folder = settings.storage / name
     with (folder / FILE).open() as file:
         other = json.loads(file.readline())["identity"]

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import io
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from orchestrator.budget import Budget
-from orchestrator.progress import SearchProgress, format_seconds
+from orchestrator.ledger import Ledger
+from orchestrator.progress import SearchProgress
+from orchestrator.words import format_seconds
+
+Made = tuple[SearchProgress, io.StringIO]
 
 
-def _progress(trials: int, slots: int, budget: Budget | None = None) -> tuple[SearchProgress, io.StringIO]:
-    out = io.StringIO()
-    console = Console(file=out, width=120)
-    return SearchProgress(console, trials=trials, slots=slots, metric="dice", budget=budget or Budget(None)), out
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Made]:
+    def make(trials: int, slots: int, seconds: float | None = None) -> Made:
+        out = io.StringIO()
+        budget = Budget(Ledger(tmp_path), seconds, None, 0)
+        console = Console(file=out, width=120)
+        return SearchProgress(console, trials=trials, slots=slots, metric="dice", budget=budget), out
+
+    return make
 
 
-def test_one_plain_line_for_each_finished_trial() -> None:
-    progress, out = _progress(trials=3, slots=2)
+def test_one_plain_line_for_each_finished_trial(make: Callable[..., Made]) -> None:
+    progress, out = make(trials=3, slots=2)
     with progress:
         progress.started("a", 1, "#1 unet [x]", 4)
         progress.started("b", 2, "#2 fpn", 4)
@@ -32,10 +43,10 @@ def test_one_plain_line_for_each_finished_trial() -> None:
     assert len(lines) == 2
 
 
-def test_time_left_counts_what_runs_and_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_left_counts_what_runs_and_what_waits(make: Callable[..., Made], monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "time", lambda: now)
-    progress, _ = _progress(trials=4, slots=2)
+    progress, _ = make(trials=4, slots=2)
     assert "known after" in progress._left()
     progress.started("a", 1, "#1 a", 10)
     progress.started("b", 2, "#2 b", 10)
@@ -50,8 +61,8 @@ def test_time_left_counts_what_runs_and_what_waits(monkeypatch: pytest.MonkeyPat
     assert progress._left() == "about 84 s left"
 
 
-def test_time_left_is_never_more_than_the_budget() -> None:
-    progress, _ = _progress(trials=100, slots=1, budget=Budget(30))
+def test_time_left_is_never_more_than_the_budget(make: Callable[..., Made]) -> None:
+    progress, _ = make(trials=100, slots=1, seconds=30)
     progress.started("a", 1, "#1 a", 1)
     progress._rows["a"].started -= 1000
     progress.finished("a", "completed")

@@ -61,6 +61,8 @@ def test_every_field_is_a_flag_and_every_option_of_the_issue_is_there() -> None:
     }
     for name, field in SearchSettings.model_fields.items():
         flag = "--" + name.replace("_", "-")
+        if name == "resume":
+            continue  # needs a search: see test_warm_start.py
         if field.annotation is bool:
             assert getattr(parse(flag), name) is True
         else:

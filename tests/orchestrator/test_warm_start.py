@@ -1,0 +1,98 @@
+"""A study that begins with what an earlier search found out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator import resume
+from orchestrator.cli import UserError, make_settings
+from orchestrator.ledger import Ledger
+from orchestrator.searcher import open_study
+from orchestrator.settings import SearchSettings
+from orchestrator.warm import warm_start
+
+IDENTITY: dict[str, Any] = {
+    "task": "seg",
+    "classes": 3,
+    "data_fingerprint": "f" * 64,
+    "choices": [["unet", "", 12, ""], ["fpn", "resnet18", 12, ""]],
+}
+
+
+def _settings(folder: Path, **fields: Any) -> SearchSettings:
+    return make_settings(SearchSettings, {"storage": folder, "tracking_uri": "sqlite:///x.db", **fields})
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Path:
+    """A search of three trials, of which two finished."""
+    settings = _settings(tmp_path, name="first")
+    settings.folder.mkdir()
+    resume.write(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
+    ledger = Ledger(settings.folder)
+    ledger.launch(IDENTITY, 0)
+    ledger.close()
+    study = open_study(settings.folder, "first")
+    for value in (0.4, 0.7, None):
+        trial = study.ask()
+        trial.suggest_float("lr", 1e-4, 1e-2, log=True)
+        if value:
+            study.tell(trial, value)
+    return tmp_path
+
+
+def _warm(folder: Path, identity: dict[str, Any], **fields: Any) -> list[float]:
+    settings = _settings(folder, name="second", warm_start="first", **fields)
+    settings.folder.mkdir(exist_ok=True)
+    study = open_study(settings.folder, "second")
+    assert warm_start(study, settings, identity) == len(study.trials)
+    return [trial.value for trial in study.trials]
+
+
+def test_finished_trials_are_known_once(earlier: Path) -> None:
+    assert _warm(earlier, IDENTITY) == [0.4, 0.7]
+    assert _warm(earlier, IDENTITY) == [0.4, 0.7]  # launched again, before its first trial
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"task": "cls"}, "task seg there, cls here"),
+        ({"classes": 2}, "classes 3 there, 2 here"),
+        ({"data_fingerprint": "a" * 64}, "data fingerprint ffffffffffff there, aaaaaaaaaaaa here"),
+        ({"choices": [["unet", "", 12, ""], ["pan", "resnet18", 12, ""]]}, "architectures fpn resnet18 there, pan"),
+    ],
+)
+def test_another_space_is_refused_with_the_difference(earlier: Path, change: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        _warm(earlier, IDENTITY | change)
+
+
+def test_another_batch_size_is_another_space(earlier: Path) -> None:
+    with pytest.raises(UserError, match="batch_size None there, 8 here"):
+        _warm(earlier, IDENTITY, batch_size=8)
+
+
+def test_an_unknown_search_lists_those_there_are(earlier: Path) -> None:
+    settings = _settings(earlier, name="second", warm_start="frist")
+    with pytest.raises(UserError, match=r"--warm-start: no search 'frist' in .* \(there are first\)"):
+        warm_start(open_study(earlier, "second"), settings, IDENTITY)
+
+
+def test_resumed_settings_are_those_of_the_search(earlier: Path) -> None:
+    resumed = _settings(earlier, resume="first", trials=50)
+    assert (resumed.name, resumed.trials, resumed.time_budget) == ("first", 50, 240)
+    with pytest.raises(UserError, match="resume first: --epochs is 12 in this search, not 5; leave it out"):
+        _settings(earlier, resume="first", epochs=5)
+    with pytest.raises(UserError, match="--task is seg in this search, not cls"):
+        _settings(earlier, resume="first", task="cls")
+    with pytest.raises(UserError, match=r"no search 'other' in .* \(there are first\)"):
+        _settings(earlier, resume="other")
+
+
+def test_stored_settings_are_plain_yaml(earlier: Path) -> None:
+    assert yaml.safe_load((earlier / "first" / resume.SETTINGS).read_text())["trials"] == 6
