@@ -14,7 +14,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from ray import tune
+
+from trainables.memory import halving
 
 
 def quality(config: dict[str, Any]) -> float:
@@ -28,7 +31,9 @@ class Surrogate(tune.Trainable):
     """Stands in for `trainables.trial.Trial`: same results and checkpoints, no network.
 
     SURROGATE_SECONDS is the time an epoch takes; each epoch adds the line "<trial id> <epoch> <process id>" to the file
-    SURROGATE_LOG, if there is one.
+    SURROGATE_LOG, if there is one. SURROGATE_FAULTS makes the trials of an architecture fail, as in "fpn=raise": raise
+    (in the first epoch), nan (the loss, in the third) or memory (for more than two images). SURROGATE_BALLAST is the
+    size of a checkpoint in bytes.
     """
 
     def setup(self, config: dict[str, Any], shared: Any) -> None:  # type: ignore[override]
@@ -40,6 +45,8 @@ class Surrogate(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial."""
         self.settings, self.epoch = new_config, 0
+        faults = dict(pair.split("=") for pair in os.environ.get("SURROGATE_FAULTS", "").split())
+        self.fault = faults.get(new_config["architecture"], "")
         return True
 
     def step(self) -> dict[str, Any]:
@@ -49,23 +56,40 @@ class Surrogate(tune.Trainable):
         if self.log:
             with open(self.log, "a") as out:
                 out.write(f"{self.trial_id} {self.epoch} {os.getpid()}\n")
-        value = quality(self.settings) * (1 - math.exp(-self.epoch / 3))
+        if self.fault == "raise":
+            raise RuntimeError("made to fail")
+        if self.fault == "nan" and self.epoch == 3:
+            return {f"best/{self.primary}": self._value(2), "stopped": "diverged", "done": True}
+        halved = (
+            {"micro_batch": halving(_fits, self.settings["batch_size"], least=2)[1]} if self.fault == "memory" else {}
+        )
+        value = self._value(self.epoch)
         return {
             f"best/{self.primary}": value,
             "best/epoch": self.epoch,
+            **halved,
             **{f"val/figure_{i}": value * i for i in range(8)},
             "train_seconds": self.epoch * self.seconds,
             "done": self.epoch >= self.settings["epochs"],
             "should_checkpoint": self.epoch % 2 == 0 or self.epoch >= self.settings["epochs"],
         }
 
+    def _value(self, epoch: int) -> float:
+        return quality(self.settings) * (1 - math.exp(-epoch / 3))
+
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write where it is."""
+        (Path(checkpoint_dir) / "ballast").write_bytes(bytes(int(os.environ.get("SURROGATE_BALLAST", "0"))))
         (Path(checkpoint_dir) / "surrogate.json").write_text(json.dumps({"epoch": self.epoch}))
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Go on from there."""
         self.epoch = json.loads((Path(checkpoint_dir) / "surrogate.json").read_text())["epoch"]
+
+
+def _fits(images: int) -> None:
+    if images > 2:
+        raise torch.OutOfMemoryError("made to run out of memory")
 
 
 if __name__ == "__main__":

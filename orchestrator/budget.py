@@ -13,8 +13,8 @@ from orchestrator.words import format_seconds
 class Budget(Stopper):
     """Time, GPU-hours and interruption of a search; what earlier launches spent counts.
 
-    When the budget is spent no trial starts and running trials stop after their epoch: their last result and checkpoint
-    count. After `interrupt()` or `give_up()` they stop at once.
+    When the budget is spent, or after `interrupt()`, no trial starts and running trials stop after their epoch: their
+    last result and checkpoint count. After `give_up()` they stop at once.
 
     Args:
         ledger: what was spent.
@@ -35,7 +35,7 @@ class Budget(Stopper):
     def over(self) -> bool:
         """Whether nothing new may start."""
         left = self.left()
-        return self._halted() or (left is not None and left <= 0)
+        return self.interrupted or bool(self.given_up) or (left is not None and left <= 0)
 
     def left(self) -> float | None:
         """Seconds until the budget is spent, as far as it can be told; None for no limit."""
@@ -59,7 +59,7 @@ class Budget(Stopper):
         return "all trials are done"
 
     def interrupt(self) -> None:
-        """Stop everything at once: a person wants it."""
+        """Stop: a person wants it."""
         self.interrupted = True
 
     def give_up(self, reason: str) -> None:
@@ -72,7 +72,4 @@ class Budget(Stopper):
 
     def stop_all(self) -> bool:
         # Without a single result by the end, waiting for an epoch to finish could be waiting for ever.
-        return self._halted() or (self.over() and not self._seen_result)
-
-    def _halted(self) -> bool:
-        return self.interrupted or bool(self.given_up)
+        return bool(self.given_up) or (self.over() and not self._seen_result)

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: MLflow's status of a run, by the state in which its trial stopped.
 RUN_STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
+#: What Tune goes on to use of a result.
+TUNE_NEEDS = {"training_iteration", "done", "should_checkpoint", "trial_id", "time_total_s", "pid", "node_ip"}
 DISK_FULL = os.strerror(errno.ENOSPC)
 
 
@@ -108,6 +110,9 @@ class SearchCallback(Callback):
         self._ledger.add("result", trial.trial_id, epoch=epoch, metrics=metrics, ending=ending)
         self._tracker.log(trial.trial_id, metrics, step=epoch)
         self._progress.epoch(trial.trial_id, epoch, result[self.metric])
+        # Tune keeps a history of every number of every trial, in memory; the ledger has them.
+        for name in [name for name in result if name not in TUNE_NEEDS and name != self.metric]:
+            del result[name]
 
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
         """A checkpoint is complete: the one before is not needed any more, as each holds the best weights, too."""
@@ -149,6 +154,8 @@ class SearchCallback(Callback):
             return result["stopped"]
         if result["training_iteration"] >= config["epochs"]:
             return "completed"
+        if self._budget.interrupted:
+            return "interrupted"
         return "budget" if self._budget.over() else "asha"
 
     def _open(self, record: TrialRecord) -> None:

@@ -230,13 +230,13 @@ def _announce(settings: SearchSettings, plan: Plan, share: Resources, ledger: Le
 
 @contextmanager
 def _interruptible(budget: Budget, console: Console) -> Iterator[None]:
-    """Ctrl-C (or SIGTERM) once: stop cleanly. Twice: stop at once."""
+    """Ctrl-C (or SIGTERM) once: stop after the running epochs. Twice: stop at once."""
 
     def stop(number: int, frame: object) -> None:
         if budget.interrupted:
             raise KeyboardInterrupt
         budget.interrupt()
-        console.print("stopping: trials end and runs are closed; again to stop at once")
+        console.print("stopping after the epochs that are running; again to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -52,6 +52,11 @@ class TrialRecord:
     fruitless: int = 0
 
     @property
+    def saved(self) -> bool:
+        """Whether a checkpoint holds its best weights."""
+        return bool(self.checkpoint) and self.checkpoint_epoch >= self.result.get("best/epoch", 0)
+
+    @property
     def ended(self) -> bool:
         """Whether it is not to be run again."""
         return self.state in ENDED
@@ -112,7 +117,8 @@ class Ledger:
         try:
             self._file.write(json.dumps(line).encode() + b"\n")
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if event != "result":  # a power cut may cost results, which the trial reports again
+                os.fsync(self._file.fileno())
         except OSError:
             self._file.truncate(end)
             raise
@@ -130,7 +136,7 @@ class Ledger:
         for record in self.unfinished():
             if record.checkpoint and not Path(record.checkpoint).exists():
                 self.add("checkpoint", record.trial_id, path="", epoch=0)  # somebody deleted it: begin again
-            if record.ending in ENDED and record.checkpoint_epoch >= record.result.get("best/epoch", 0):
+            if record.ending in ENDED and record.saved:
                 self.add("ended", record.trial_id, state=record.ending, reason="")
             elif record.fruitless >= FRUITLESS_LAUNCHES:
                 reason = f"the search died {record.fruitless} times while it ran, without a result"

@@ -127,6 +127,7 @@ def train_briefly(task: str, config: Mapping[str, Any], data: Prepared, source: 
 
 def need(task: str, config: Mapping[str, Any], data: Prepared, source: Source | None) -> Need:
     """What one configuration needs of this process's GPU."""
+    torch.cuda.init()  # before it there are no statistics to reset
     torch.cuda.reset_peak_memory_stats()
     try:
         training = train_briefly(task, config, data, source, "cuda")

@@ -32,6 +32,13 @@ def open_study(folder: Path, name: str) -> optuna.Study:
     return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
 
 
+def sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
+    """The sampler of one trial: what it draws follows from the search's seed and the trial's number."""
+    drawn = np.random.SeedSequence((seed, number)).generate_state(1)[0]
+    # Grouped, because which parameters exist depends on the architecture; the liar spreads concurrent trials out.
+    return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=int(drawn))
+
+
 class StudySearch(SearchAlgorithm):
     """Tune's search algorithm over an Optuna study and the ledger.
 
@@ -125,11 +132,7 @@ class StudySearch(SearchAlgorithm):
     def _ask(self) -> TrialRecord:
         self._tell_failed()
         number = len(self._ledger.trials) + 1
-        seed = np.random.SeedSequence((self._seed, number)).generate_state(1)[0]
-        # Grouped, because which parameters exist depends on the architecture; the liar spreads concurrent trials out.
-        self._study.sampler = optuna.samplers.TPESampler(
-            multivariate=True, group=True, constant_liar=True, seed=int(seed)
-        )
+        self._study.sampler = sampler(self._seed, number)
         if number <= len(self._first_points):
             self._study.enqueue_trial(self._first_points[number - 1])
         asked = self._study.ask()

@@ -104,7 +104,8 @@ def _row(record: TrialRecord, callback: SearchCallback) -> dict[str, Any]:
         "epochs": record.epoch,
         "seconds": round(record.seconds, 3),
         "train_seconds": round(record.result.get("train_seconds", 0.0), 3),
-        "checkpoint": record.checkpoint or None,
+        # Not one that is older than the best value: the trial failed before the next was written.
+        "checkpoint": record.checkpoint if record.saved else None,
     }
 
 

@@ -13,7 +13,6 @@ from orchestrator.store import TrackingError, ensure_experiment, open_store, sho
 from orchestrator.writer import PARENT, Notes, Writer, now_ms
 
 PATIENCE = 30.0  # seconds that start_search and close keep trying
-CREATE_WAIT = 1.0  # seconds that start_trial waits for the run's id
 PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
 
 
@@ -68,23 +67,17 @@ class Tracker:
         self._search = name
         own = {"kind": "search", "search": name}
         self._writer.note(PARENT, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
-        run = self._writer.run(PARENT, PATIENCE, patient=True)
+        run = self._writer.run(PARENT, PATIENCE)
         if run is None:
             where, why = shown_uri(self.uri), self._writer.last_error or "no answer"
             raise TrackingError(f"the run of search {name} cannot be created in {where} ({why})")
         self._launch = max(run.steps.values(), default=-1) + 1
         return run.run_id
 
-    def start_trial(self, trial_id: str, name: str, params: dict[str, Any], tags: dict[str, str]) -> str:
-        """Create the trial's run under the parent, or reopen the one it has. Returns its MLflow run id.
-
-        Waits at most `CREATE_WAIT` seconds, and not at all while the store is failing: "" means that the run will come
-        later; `run_id` then knows it.
-        """
+    def start_trial(self, trial_id: str, name: str, params: dict[str, Any], tags: dict[str, str]) -> None:
+        """Note that the trial's run is to be created under the parent, or the one it has reopened."""
         own = {"kind": "trial", "search": self._search, "trial_id": trial_id}
         self._writer.note(trial_id, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
-        run = self._writer.run(trial_id, CREATE_WAIT)
-        return run.run_id if run else ""
 
     def run_id(self, trial_id: str) -> str:
         """The trial's MLflow run id, "" while it has none."""

@@ -76,6 +76,7 @@ def build_tuner(
             storage_path=str(folder / "tune"),
             callbacks=[callback],
             stop=budget,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             verbose=0,
         ),

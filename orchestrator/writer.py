@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 PARENT = ""  # the key of the search's own run; trials go by their trial id
 LONGEST_PAUSE = 2.0  # seconds between two attempts
+REST = 1.0  # seconds between two rounds of writing: what comes meanwhile goes into one batch
 WARN_AFTER = 60.0  # seconds without an answer
 
 # Asking again cannot help; anything else (locked, refused, timed out, 5xx) may pass.
@@ -98,12 +99,10 @@ class Writer:
             _add(self._notes, key, notes)
             self._changed.notify_all()
 
-    def run(self, key: str, wait: float = 0.0, patient: bool = False) -> Written | None:
-        """The run of `key`, waiting up to `wait` seconds for it, and for a failing store only if `patient`."""
+    def run(self, key: str, wait: float = 0.0) -> Written | None:
+        """The run of `key`, waiting up to `wait` seconds for it."""
         with self._changed:
-            self._changed.wait_for(
-                lambda: key in self._runs or key in self._refused or (self._failing_since and not patient), wait
-            )
+            self._changed.wait_for(lambda: key in self._runs or key in self._refused, wait)
             return self._runs.get(key)
 
     def trials(self, search: str) -> dict[str, Run]:
@@ -159,6 +158,8 @@ class Writer:
             else:
                 pause, self._failing_since, self._warned = 0.0, None, False
                 ended = deadline is not None
+                with self._changed:
+                    self._changed.wait_for(lambda: self._deadline is not None, REST)
             if ended:
                 return
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,12 @@ class Batch(NamedTuple):
     masks: Tensor
     labels: Tensor
     has_mask: Tensor
+
+    def split(self, most: int) -> list[Batch]:
+        """In order, parts of near equal size of at most `most` images; of 3 where `most` is 2 and one would be left."""
+        count = len(self.images)
+        parts = max(1, min(math.ceil(count / most), count // 2))
+        return [Batch(*tensors) for tensors in zip(*(tensor.tensor_split(parts) for tensor in self), strict=True)]
 
 
 def sampling_order(data: Prepared, masks: np.ndarray, *, balance: str, seed: Sequence[int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from trainables.tasks import make_task
@@ -26,8 +28,12 @@ def save(folder: Path, training: Training, best: Mapping[str, Any], weights: Map
         training: its task, config, training images and state are stored.
         best: value, epoch and metrics of the best epoch so far.
         weights: the model's state dict at that epoch.
+
+    Raises:
+        OSError: a file cannot be written; `errno.ENOSPC` where the disk is full.
     """
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, folder / WEIGHTS)
+    # Bytes first, then Python's own files: on a full disk neither library raises OSError, and torch.save hides why.
+    (folder / WEIGHTS).write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in weights.items()}))
     description = {
         "task": training.task.name,
         "config": training.config,
@@ -38,7 +44,9 @@ def save(folder: Path, training: Training, best: Mapping[str, Any], weights: Map
         "trained_on": trained_on(training),
     }
     (folder / DESCRIPTION).write_text(json.dumps(description))
-    torch.save(training.state_dict(), folder / STATE)
+    state = io.BytesIO()
+    torch.save(training.state_dict(), state)
+    (folder / STATE).write_bytes(state.getbuffer())
 
 
 def trained_on(training: Training) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -9,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from trainables.augment import build_augmentation
-from trainables.batches import batch_starts, batches, sampling_order
+from trainables.batches import Batch, batch_starts, batches, sampling_order
 from trainables.data import DataError, Prepared
+from trainables.memory import halving
 from trainables.models.freezing import thaw
 from trainables.models.weights import Source, load
 from trainables.tasks import make_task
@@ -33,6 +35,13 @@ class Training:
 
     Everything random in an epoch follows from (seed, epoch): a run that is interrupted and resumed sees what an
     uninterrupted one sees, and on a CPU gives the same weights.
+
+    Where memory runs out, a batch is trained in parts whose gradients add up: the same batch, still one step. For a
+    loss that is a mean over images the gradients are the same. They are nearly so with batch normalisation, which sees
+    the parts' statistics, and for a mean over some of the images (those of known class, those with a mask).
+
+    Attributes:
+        micro_batch: images that fit in a forward pass of training; None where memory never ran out.
 
     Args:
         task: name in `TASKS`.
@@ -75,7 +84,8 @@ class Training:
         self.optimizer = self._optimizer()
         self.steps_per_epoch = len(batch_starts(len(self._order(0)), config["batch_size"], joined=True))
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
-        self.epoch = 0
+        self.epoch, self.evaluation_batch = 0, EVALUATION_BATCH
+        self.micro_batch: int | None = None
 
     @property
     def best_model(self) -> nn.Module:
@@ -90,6 +100,7 @@ class Training:
 
         Raises:
             DivergedError: the loss is not finite.
+            RuntimeError: out of memory with the smallest parts, of two images.
         """
         seed = (self.config["seed"], self.epoch)
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
@@ -108,21 +119,21 @@ class Training:
         started = asked = time.perf_counter()
         for batch in loader:
             waited += time.perf_counter() - asked
-            with self._autocast():
-                outputs = self.model(batch.images)
-            loss = self.loss(outputs, batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            count = len(batch.images)
+            size = min(self.micro_batch or count, count)
+            loss, fitting = halving(functools.partial(self._backward, batch), size, least=2)
+            if fitting < size:
+                self.micro_batch = fitting
             # A step on a NaN gradient would destroy weights that may still be worth keeping.
             norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.get("clip", GRADIENT_NORM) or math.inf)
-            if not torch.isfinite(norm + loss.detach()):
+            if not torch.isfinite(norm + loss):
                 raise DivergedError(f"loss is not finite in epoch {self.epoch + 1}")
             self.optimizer.step()
             self.scheduler.step()
             if self.averaged:
                 self.averaged.update_parameters(self.model)
-            total += loss.detach() * len(batch.images)
-            seen += len(batch.images)
+            total += loss * count
+            seen += count
             asked = time.perf_counter()
         self.epoch += 1
         seconds = time.perf_counter() - started
@@ -130,14 +141,21 @@ class Training:
         return {"train/loss": total.item() / seen, "train/lr": rate, "train/wait": waited / seconds}
 
     def evaluate(self, rows: np.ndarray | None = None) -> dict[str, float]:
-        """Metrics and `loss` on `rows` (default: the validation fold), each image against its merged mask."""
+        """Metrics and `loss` on `rows` (default: the validation fold), each image against its merged mask.
+
+        Raises:
+            RuntimeError: out of memory image by image.
+        """
+        evaluate = functools.partial(self._evaluate, self.validation_rows if rows is None else rows)
+        scores, self.evaluation_batch = halving(evaluate, self.evaluation_batch, least=1)
+        return scores
+
+    def _evaluate(self, rows: np.ndarray, batch_size: int) -> dict[str, float]:
         metrics = self.task.metrics().to(self.device)
-        total, rows = torch.zeros((), device=self.device), self.validation_rows if rows is None else rows
+        total = torch.zeros((), device=self.device)
         model = self.best_model.eval()
         with torch.inference_mode():
-            for batch in batches(
-                self.data, rows, batch_size=EVALUATION_BATCH, device=self.device, workers=self.workers
-            ):
+            for batch in batches(self.data, rows, batch_size=batch_size, device=self.device, workers=self.workers):
                 with self._autocast():
                     outputs = model(batch.images)
                 self.task.update(metrics, outputs, batch)
@@ -152,6 +170,8 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "epoch": self.epoch,
+            "micro_batch": self.micro_batch,
+            "evaluation_batch": self.evaluation_batch,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -162,6 +182,20 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.epoch = state["epoch"]
+        self.micro_batch = state.get("micro_batch")
+        self.evaluation_batch = state.get("evaluation_batch", EVALUATION_BATCH)
+
+    def _backward(self, batch: Batch, most: int) -> Tensor:
+        """Loss of a batch, scalar, and its gradients, with at most `most` images in a forward pass."""
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for part in batch.split(most):
+            with self._autocast():
+                outputs = self.model(part.images)
+            loss = self.loss(outputs, part) * (len(part.images) / len(batch.images))
+            loss.backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     def _model(self, source: Source | None) -> nn.Module:
         model = self.task.build(self.config)

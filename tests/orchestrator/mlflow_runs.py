@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,14 @@ def begin(uri: str, search: str = "first look", experiment: str = "seg") -> Trac
     tracker = Tracker(uri, experiment)
     tracker.start_search(search, {"trials": 2, "seed": 0}, {"task": "seg"})
     return tracker
+
+
+def wait_for_run(tracker: Tracker, trial_id: str) -> None:
+    """Until the store has a run of the trial."""
+    deadline = time.monotonic() + 30
+    while not tracker.run_id(trial_id):
+        assert time.monotonic() < deadline, "no run within 30 s"
+        time.sleep(0.05)
 
 
 def runs(uri: str) -> list[Run]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.resources import Resources, plan
+from orchestrator.resources import Resources, fraction, plan
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,11 @@ from orchestrator.resources import Resources, plan
         ((8, 0), {"trials": 10, "cpus_per_trial": 3}, Resources(2, 3, 0)),
         ((16, 2), {"trials": 10}, Resources(2, 8, 1)),
         ((16, 1), {"trials": 10, "gpus_per_trial": 0.25}, Resources(4, 4, 0.25)),
+        ((16, 1), {"trials": 10, "gpus_per_trial": 0.3333}, Resources(3, 5, 0.3333)),
+        ((16, 1), {"trials": 10, "gpus_per_trial": 1 / 6}, Resources(6, 2, 1 / 6)),
+        ((16, 2), {"trials": 40, "gpus_per_trial": 0.125}, Resources(16, 1, 0.125)),
         ((16, 8), {"trials": 10, "gpus_per_trial": 2}, Resources(4, 4, 2)),
+        ((16, 3), {"trials": 10, "gpus_per_trial": 3}, Resources(1, 16, 3)),
         ((16, 1), {"trials": 10, "gpus_per_trial": 0}, Resources(10, 1, 0)),
         ((2, 1), {"trials": 10, "gpus_per_trial": 0.25}, Resources(2, 1, 0.25)),
     ],
@@ -30,3 +34,33 @@ def test_more_than_there_is_says_what_to_do() -> None:
         plan(2, 0, trials=1, gpus_per_trial=1)
     with pytest.raises(ValueError, match="only 2 cores here"):
         plan(2, 0, trials=1, cpus_per_trial=4)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "each", "unused", "good"),
+    [
+        (1, 0.3, r"3 on a GPU would leave 0\.1 of it", 0.3333),
+        (2, 0.4, r"2 on a GPU would leave 0\.2 of it", 0.5),
+        (1, 0.6, r"1 on a GPU would leave 0\.4 of it", 1),
+        (1, 0.143, r"6 on a GPU would leave 0\.142 of it", 0.1666),
+        (8, 3, "2 of 8 GPUs", 4),
+        (8, 5, "3 of 8 GPUs", 8),
+        (7, 2, "1 of 7 GPUs", 7),
+    ],
+)
+def test_stranded_capacity_is_refused_and_the_next_good_number_named(
+    gpus: int, each: float, unused: str, good: float
+) -> None:
+    with pytest.raises(ValueError, match=rf"--gpus-per-trial {each:g}: {unused}.*; give {good:g}$"):
+        plan(64, gpus, trials=100, gpus_per_trial=each)
+    assert plan(64, gpus, trials=100, gpus_per_trial=good).gpus == good
+
+
+def test_less_than_ray_can_share_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"--gpus-per-trial 1e-05: .* steps of 0\.0001"):
+        plan(64, 1, trials=10, gpus_per_trial=0.00001)
+
+
+@pytest.mark.parametrize("trials", range(1, 65))
+def test_a_fraction_packs_so_many(trials: int) -> None:
+    assert plan(64, 1, trials=100, gpus_per_trial=fraction(trials)).slots == trials

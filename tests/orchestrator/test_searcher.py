@@ -138,7 +138,8 @@ def test_a_trial_that_failed_is_told_as_the_worst(tmp_path: Path) -> None:
     launch.end(launch.start(), "failed")
     launch.end(launch.start())
     launch.searcher.close()
-    assert [(trial.state, trial.value) for trial in launch.study.trials][0] == (TrialState.COMPLETE, 0.0)
+    first = launch.study.trials[0]
+    assert (first.state, first.value) == (TrialState.COMPLETE, 0.0)
 
 
 def test_stopped_by_the_budget_and_gone_on_with_both_values_are_known(tmp_path: Path) -> None:
