@@ -25,6 +25,7 @@ from orchestrator.scheduler import Asha
 from orchestrator.searcher import StudySearch, open_study
 from orchestrator.settings import SearchSettings
 from orchestrator.spaces import Plan
+from orchestrator.stale import marks
 from orchestrator.tracking import Tracker
 from orchestrator.tuner import build_tuner
 from orchestrator.warm import warm_start
@@ -51,7 +52,7 @@ def launch(
     tags = _tags(settings, data, synthetic, primary)
     tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([views.tag(primary)]))
     try:
-        tracker.start_search(settings.name, settings.model_dump(mode="json"), tags)
+        tracker.start_search(settings.name, settings.model_dump(mode="json"), {**tags, **marks(settings.folder)})
         ledger.launch(_identity(settings, data, plan), share.gpus)
         ledger.settle()
         budget = Budget(ledger, settings.time_budget, settings.gpu_hours, share.gpus * share.slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass
@@ -179,7 +180,22 @@ def _sampled(
     if settings.trials_per_arch:
         first = [{"architecture": name} for _ in range(settings.trials_per_arch) for name in architectures]
         return suggest, first, len(first)
-    return suggest, space.first_points(architectures, encoders, settings.trials, batch_sizes), settings.trials
+    first = space.first_points(architectures, encoders, settings.trials, batch_sizes)
+    return suggest, _each_once(first, choices, settings), settings.trials
+
+
+def _each_once(first: list[dict[str, Any]], choices: list[Choice], settings: SearchSettings) -> list[dict[str, Any]]:
+    """First points, and one for each architecture that has none yet, cheapest first; at most half of the trials.
+
+    Left to the sampler, an architecture may never be tried.
+    """
+    cost = SPACES[settings.task].seconds_per_image
+    cheapest: dict[str, float] = {}
+    for choice in choices:
+        known = cheapest.get(choice.architecture, math.inf)
+        cheapest[choice.architecture] = min(known, cost(choice.architecture, choice.encoder, settings.image_size))
+    missing = sorted(cheapest.keys() - {point["architecture"] for point in first}, key=lambda name: cheapest[name])
+    return first + [{"architecture": name} for name in missing][: max(0, settings.trials // 2 - len(first))]
 
 
 def _sources(settings: SearchSettings, choices: list[Choice], notes: list[str]) -> dict[str, Source]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlflow.entities import Metric
 
+from orchestrator.stale import close_stale
 from orchestrator.store import TrackingError, ensure_experiment, open_store, shown_uri, tracking_uri
 from orchestrator.writer import PARENT, Notes, Writer, now_ms
 
@@ -51,6 +52,7 @@ class Tracker:
         self.experiment_id = ensure_experiment(client, self.uri, experiment, artifact_root)
         for name, value in (tags or {}).items():
             client.set_experiment_tag(self.experiment_id, name, value)
+        close_stale(client, self.experiment_id)
         self._writer = Writer(client, self.experiment_id, shown_uri(self.uri))
         self._search = ""
         self._launch = 0

@@ -1,0 +1,55 @@
+"""Runs of searches whose process died and that nobody resumed: they are not RUNNING."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import socket
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from orchestrator.ledger import FILE
+from orchestrator.store import quote
+
+log = logging.getLogger(__name__)
+
+
+def marks(folder: Path) -> dict[str, str]:
+    """Tags by which a search's run is known to be dead: where its ledger is, and on which host."""
+    return {"folder": str(folder), "host": socket.gethostname()}
+
+
+def close_stale(client: MlflowClient, experiment_id: str) -> int:
+    """Set RUNNING runs of this host's dead searches to KILLED; `--resume` opens them again.
+
+    A search is dead when no process holds its ledger, or when that is gone.
+
+    Returns:
+        Number of searches closed.
+    """
+    host = quote(socket.gethostname())
+    try:
+        running = "attributes.status = 'RUNNING' and tags."
+        searches = client.search_runs([experiment_id], f"{running}kind = 'search' and tags.host = {host}")
+        dead = [run for run in searches if not _held(Path(run.data.tags["folder"]) / FILE)]
+        for search in dead:
+            trials = f"tags.`mlflow.parentRunId` = {quote(search.info.run_id)} and attributes.status = 'RUNNING'"
+            for run in (*client.search_runs([experiment_id], trials), search):
+                client.set_terminated(run.info.run_id, "KILLED")
+    except (MlflowException, OSError) as error:
+        log.info("runs of dead searches stay as they are: %s", error)  # tidying up is not worth failing for
+        return 0
+    return len(dead)
+
+
+def _held(ledger: Path) -> bool:
+    try:
+        with ledger.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
