@@ -1,7 +1,7 @@
 # Two commands for a new user: `make search` and `make test`. Both make .venv first, once.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: search setup check test test-all lint types clean help
+.PHONY: search setup check test test-all bench lint types clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,6 +38,9 @@ test: $(STAMP)  ## everything that runs anywhere: under 25 minutes on 2 cores
 
 test-all: lint types  ## adds the long tests; its output is kept in docs/
 	set -o pipefail; $(BIN)/python -m pytest -v --durations=15 2>&1 | sed -u "s|$(CURDIR)|.|g" | tee docs/test-all.txt
+
+bench: $(STAMP)  ## measure what is claimed, with nothing else running on the machine: about 50 minutes on 2 cores
+	@for name in input search scale overhead packing; do echo; echo "## $$name"; echo; $(BIN)/python -m benchmarks.$$name 2>> bench.log || exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info

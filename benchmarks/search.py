@@ -1,8 +1,8 @@
 """`python -m benchmarks.search`: epochs that a search needs to reach the best 2 % of a grid of real learning curves.
 
 Each way draws configurations one after another and looks their curves up in grid.jsonl; cost is counted in epochs until
-a trial's best value so far reaches the value of the grid's 98th percentile. Random search draws without repeating
-itself; the others may ask for the same point again and pay for it again.
+a trial's best value so far reaches the value of the grid's 98th percentile, and at most as many epochs as the grid has.
+Random search draws without repeating itself; the others may ask for the same point again and pay for it again.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def cost(
     draws: Iterator[tuple[Point, Callable[[float], None]]], curves: Curves, target: float, asha: Asha | None
 ) -> int:
     """Epochs trained until a trial reaches the target; with `asha`, trials may be stopped early."""
-    spent = 0
+    spent, most = 0, sum(map(len, curves.values()))
     for number, (point, tell) in enumerate(draws):
         curve = curves[tuple(point.values())]
         trial: Any = SimpleNamespace(trial_id=str(number), config=point)
@@ -86,6 +86,8 @@ def cost(
                 asha.on_trial_complete(nobody, trial, result)
                 break
         tell(value)
+        if spent >= most:
+            break
     return spent  # stopped early, whatever would have reached it
 
 

@@ -78,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         details = folder / "search.log" if folder and folder.is_dir() else Path("search-error.log").absolute()
         with details.open("a") as file:
             traceback.print_exc(file=file)
-        console.print(f"failed: {error}; details in {details}", markup=False, highlight=False, soft_wrap=True)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
+        console.print(f"failed: {reason}; details in {details}", markup=False, highlight=False, soft_wrap=True)
         return FAILED
 
 
