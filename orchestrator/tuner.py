@@ -63,6 +63,8 @@ def build_tuner(
     callback: tune.Callback,
 ) -> tune.Tuner:
     """The Tuner of one launch of a search; its checkpoints go to `folder/tune/<launch>`, so none is overwritten."""
+    # Else Tune starts one worker after the other, and a trial that ends first hands its worker on: one slot for ever.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.slots)
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
