@@ -180,6 +180,8 @@ def _sampled(
     if settings.trials_per_arch:
         first = [{"architecture": name} for _ in range(settings.trials_per_arch) for name in architectures]
         return suggest, first, len(first)
+    if settings.warm_start:  # what the earlier search began with, the study knows
+        return suggest, [], settings.trials
     first = space.first_points(architectures, encoders, settings.trials, batch_sizes)
     return suggest, _each_once(first, choices, settings), settings.trials
 

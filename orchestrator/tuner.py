@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import shlex
 import sys
@@ -15,6 +16,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.budget import Budget
+from orchestrator.cli import UserError
 from orchestrator.resources import Resources
 from orchestrator.searcher import StudySearch
 
@@ -38,6 +40,8 @@ def ray_session(dashboard: bool = False) -> Iterator[None]:
     if local and shlex.quote(sys.executable) != sys.executable:
         # Ray starts such workers through a shell and does not quote this: where the path has a space none would start.
         runtime_env["py_executable"] = shlex.quote(sys.executable)
+    if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
+        raise UserError('--dashboard: Ray\'s dashboard is not installed; pip install "ray[default]", or leave it out')
     ray.init(
         address="local" if local else None,
         include_dashboard=dashboard if local else None,

@@ -44,6 +44,11 @@ def test_a_first_point_of_an_architecture_alone_is_completed_by_the_sampler(tmp_
     assert {config["architecture"] for config in tried} == {"unet", "fpn", "linknet"}
 
 
+def test_a_warm_start_does_not_begin_with_what_is_known(tmp_path: Path, prepared: Prepared) -> None:
+    assert _plan(tmp_path, prepared, trials=6).first_points
+    assert not _plan(tmp_path, prepared, trials=6, warm_start="earlier").first_points
+
+
 def test_a_resumed_search_tries_what_it_did(tmp_path: Path, prepared: Prepared) -> None:
     plan = _plan(tmp_path, prepared, trials=6)
     identity = json.loads(json.dumps(plan.identity()))
