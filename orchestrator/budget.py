@@ -35,7 +35,7 @@ class Budget(Stopper):
     def over(self) -> bool:
         """Whether nothing new may start."""
         left = self.left()
-        return self.interrupted or bool(self.given_up) or (left is not None and left <= 0)
+        return self.interrupted or self.failed() or (left is not None and left <= 0)
 
     def left(self) -> float | None:
         """Seconds until the budget is spent, as far as it can be told; None for no limit."""
@@ -48,8 +48,8 @@ class Budget(Stopper):
 
     def why(self) -> str:
         """What ended the search, in words."""
-        if self.given_up:
-            return self.given_up
+        if self.failed():
+            return self.given_up or f"disk full: make room for {self._ledger.folder}, then resume"
         if self.interrupted:
             return "interrupted"
         if self._seconds is not None and self._ledger.clock() >= self._seconds:
@@ -72,4 +72,8 @@ class Budget(Stopper):
 
     def stop_all(self) -> bool:
         # Without a single result by the end, waiting for an epoch to finish could be waiting for ever.
-        return bool(self.given_up) or (self.over() and not self._seen_result)
+        return self.failed() or (self.over() and not self._seen_result)
+
+    def failed(self) -> bool:
+        """Whether the search cannot go on."""
+        return bool(self.given_up) or self._ledger.full

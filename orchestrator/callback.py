@@ -14,6 +14,7 @@ from ray.tune import Callback
 from orchestrator.budget import Budget
 from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.progress import Row, SearchProgress
+from orchestrator.resume import drop_strays
 from orchestrator.tracking import Tracker
 from trainables.models.weights import Source
 
@@ -81,13 +82,13 @@ class SearchCallback(Callback):
             elif event["event"] == "result":
                 self._tracker.log(record.trial_id, event["metrics"], step=event["epoch"])
         for record in self._ledger.trials.values():
+            if record.trial_id in missing and record.state != "waiting":
+                self._close(record)  # also what the budget or a person stopped: it may not start again
             if record.ended:
                 best, config = record.result.get(self.metric), record.config
                 row = Row(record.number, label(config, record.number), config["epochs"], record.epoch, best)
                 row.state, row.seconds = record.state, record.seconds
                 self._progress.known(record.trial_id, row)
-                if record.trial_id in missing:
-                    self._close(record)
 
     def on_trial_start(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """Tune starts a trial, or goes on with it."""
@@ -130,13 +131,16 @@ class SearchCallback(Callback):
         """A trial failed for good."""
         if self._ledger.trials[trial.trial_id].state != "running":  # its worker never came up
             self.on_trial_start(iteration, trials, trial)
-        reason = _last_line(Path(trial.error_file)) if trial.local_path else "its worker died"
-        if DISK_FULL in reason:
-            self._budget.give_up(f"disk full: {reason}")
+        reason = _last_line(trial)
+        if self._disk_full(trial, reason):
             self._end(trial.trial_id, "interrupted", reason)
         else:
             log.error("trial %s failed: %s", label(trial.config, self._ledger.trials[trial.trial_id].number), reason)
             self._end(trial.trial_id, "failed", reason)
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
+        """A trial failed and is to be tried again."""
+        self._disk_full(trial, _last_line(trial))
 
     def weights_source(self, config: dict[str, Any]) -> str:
         """Where a trial's encoder weights came from."""
@@ -148,6 +152,14 @@ class SearchCallback(Callback):
         for record in self._ledger.trials.values():
             if record.state == "running":
                 self._end(record.trial_id, "interrupted")
+
+    def _disk_full(self, trial: Any, reason: str) -> bool:
+        """Whether a full disk is the reason: then nothing can go on, and what fills it half-written goes."""
+        if DISK_FULL not in reason:
+            return False
+        drop_strays(self._ledger.folder, self._ledger.trials[trial.trial_id])
+        self._budget.give_up(f"disk full: make room for {self._ledger.folder}, then resume ({reason})")
+        return True
 
     def _ending(self, config: dict[str, Any], result: dict[str, Any]) -> str:
         if result.get("stopped"):
@@ -181,9 +193,9 @@ class SearchCallback(Callback):
         self._tracker.end_trial(record.trial_id, RUN_STATUS.get(record.state, "FINISHED"), tags)
 
 
-def _last_line(error_file: Path) -> str:
+def _last_line(trial: Any) -> str:
     """Why a trial failed, from the file that Tune keeps of its errors."""
     try:
-        return error_file.read_text().strip().splitlines()[-1]
-    except (OSError, IndexError):
+        return Path(trial.error_file).read_text().strip().splitlines()[-1]
+    except (OSError, IndexError, TypeError):
         return "its worker died"

@@ -22,7 +22,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.progress import SearchProgress
 from orchestrator.resources import Resources
 from orchestrator.scheduler import Asha
-from orchestrator.searcher import StudySearch, open_study
+from orchestrator.searcher import StudySearch, mend_study, open_study
 from orchestrator.settings import SearchSettings
 from orchestrator.spaces import Plan
 from orchestrator.stale import marks
@@ -55,6 +55,8 @@ def launch(
         tracker.start_search(settings.name, settings.model_dump(mode="json"), {**tags, **marks(settings.folder)})
         ledger.launch(_identity(settings, data, plan), share.gpus)
         ledger.settle()
+        for record in ledger.unfinished():
+            resume.drop_strays(settings.folder, record)
         budget = Budget(ledger, settings.time_budget, settings.gpu_hours, share.gpus * share.slots)
         progress = SearchProgress(console, trials=plan.trials, slots=share.slots, metric=primary, budget=budget)
         callback = SearchCallback(ledger, tracker, progress, budget, tags=tags, sources=plan.sources, primary=primary)
@@ -149,6 +151,7 @@ def _train(
     console: Console,
 ) -> None:
     """Take study, rungs, runs and table to where the ledger is, then run the trials that are left."""
+    mend_study(settings.folder)
     study = open_study(settings.folder, settings.name)
     if settings.warm_start and not ledger.trials:
         known = warm_start(study, settings, ledger.identity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -14,6 +15,10 @@ from typing import Any
 from orchestrator.cli import UserError
 
 FILE = "trials.jsonl"
+#: Bytes that a running search keeps for its last words on a full disk, and where.
+RESERVE, RESERVED = "reserve", 1 << 18
+#: Seconds in which a look at whether a search is held must be over.
+LOOK = 0.5
 #: Such a trial is not run again; one that the budget or a person stopped goes on when the search is resumed.
 ENDED = ("completed", "asha", "early", "diverged", "failed")
 #: Launches of a search in which a trial may die without a result, before it is taken for what kills the search.
@@ -62,6 +67,27 @@ class TrialRecord:
         return self.state in ENDED
 
 
+def cut_torn_line(file: Path) -> None:
+    """Cut what stands after the last line break: the process died, or the disk was full, while it was written."""
+    if file.exists():
+        content = file.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(file, whole)
+
+
+def is_held(file: Path) -> bool:
+    """Whether a process holds this ledger."""
+    try:
+        with file.open("rb") as ledger:
+            fcntl.flock(ledger, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 class Ledger:
     """The file `trials.jsonl` of a search and the trials in it. One process at a time may hold it.
 
@@ -70,6 +96,9 @@ class Ledger:
 
     Args:
         folder: the search's folder.
+
+    Attributes:
+        full: the disk is; the reserve was given up for the last events.
 
     Raises:
         UserError: another process holds it.
@@ -81,13 +110,13 @@ class Ledger:
         self.launches = 0
         self.spent = 0.0  # seconds, by earlier launches
         self._gpus, self._holder = 0.0, ""
-        self._file = (folder / FILE).open("a+b")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        self.folder, self.full = folder, False
+        self._file = (folder / FILE).open("a+b", buffering=0)
+        if not self._lock():
             self._read()
             self._file.close()
-            raise UserError(f"--resume {folder.name}: it is running already{self._holder}; wait for its end") from None
+            raise UserError(f"--resume {folder.name}: it is running already{self._holder}; wait for its end")
+        cut_torn_line(folder / FILE)
         #: Events of earlier launches, oldest first.
         self.history = self._read()
         self._opened = time.monotonic()
@@ -103,25 +132,24 @@ class Ledger:
             identity: what a resumed search must agree with; the first launch's stands.
             gpus: GPUs of each trial.
         """
-        # Not a crash of this launch: trials that die with it are counted when the next one reads this.
+        (self.folder / RESERVE).write_bytes(bytes(RESERVED))
         self.add("launch", identity=self.identity or identity, gpus=gpus, pid=os.getpid(), host=socket.gethostname())
 
     def add(self, event: str, trial: str = "", **values: Any) -> None:
         """Write an event, for good, and apply it.
 
         Raises:
-            OSError: the disk is full; nothing half-written is left.
+            OSError: the disk is full, and so is the reserve; nothing half-written is left.
         """
         line = {"event": event, **({"trial": trial} if trial else {}), **values, "clock": round(self.clock(), 3)}
-        end = self._file.seek(0, os.SEEK_END)
         try:
-            self._file.write(json.dumps(line).encode() + b"\n")
-            self._file.flush()
-            if event != "result":  # a power cut may cost results, which the trial reports again
-                os.fsync(self._file.fileno())
-        except OSError:
-            self._file.truncate(end)
-            raise
+            self._write(line)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not (self.folder / RESERVE).exists():
+                raise
+            (self.folder / RESERVE).unlink()
+            self.full = True
+            self._write(line)
         self._apply(line)
 
     def unfinished(self) -> list[TrialRecord]:
@@ -150,15 +178,36 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the search."""
+        (self.folder / RESERVE).unlink(missing_ok=True)
         self._file.close()
+
+    def _lock(self) -> bool:
+        deadline = time.monotonic() + LOOK
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except OSError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(LOOK / 10)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        text = json.dumps(line).encode() + b"\n"
+        try:
+            if self._file.write(text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if line["event"] != "result":  # a power cut may cost results, which the trial reports again
+                os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(end)
+            raise
 
     def _read(self) -> list[dict[str, Any]]:
         self._file.seek(0)
-        lines = self._file.read().splitlines(keepends=True)
-        if lines and not lines[-1].endswith(b"\n"):  # the process died while it wrote
-            self._file.truncate(sum(map(len, lines[:-1])))
-            lines = lines[:-1]
-        events = [json.loads(line) for line in lines]
+        text = self._file.read()
+        events = [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
         for event in events:
             self._apply(event)
         self.spent = events[-1]["clock"] if events else 0.0

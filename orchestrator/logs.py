@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -19,7 +20,8 @@ def quiet(log: Path) -> Iterator[Console]:
     Outside a real process output, as in a notebook, only Python's logging is redirected.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
+    with log.open("ab", buffering=0) as raw:
+        file = _Forgiving(raw)
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
@@ -27,12 +29,27 @@ def quiet(log: Path) -> Iterator[Console]:
         root.handlers, root.level = [handler], logging.INFO
         logging.captureWarnings(True)
         try:
-            with _redirected(file.fileno()) if _owns_output() else contextlib.nullcontext(Console()) as console:
+            with _redirected(file) if _owns_output() else contextlib.nullcontext(Console()) as console:
                 root.addHandler(_Warnings(console))
                 yield console
         finally:
             logging.captureWarnings(False)
             root.handlers, root.level = before, level
+
+
+class _Forgiving(io.TextIOBase):
+    """Text to a file; what does not fit on the disk is lost, and nothing stops for it."""
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            self._file.write(text.encode(errors="replace"))
+        return len(text)
+
+    def fileno(self) -> int:
+        return self._file.fileno()
 
 
 class _Warnings(logging.Handler):
@@ -55,18 +72,18 @@ def _owns_output() -> bool:
 
 
 @contextlib.contextmanager
-def _redirected(target: int) -> Iterator[Console]:
+def _redirected(target: _Forgiving) -> Iterator[Console]:
     sys.stdout.flush()
     sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
+    saved, streams = (os.dup(1), os.dup(2)), (sys.stdout, sys.stderr)
     try:
-        os.dup2(target, 1)
-        os.dup2(target, 2)
-        with os.fdopen(os.dup(saved[0]), "w", encoding=sys.stdout.encoding, errors="replace", buffering=1) as terminal:
+        os.dup2(target.fileno(), 1)
+        os.dup2(target.fileno(), 2)
+        sys.stdout = sys.stderr = target
+        with os.fdopen(os.dup(saved[0]), "w", encoding=streams[0].encoding, errors="replace", buffering=1) as terminal:
             yield Console(file=terminal)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        sys.stdout, sys.stderr = streams
         for number, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, number)
             os.close(copy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 
 from orchestrator.cli import UserError
-from orchestrator.ledger import FILE
+from orchestrator.ledger import TrialRecord
 
 SETTINGS = "settings.yaml"
 #: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared.
@@ -28,12 +29,35 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
         ValueError: there is no such search; the line lists those there are.
     """
     file = storage / name / SETTINGS
-    if not (storage / name / FILE).is_file() or not file.is_file():
-        there = sorted(path.parent.name for path in storage.glob(f"*/{FILE}"))
+    if not file.is_file():
+        there = sorted(path.parent.name for path in storage.glob(f"*/{SETTINGS}"))
         found = f"there are {', '.join(there)}" if there else "there is none"
         raise ValueError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
     values: dict[str, Any] = yaml.safe_load(file.read_text())
     return values
+
+
+def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+    """A new search's folder, with its settings from the first moment: a search that dies at once can be resumed.
+
+    Raises:
+        UserError: it is there already.
+    """
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    part.mkdir(parents=True)
+    write(part, settings)
+    try:
+        part.rename(folder)
+    except OSError:
+        shutil.rmtree(part)
+        raise UserError(f"--name {folder.name}: {folder} exists already; choose another name") from None
+
+
+def drop_strays(folder: Path, record: TrialRecord) -> None:
+    """Delete checkpoints of a trial that the ledger does not name: they are half-written, or were to be deleted."""
+    for path in folder.glob(f"tune/*/{record.trial_id}/checkpoint_*"):
+        if str(path) != record.checkpoint:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write(folder: Path, settings: Mapping[str, Any]) -> None:

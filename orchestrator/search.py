@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator import dataset
+from orchestrator import dataset, resume
 from orchestrator.cli import UserError, make_settings, parse_settings
 from orchestrator.launch import launch
 from orchestrator.ledger import Ledger
@@ -47,12 +48,15 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     try:
         data, synthetic = dataset.load(settings, Console())
         make_task(settings.task, settings.classes).rows(data)
-        settings.folder.mkdir(parents=True, exist_ok=bool(ledger))
-        ledger = ledger or Ledger(settings.folder)
+        if ledger is None:
+            resume.make_folder(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
+            ledger = Ledger(settings.folder)
         with quiet(settings.folder / "search.log") as console, ray_session(settings.dashboard):
             return launch(settings, data, ledger, synthetic=synthetic, console=console)
     except BaseException:
-        if ledger and not ledger.trials:  # nothing was tried yet: the name stays free for the corrected command
+        if (
+            ledger and not ledger.trials and not settings.resume
+        ):  # nothing was tried yet: the name stays free for the corrected command
             shutil.rmtree(settings.folder)
         raise
     finally:
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except Exception as error:
         details = folder / "search.log" if folder and folder.is_dir() else Path("search-error.log").absolute()
-        with details.open("a") as file:
+        with contextlib.suppress(OSError), details.open("a") as file:  # the disk may be full
             traceback.print_exc(file=file)
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
         console.print(f"failed: {reason}; details in {details}", markup=False, highlight=False, soft_wrap=True)

@@ -19,11 +19,17 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from orchestrator.budget import Budget
 from orchestrator.cli import UserError
-from orchestrator.ledger import Ledger, TrialRecord
+from orchestrator.ledger import Ledger, TrialRecord, cut_torn_line
 
 STUDY_FILE = "study.journal"
 #: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
 WORST = 0.0
+
+
+def mend_study(folder: Path) -> None:
+    """Take away what a crash leaves of a study: half a line, and a lock. For who holds the search's ledger."""
+    cut_torn_line(folder / STUDY_FILE)
+    (folder / f"{STUDY_FILE}.lock").unlink(missing_ok=True)
 
 
 def open_study(folder: Path, name: str) -> optuna.Study:

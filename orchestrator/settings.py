@@ -151,6 +151,9 @@ class SearchSettings(BaseModel):
         if given.get("resume"):
             # Without what is None: a stored search has its defaults already.
             before = resume.stored(_absolute(given.get("storage") or "runs"), given["resume"])
+            if given.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
+                other = resume.differences({**before, "task": given["task"]}, before)
+                raise ValueError(f"--resume {given['resume']}: {other}")
             return {**before, **{name: value for name, value in given.items() if value is not None}}
         ignored = [name for name in ("arch", "encoder", "trials_per_arch", "batch_size") if given.get(name)]
         if given.get("recipes_only") is True and ignored:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import socket
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from orchestrator.ledger import FILE
+from orchestrator.ledger import FILE, is_held
 from orchestrator.store import quote
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ def close_stale(client: MlflowClient, experiment_id: str) -> int:
     try:
         running = "attributes.status = 'RUNNING' and tags."
         searches = client.search_runs([experiment_id], f"{running}kind = 'search' and tags.host = {host}")
-        dead = [run for run in searches if not _held(Path(run.data.tags["folder"]) / FILE)]
+        dead = [run for run in searches if not is_held(Path(run.data.tags["folder"]) / FILE)]
         for search in dead:
             trials = f"tags.`mlflow.parentRunId` = {quote(search.info.run_id)} and attributes.status = 'RUNNING'"
             for run in (*client.search_runs([experiment_id], trials), search):
@@ -42,14 +41,3 @@ def close_stale(client: MlflowClient, experiment_id: str) -> int:
         log.info("runs of dead searches stay as they are: %s", error)  # tidying up is not worth failing for
         return 0
     return len(dead)
-
-
-def _held(ledger: Path) -> bool:
-    try:
-        with ledger.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False

@@ -46,7 +46,7 @@ def summarise(
     scored = [row for row in rows if row["metric"] is not None and row["checkpoint"]]
     began = [record.began for record in records if record.began is not None]
     span = max((record.stopped for record in records), default=0.0) - min(began, default=0.0)
-    failed = budget.given_up or all(row["metric"] is None for row in rows)
+    failed = budget.failed() or all(row["metric"] is None for row in rows)
     return {
         "task": settings.task,
         "name": settings.name,

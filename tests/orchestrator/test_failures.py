@@ -19,7 +19,7 @@ from searches import Search, nothing_is_lost
 from orchestrator import run_search
 from orchestrator.cli import UserError
 from orchestrator.search import main
-from orchestrator.searcher import STUDY_FILE, open_study
+from orchestrator.searcher import STUDY_FILE, mend_study, open_study
 from orchestrator.tuner import MAX_FAILURES
 
 pytestmark = pytest.mark.slow
@@ -238,6 +238,7 @@ def test_study_whose_last_line_was_cut_short(tmp_path: Path) -> None:
     open_study(tmp_path, "cut").ask()
     with (tmp_path / STUDY_FILE).open("ab") as file:
         file.write(b'{"op_code": 4, "wor')
+    mend_study(tmp_path)
     open_study(tmp_path, "cut").ask()
     assert len(open_study(tmp_path, "cut").trials) == 2
 

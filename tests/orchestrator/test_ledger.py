@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from orchestrator.budget import Budget
 from orchestrator.cli import UserError
-from orchestrator.ledger import FILE, FRUITLESS_LAUNCHES, Ledger
+from orchestrator.ledger import FILE, FRUITLESS_LAUNCHES, RESERVE, Ledger
 
 CONFIG = {"architecture": "unet", "epochs": 4}
 
@@ -93,6 +94,26 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
         _ask(ledger, "a")
     assert (tmp_path / FILE).stat().st_size == size
     assert not ledger.trials
+
+
+def test_the_reserve_is_for_the_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = _begin(tmp_path)
+    budget = Budget(ledger, None, None, 0)
+    _ask(ledger, "a")
+    synced = os.fsync
+
+    def full_without_the_reserve(number: int) -> None:
+        if (tmp_path / RESERVE).exists():
+            raise OSError(28, "No space left on device")
+        synced(number)
+
+    monkeypatch.setattr("orchestrator.ledger.os.fsync", full_without_the_reserve)
+    assert not budget.over()
+    ledger.add("ended", "a", state="interrupted", reason="")
+    assert budget.stop_all()
+    assert "disk full: make room for" in budget.why()
+    ledger.close()
+    assert Ledger(tmp_path).trials["a"].state == "interrupted"
 
 
 def test_a_second_process_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
