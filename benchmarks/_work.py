@@ -9,7 +9,7 @@ from typing import Any
 from search_spaces import seg
 from trainables.data import Prepared, prepare, read_manifest, write_phantom
 
-IMAGE_SIZE, IMAGES = 64, 160
+IMAGE_SIZE, IMAGES = 64, 80
 #: Trials side by side, on any machine, a core each.
 SLOTS = 2
 #: The default space of one architecture: every sampler is asked about it, whatever is trained.

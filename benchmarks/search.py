@@ -2,7 +2,8 @@
 
 Each way draws configurations one after another and looks their curves up in grid.jsonl; cost is counted in epochs until
 a trial's best value so far reaches the value of the grid's 98th percentile, and at most as many epochs as the grid has.
-Random search draws without repeating itself; the others may ask for the same point again and pay for it again.
+No way draws a point twice, as in a real space, which is continuous, nothing comes twice: what a sampler suggests again
+becomes the nearest point that was not drawn, by the number of axes that differ and half the steps of the learning rate.
 """
 
 from __future__ import annotations
@@ -26,6 +27,13 @@ from orchestrator.searcher import sampler
 from search_spaces.cls import HOUSE
 
 SEEDS, TOP, METRIC = 20, 0.02, "best/auroc"
+#: The learning rate by its place, in order, as on the real axis.
+DISTRIBUTIONS: dict[str, Any] = {
+    name: optuna.distributions.IntDistribution(0, len(values) - 1)
+    if name == "lr"
+    else optuna.distributions.CategoricalDistribution(values)
+    for name, values in grid.AXES.items()
+}
 Point = dict[str, Any]
 Curves = dict[tuple[Any, ...], list[float]]
 
@@ -48,29 +56,44 @@ def random_search(curves: Curves, seed: int) -> Iterator[tuple[Point, Callable[[
 def tpe(curves: Curves, seed: int, first: Point | None = None) -> Iterator[tuple[Point, Callable[[float], None]]]:
     """What this project's sampler suggests; it is told each trial's best value."""
     study = optuna.create_study(direction="maximize")
+    left, rng = list(curves), np.random.default_rng(seed)
     for number in itertools.count(1):
         study.sampler = sampler(seed, number)
-        if number == 1 and first:
-            study.enqueue_trial({**first, "lr": grid.AXES["lr"].index(first["lr"])})
-        asked = study.ask()
-        point = {
-            name: values[asked.suggest_int(name, 0, len(values) - 1)]  # in order, as on the real axis
-            if name == "lr"
-            else asked.suggest_categorical(name, values)
-            for name, values in grid.AXES.items()
-        }
+        asked = study.ask(DISTRIBUTIONS)
+        wanted = tuple(first.values()) if number == 1 and first else _point(asked.params)
+        distances = [_distance(wanted, point) for point in left]
+        drawn = left.pop(rng.choice(np.flatnonzero(np.equal(distances, min(distances)))))
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)  # what was drawn is told instead
 
-        def tell(value: float, trial: optuna.Trial = asked) -> None:
-            study.tell(trial, value)
+        def tell(value: float, drawn: tuple[Any, ...] = drawn) -> None:
+            told = optuna.trial.create_trial(params=_parameters(drawn), distributions=DISTRIBUTIONS, value=value)
+            study.add_trial(told)
 
-        yield point, tell
+        yield dict(zip(grid.AXES, drawn, strict=True)), tell
+        if not left:
+            return
+
+
+def _point(parameters: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(grid.AXES[name][parameters[name]] if name == "lr" else parameters[name] for name in grid.AXES)
+
+
+def _parameters(point: tuple[Any, ...]) -> dict[str, Any]:
+    named = dict(zip(grid.AXES, point, strict=True))
+    return {**named, "lr": grid.AXES["lr"].index(named["lr"])}
+
+
+def _distance(one: tuple[Any, ...], other: tuple[Any, ...]) -> float:
+    here, there = _parameters(one), _parameters(other)
+    differ = sum(here[name] != there[name] for name in here if name != "lr")
+    return differ + abs(here["lr"] - there["lr"]) / 2
 
 
 def cost(
     draws: Iterator[tuple[Point, Callable[[float], None]]], curves: Curves, target: float, asha: Asha | None
 ) -> int:
     """Epochs trained until a trial reaches the target; with `asha`, trials may be stopped early."""
-    spent, most = 0, sum(map(len, curves.values()))
+    spent = 0
     for number, (point, tell) in enumerate(draws):
         curve = curves[tuple(point.values())]
         trial: Any = SimpleNamespace(trial_id=str(number), config=point)
@@ -86,8 +109,6 @@ def cost(
                 asha.on_trial_complete(nobody, trial, result)
                 break
         tell(value)
-        if spent >= most:
-            break
     return spent  # stopped early, whatever would have reached it
 
 

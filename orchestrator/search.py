@@ -54,9 +54,8 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
         with quiet(settings.folder / "search.log") as console, ray_session(settings.dashboard):
             return launch(settings, data, ledger, synthetic=synthetic, console=console)
     except BaseException:
-        if (
-            ledger and not ledger.trials and not settings.resume
-        ):  # nothing was tried yet: the name stays free for the corrected command
+        # Nothing was tried yet: the name stays free for the corrected command.
+        if ledger and not ledger.trials and not settings.resume:
             shutil.rmtree(settings.folder)
         raise
     finally:
