@@ -47,9 +47,9 @@ TRACKED = {"ours": ("epoch", "tags.kind = 'trial'"), "recipe": ("training_iterat
 #: Seconds a trial (aimed at), and how many trials each system trains in a round.
 Cases = dict[float, dict[str, int]]
 FULL: Cases = {
-    2: {"bare": 16, "ours": 16, "recipe": 8},
-    10: {"bare": 8, "ours": 8},
-    20: {"bare": 4, "ours": 6, "recipe": 4},
+    2: {"bare": 10, "ours": 14, "recipe": 6},
+    10: {"bare": 6, "ours": 8},
+    20: {"bare": 4, "ours": 4, "recipe": 4},
 }
 QUICK: Cases = {2: {"bare": 8, "ours": 12, "recipe": 6}}
 
