@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,10 @@ class SearchCallback(Callback):
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
         """A checkpoint is complete: the one before is not needed any more, as each holds the best weights, too."""
         before = self._ledger.trials[trial.trial_id].checkpoint
-        epoch = trial.last_result["training_iteration"]
-        self._ledger.add("checkpoint", trial.trial_id, path=checkpoint.path, epoch=epoch)
-        if before and before != checkpoint.path:
-            checkpoint.filesystem.delete_dir(before)
+        path = str(Path(checkpoint.path).relative_to(self._ledger.folder))
+        self._ledger.add("checkpoint", trial.trial_id, path=path, epoch=trial.last_result["training_iteration"])
+        if before and before != path:
+            shutil.rmtree(self._ledger.folder / before, ignore_errors=True)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial ended: by itself, by ASHA or by the budget."""
@@ -150,7 +151,7 @@ class SearchCallback(Callback):
     def close(self) -> None:
         """Close the trials that never ended: the search was interrupted."""
         for record in self._ledger.trials.values():
-            if record.state == "running":
+            if record.state == "running" or (record.state == "waiting" and record.began is not None):
                 self._end(record.trial_id, "interrupted")
 
     def _disk_full(self, trial: Any, reason: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
+from optuna.trial import FrozenTrial
 from ray import tune
 from rich.console import Console
 
@@ -28,7 +30,7 @@ from orchestrator.spaces import Plan
 from orchestrator.stale import marks
 from orchestrator.tracking import Tracker
 from orchestrator.tuner import build_tuner
-from orchestrator.warm import warm_start
+from orchestrator.warm import finished_trials
 from orchestrator.words import format_seconds
 from trainables.data import Prepared
 from trainables.tasks import make_task
@@ -48,12 +50,16 @@ def launch(
     plan, share = _plan(settings, data, ledger, console)
     resume.write(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
     (settings.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in data.faults))
+    identity = _identity(settings, data, plan)
+    identity["id"] = ledger.identity.get("id", uuid.uuid4().hex)
+    known = finished_trials(settings, identity) if settings.warm_start and not ledger.trials else []
     primary = make_task(settings.task, settings.classes).primary
     tags = _tags(settings, data, synthetic, primary)
     tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([views.tag(primary)]))
     try:
-        tracker.start_search(settings.name, settings.model_dump(mode="json"), {**tags, **marks(settings.folder)})
-        ledger.launch(_identity(settings, data, plan), share.gpus)
+        ledger.launch(identity, share.gpus)
+        own = {**tags, **marks(settings.folder)}
+        tracker.start_search(settings.name, settings.model_dump(mode="json"), own, identity["id"])
         ledger.settle()
         for record in ledger.unfinished():
             resume.drop_strays(settings.folder, record)
@@ -61,7 +67,10 @@ def launch(
         progress = SearchProgress(console, trials=plan.trials, slots=share.slots, metric=primary, budget=budget)
         callback = SearchCallback(ledger, tracker, progress, budget, tags=tags, sources=plan.sources, primary=primary)
         _announce(settings, plan, share, ledger, console)
-        _train(settings, data, plan, share, ledger, budget, callback, progress, console)
+        if known:
+            line = f"warm    {len(known)} finished trials of {settings.warm_start}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        _train(settings, data, plan, share, ledger, budget, callback, progress, console, known)
         found = summary.summarise(settings, data, ledger, callback, budget, synthetic=synthetic, slots=share.slots)
         summary.write(settings.folder, found)  # before what can take long: a second Ctrl-C must not lose it
         if found["status"] == "done":
@@ -149,14 +158,17 @@ def _train(
     callback: SearchCallback,
     progress: SearchProgress,
     console: Console,
+    known: list[FrozenTrial],
 ) -> None:
     """Take study, rungs, runs and table to where the ledger is, then run the trials that are left."""
     mend_study(settings.folder)
     study = open_study(settings.folder, settings.name)
-    if settings.warm_start and not ledger.trials:
-        known = warm_start(study, settings, ledger.identity)
-        console.print(f"warm    {known} finished trials of {settings.warm_start}", markup=False, highlight=False)
+    study.add_trials(known[len(study.get_trials(deepcopy=False)) :])  # a crash may have come between
     metric = callback.metric
+    scheduler = None if settings.recipes_only else Asha(settings.epochs, metric)
+    if scheduler:
+        for trial_id in scheduler.replay(ledger.history, ledger.trials):
+            ledger.add("ended", trial_id, state="asha", reason="")
     searcher = StudySearch(
         plan.space,
         study=study,
@@ -168,9 +180,6 @@ def _train(
         trials=plan.trials,
         slots=share.slots,
     )
-    scheduler = None if settings.recipes_only else Asha(settings.epochs, metric)
-    if scheduler:
-        scheduler.replay(ledger.history, ledger.trials)
     callback.replay(ledger.history)
     ledger.history.clear()
     shared = Shared(settings.task, data, plan.sources, share.cpus, gpu=share.gpus > 0)
@@ -185,9 +194,11 @@ def _train(
         callback=callback,
     )
     with _interruptible(budget, console), progress:
-        if not searcher.is_finished():
-            tuner.fit()
-        callback.close()
+        try:
+            if not searcher.is_finished():
+                tuner.fit()
+        finally:
+            callback.close()
     searcher.close()
 
 

@@ -32,7 +32,8 @@ class TrialRecord:
     Attributes:
         number: from 1, in the order of asking. study_number: its number in the Optuna study.
         epoch: epochs done and reported. result: the last result's metrics.
-        checkpoint: path or URI of the last complete checkpoint; checkpoint_epoch: the epoch it was taken after.
+        checkpoint: the last complete checkpoint, relative to the search's folder; checkpoint_epoch: the epoch it was
+            taken after.
         state: waiting, running, one of `ENDED`, budget or interrupted; reason: why it failed.
         ending: the state that its last result announced, "" while it goes on.
         began, stopped: the search's clock at its first start and last event, seconds.
@@ -74,6 +75,12 @@ def cut_torn_line(file: Path) -> None:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(file, whole)
+
+
+def _whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint has files, and none is empty."""
+    files = list(checkpoint.glob("*"))
+    return bool(files) and all(file.stat().st_size for file in files)
 
 
 def is_held(file: Path) -> bool:
@@ -132,6 +139,7 @@ class Ledger:
             identity: what a resumed search must agree with; the first launch's stands.
             gpus: GPUs of each trial.
         """
+        self._opened = time.monotonic()  # reading the data is not part of the search
         (self.folder / RESERVE).write_bytes(bytes(RESERVED))
         self.add("launch", identity=self.identity or identity, gpus=gpus, pid=os.getpid(), host=socket.gethostname())
 
@@ -162,8 +170,8 @@ class Ledger:
         A trial is done when its last result said so and its best weights are in a checkpoint.
         """
         for record in self.unfinished():
-            if record.checkpoint and not Path(record.checkpoint).exists():
-                self.add("checkpoint", record.trial_id, path="", epoch=0)  # somebody deleted it: begin again
+            if record.checkpoint and not _whole(self.folder / record.checkpoint):
+                self.add("checkpoint", record.trial_id, path="", epoch=0)  # deleted, or lost in a power cut
             if record.ending in ENDED and record.saved:
                 self.add("ended", record.trial_id, state=record.ending, reason="")
             elif record.fruitless >= FRUITLESS_LAUNCHES:
@@ -173,8 +181,9 @@ class Ledger:
     def gpu_seconds(self) -> float:
         """GPU-seconds that trials have held."""
         now = self.clock()
-        running = sum(now - r.stopped for r in self.trials.values() if r.state == "running")
-        return sum(record.gpu_seconds for record in self.trials.values()) + running * self._gpus
+        records = list(self.trials.values())  # the terminal's thread asks, too
+        running = sum(now - record.stopped for record in records if record.state == "running")
+        return sum(record.gpu_seconds for record in records) + running * self._gpus
 
     def close(self) -> None:
         """Let go of the search."""

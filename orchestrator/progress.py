@@ -81,6 +81,8 @@ class SearchProgress:
 
     def finished(self, trial_id: str, state: str) -> None:
         """A trial ended; without a terminal this is the line that is printed."""
+        if trial_id not in self._rows:
+            return  # it was to go on, and did not come to it
         row = self._rows[trial_id]
         row.state, row.seconds = state, time.time() - row.started
         if not self._console.is_terminal:

@@ -18,7 +18,7 @@ SETTINGS = "settings.yaml"
 #: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared.
 CHANGEABLE = {
     *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
-    *("gpus_per_trial", "dashboard", "data", "storage", "warm_start", "strict"),
+    *("gpus_per_trial", "dashboard", "data", "storage", "strict"),
 }
 
 
@@ -56,7 +56,7 @@ def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:
 def drop_strays(folder: Path, record: TrialRecord) -> None:
     """Delete checkpoints of a trial that the ledger does not name: they are half-written, or were to be deleted."""
     for path in folder.glob(f"tune/*/{record.trial_id}/checkpoint_*"):
-        if str(path) != record.checkpoint:
+        if str(path.relative_to(folder)) != record.checkpoint:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -29,6 +29,7 @@ class Asha(AsyncHyperBandScheduler):
     def __init__(self, epochs: int, metric: str) -> None:
         self._first_rung = max(1, min(epochs, max(2, math.ceil(epochs / 5))))
         self._firsts: dict[str, str] = {}  # architecture -> trial id
+        self._stopped: set[str] = set()
         super().__init__(
             time_attr="training_iteration",
             metric=metric,
@@ -46,15 +47,24 @@ class Asha(AsyncHyperBandScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Whether the trial goes on."""
         decision = super().on_trial_result(tune_controller, trial, result)
+        if trial.trial_id in self._stopped:  # its last checkpoint was lost, and it reports again
+            return self.STOP
         first = self._firsts[trial.config["architecture"]] == trial.trial_id
         at_first_rung = result["training_iteration"] < min(self._first_rung * REDUCTION_FACTOR, self._max_t)
-        return self.CONTINUE if first and at_first_rung else decision
+        decision = self.CONTINUE if first and at_first_rung else decision
+        if decision == self.STOP:
+            self._stopped.add(trial.trial_id)
+        return decision
 
-    def replay(self, history: Iterable[dict[str, Any]], trials: dict[str, TrialRecord]) -> None:
+    def replay(self, history: Iterable[dict[str, Any]], trials: dict[str, TrialRecord]) -> list[str]:
         """Fill the rungs from the events of earlier launches.
 
         What an unfinished trial reported after its last checkpoint it will report again, so that is left out.
+
+        Returns:
+            Ids of unfinished trials that end at the rung where they are: the budget stopped them before ASHA was asked.
         """
+        beaten = []
         nobody: Any = None
         for event in history:
             record = trials.get(event.get("trial", ""))
@@ -64,6 +74,12 @@ class Asha(AsyncHyperBandScheduler):
             if event["event"] == "asked":
                 self.on_trial_add(None, trial)
             elif event["event"] == "result" and (record.ended or event["epoch"] <= record.checkpoint_epoch):
-                self.on_trial_result(None, trial, {**event["metrics"], "training_iteration": event["epoch"]})
+                result = {**event["metrics"], "training_iteration": event["epoch"]}
+                stopped = self.on_trial_result(None, trial, result) == self.STOP
+                unasked = record.state in ("budget", "interrupted") and event["epoch"] == record.epoch
+                if stopped and unasked and record.epoch == record.checkpoint_epoch:
+                    beaten.append(record.trial_id)
             elif event["event"] == "ended" and event["state"] in ENDED and event["state"] != "failed":
                 self.on_trial_complete(nobody, trial, {**record.result, "training_iteration": record.epoch})
+        self._stopped.clear()
+        return beaten

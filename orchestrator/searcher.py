@@ -91,7 +91,7 @@ class StudySearch(SearchAlgorithm):
     @property
     def total_samples(self) -> int:
         """Trials that this launch runs."""
-        return len(self._waiting) + self._trials - len(self._ledger.trials)
+        return len(self._waiting) + max(0, self._trials - len(self._ledger.trials))
 
     def add_configurations(self, experiments: Any) -> None:
         """Tune says what a trial is made of."""
@@ -100,7 +100,7 @@ class StudySearch(SearchAlgorithm):
 
     def is_finished(self) -> bool:
         """Whether no trial is left to start."""
-        return self._finished or self._budget.over() or self.total_samples <= 0
+        return self._finished or self._budget.over() or self.total_samples == 0
 
     def next_trial(self) -> Trial | None:
         """The next trial, or None while all slots are taken."""
@@ -115,7 +115,7 @@ class StudySearch(SearchAlgorithm):
             experiment_tag=str(record.number),
         )
         if record.checkpoint:
-            checkpoint = tune.Checkpoint(record.checkpoint)
+            checkpoint = tune.Checkpoint(str(self._ledger.folder / record.checkpoint))
             done = {**record.result, "training_iteration": record.checkpoint_epoch}
             trial.on_checkpoint(_TrainingResult(checkpoint=checkpoint, metrics=done))
         return trial

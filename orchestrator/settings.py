@@ -154,7 +154,14 @@ class SearchSettings(BaseModel):
             if given.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
                 other = resume.differences({**before, "task": given["task"]}, before)
                 raise ValueError(f"--resume {given['resume']}: {other}")
-            return {**before, **{name: value for name, value in given.items() if value is not None}}
+            given = {name: value for name, value in given.items() if value is not None}
+            if given.get("trials"):
+                before["trials_per_arch"] = None
+            elif given.get("trials_per_arch") and not before["trials_per_arch"]:
+                raise ValueError(f"--resume {given['resume']}: it was begun with --trials; raise that")
+            # What was limited may be without a limit from now on.
+            without = {name: None for name in ("time_budget", "gpu_hours") if given.get(name) == "none"}
+            return {**before, **given, **without}
         ignored = [name for name in ("arch", "encoder", "trials_per_arch", "batch_size") if given.get(name)]
         if given.get("recipes_only") is True and ignored:
             raise ValueError(f"recipes_only trains every recipe as it is: leave out {', '.join(ignored)}")

@@ -42,7 +42,7 @@ def summarise(
     last's end), the time between launches left out. `why`: what ended the search.
     """
     records = [record for record in ledger.trials.values() if record.began is not None]
-    rows = [_row(record, callback) for record in records]
+    rows = [_row(record, callback, settings.folder) for record in records]
     scored = [row for row in rows if row["metric"] is not None and row["checkpoint"]]
     began = [record.began for record in records if record.began is not None]
     span = max((record.stopped for record in records), default=0.0) - min(began, default=0.0)
@@ -89,7 +89,7 @@ def spent(records: Iterable[TrialRecord]) -> dict[str, Any]:
     }
 
 
-def _row(record: TrialRecord, callback: SearchCallback) -> dict[str, Any]:
+def _row(record: TrialRecord, callback: SearchCallback, folder: Path) -> dict[str, Any]:
     return {
         "trial_id": record.trial_id,
         "mlflow_run_id": "",  # known once MLflow has it
@@ -105,7 +105,7 @@ def _row(record: TrialRecord, callback: SearchCallback) -> dict[str, Any]:
         "seconds": round(record.seconds, 3),
         "train_seconds": round(record.result.get("train_seconds", 0.0), 3),
         # Not one that is older than the best value: the trial failed before the next was written.
-        "checkpoint": record.checkpoint if record.saved else None,
+        "checkpoint": str(folder / record.checkpoint) if record.saved else None,
     }
 
 
@@ -167,7 +167,7 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
     if summary["status"] == "failed":
         lines.append(f"log               {settings.folder / 'search.log'}")
     resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"
-    lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary['why'])}")
+    lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary['why'], settings)}")
     if summary["best"]:
         lines.append(f"best checkpoint   {summary['best']['checkpoint']}")
     lines += [
@@ -187,7 +187,9 @@ def _storage(settings: SearchSettings) -> str:
     return "" if settings.storage == Path("runs").absolute() else f" --storage {shlex.quote(str(settings.storage))}"
 
 
-def _more(why: str) -> str:
+def _more(why: str, settings: SearchSettings) -> str:
     """What to raise, for a resumed search to have anything to do."""
+    if settings.recipes_only:
+        return ""
     flags = {"all trials": " --trials N", "time budget": " --time-budget T", "GPU-hours": " --gpu-hours H"}
     return next((flag for words, flag in flags.items() if words in why), "")

@@ -54,20 +54,21 @@ class Tracker:
             client.set_experiment_tag(self.experiment_id, name, value)
         close_stale(client, self.experiment_id)
         self._writer = Writer(client, self.experiment_id, shown_uri(self.uri))
-        self._search = ""
+        self._search = self._id = ""
         self._launch = 0
         self._earlier: dict[str, str] = {}  # trial id -> run id, of earlier launches
 
-    def start_search(self, name: str, params: dict[str, Any], tags: dict[str, str]) -> str:
-        """Create the parent run, or reopen the one of this search name. Returns its MLflow run id.
+    def start_search(self, name: str, params: dict[str, Any], tags: dict[str, str], search_id: str = "") -> str:
+        """Create the parent run, or reopen the one of this search. Returns its MLflow run id.
 
-        A reopened run, of a search or of a trial, keeps the parameters of its first launch: MLflow never changes them.
+        `search_id` tells searches of the same name apart; by default the name does. A reopened run, of a search or of a
+        trial, keeps the parameters of its first launch: MLflow never changes them.
 
         Raises:
             TrackingError: the run could not be created within `PATIENCE` seconds.
         """
-        self._search = name
-        own = {"kind": "search", "search": name}
+        self._search, self._id = name, search_id or name
+        own = {"kind": "search", "search": name, "search_id": self._id}
         self._writer.note(PARENT, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
         run = self._writer.run(PARENT, PATIENCE)
         if run is None:
@@ -78,7 +79,7 @@ class Tracker:
 
     def start_trial(self, trial_id: str, name: str, params: dict[str, Any], tags: dict[str, str]) -> None:
         """Note that the trial's run is to be created under the parent, or the one it has reopened."""
-        own = {"kind": "trial", "search": self._search, "trial_id": trial_id}
+        own = {"kind": "trial", "search": self._search, "search_id": self._id, "trial_id": trial_id}
         self._writer.note(trial_id, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
 
     def run_id(self, trial_id: str) -> str:
@@ -92,14 +93,14 @@ class Tracker:
         Raises:
             TrackingError: the store does not answer.
         """
-        runs = self._writer.trials(self._search)
+        runs = self._writer.trials(self._id)
         self._earlier = {trial_id: run.info.run_id for trial_id, run in runs.items()}
         return {trial_id: run.info.status for trial_id, run in runs.items()}
 
     def adopt(self, trial_id: str) -> None:
         """Let pictures and metrics go to a run of an earlier launch, which stays as it ended."""
         if trial_id in self._earlier:
-            own = {"kind": "trial", "search": self._search, "trial_id": trial_id}
+            own = {"kind": "trial", "search_id": self._id, "trial_id": trial_id}
             self._writer.note(trial_id, Notes(tags=own))
 
     def log(self, trial_id: str, metrics: dict[str, float], step: int) -> None:

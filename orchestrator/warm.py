@@ -7,25 +7,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator import resume
 from orchestrator.cli import UserError
 from orchestrator.ledger import FILE
-from orchestrator.searcher import open_study
+from orchestrator.searcher import STUDY_FILE
 from orchestrator.settings import SearchSettings
 
 
-def warm_start(study: optuna.Study, settings: SearchSettings, identity: Mapping[str, Any]) -> int:
-    """Add the finished trials of the search `settings.warm_start` to a study that has asked for none yet.
+def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> list[FrozenTrial]:
+    """The finished trials of the search `settings.warm_start`, for a study that has asked for none yet.
 
-    Their values count as this study's own, so task, classes, data and space must be the same.
+    Their values will count as the study's own, so task, classes, data and space must be the same.
 
     Args:
         identity: of the new search.
-
-    Returns:
-        Number of trials that the study knows now.
 
     Raises:
         UserError: no such search, or another space; the line names the difference.
@@ -36,16 +35,18 @@ def warm_start(study: optuna.Study, settings: SearchSettings, identity: Mapping[
     except ValueError as error:
         raise UserError(str(error)) from None
     folder = settings.storage / name
-    with (folder / FILE).open() as file:
-        other = json.loads(file.readline())["identity"]
+    ledger, study = folder / FILE, folder / STUDY_FILE
+    first = ledger.read_text().partition("\n")[0] if ledger.is_file() else ""
+    if not first or not study.is_file():
+        raise UserError(f"--warm-start {name}: it has no trials yet; resume it, or leave this out")
+    other = json.loads(first)["identity"]
     now = {**identity, "batch_size": settings.batch_size}
     for words, mine, its in _compared(now, {**other, "batch_size": before["batch_size"]}):
         if mine != its:
             raise UserError(f"--warm-start {name}: it is of another space: {words} {its} there, {mine} here")
-    known = len(study.get_trials(deepcopy=False))  # a crash may have come between
-    finished = open_study(folder, name).get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    study.add_trials(finished[known:])
-    return len(finished)
+    # Loaded, not created if absent: that would write into a journal that may be another process's.
+    storage = JournalStorage(JournalFileBackend(str(study)))
+    return optuna.load_study(study_name=name, storage=storage).get_trials(states=(TrialState.COMPLETE,))
 
 
 def _compared(now: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

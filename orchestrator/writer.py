@@ -88,7 +88,7 @@ class Writer:
         self._failing_since: float | None = None
         self._deadline: float | None = None
         self._warned = False
-        self._search = ""  # this and the pictures are the thread's own
+        self._search_id = ""  # this and the pictures are the thread's own
         self._pictures: list[tuple[str, Path, str]] = []
         self._thread = threading.Thread(target=self._loop, name="mlflow-writer", daemon=True)
         self._thread.start()
@@ -105,10 +105,10 @@ class Writer:
             self._changed.wait_for(lambda: key in self._runs or key in self._refused, wait)
             return self._runs.get(key)
 
-    def trials(self, search: str) -> dict[str, Run]:
+    def trials(self, search_id: str) -> dict[str, Run]:
         """Each trial's run of a search, by trial id; asked in the caller's thread."""
         try:
-            found = self._find(f"tags.kind = 'trial' and tags.search = {quote(search)}")
+            found = self._find(f"tags.kind = 'trial' and tags.search_id = {quote(search_id)}")
         except Exception as error:
             raise TrackingError(f"no answer from {self._store} ({first_line(error)})") from error
         return {run.data.tags["trial_id"]: run for run in found}
@@ -228,10 +228,10 @@ class Writer:
 
     def _open(self, key: str, notes: Notes) -> None:
         """Find the run by its tags, or create it. Looking first keeps it one run, also when an answer got lost."""
-        if "search" not in notes.tags:
+        if "search_id" not in notes.tags:
             raise ValueError("it was never started")
-        self._search = notes.tags["search"]
-        own = ("kind", "search") if key == PARENT else ("kind", "search", "trial_id")
+        self._search_id = notes.tags["search_id"]
+        own = ("kind", "search_id") if key == PARENT else ("kind", "search_id", "trial_id")
         found = self._find(" and ".join(f"tags.{tag} = {quote(notes.tags[tag])}" for tag in own))
         if found:
             run = found[0]
@@ -249,11 +249,19 @@ class Writer:
             self._changed.notify_all()
 
     def _find(self, condition: str) -> list[Run]:
-        return list(self._client.search_runs([self._experiment_id], condition, order_by=["attributes.start_time ASC"]))
+        runs, token = list[Run](), None
+        while not runs or token:
+            order = ["attributes.start_time ASC"]
+            page = self._client.search_runs([self._experiment_id], condition, order_by=order, page_token=token)
+            runs += page
+            token = page.token
+            if not page:
+                break
+        return runs
 
     def _kill_running(self) -> None:
-        running = f"attributes.status = 'RUNNING' and tags.search = {quote(self._search)}"
-        while self._search and (left := self._find(running)):
+        running = f"attributes.status = 'RUNNING' and tags.search_id = {quote(self._search_id)}"
+        while self._search_id and (left := self._find(running)):
             for run in left:
                 self._client.set_terminated(run.info.run_id, "KILLED")
 

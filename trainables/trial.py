@@ -46,6 +46,7 @@ class Trial(tune.Trainable):
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
         """Called once a worker: threads and data stay from trial to trial."""
         self.shared = shared
+        self.broken: Exception | None = None
         torch.set_num_threads(shared.threads)
         cv2.setNumThreads(1)  # images are small, and batches are already prepared side by side
         self.device = torch.device("cuda" if shared.gpu else "cpu")
@@ -55,11 +56,15 @@ class Trial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial in the same process."""
         # Two trials' memory would be held at once; the scheduler and the training refer to each other.
-        del self.training, self.best, self.weights
+        for name in ("training", "best", "weights"):
+            self.__dict__.pop(name, None)
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._start(new_config)
+        try:
+            self._start(new_config)
+        except Exception as error:
+            self.broken = error  # Tune tries a trial again that fails in a step, but not one that fails here
         return True
 
     def _start(self, config: dict[str, Any]) -> None:
@@ -75,6 +80,7 @@ class Trial(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Train and evaluate an epoch."""
+        self._raise_broken()
         started = time.perf_counter()
         primary = self.training.task.primary
         result: dict[str, Any] = {}
@@ -106,6 +112,11 @@ class Trial(tune.Trainable):
             result["stopped"] = "early"
         result["should_checkpoint"] = time.perf_counter() - self.saved_at > CHECKPOINT_SECONDS
         return result
+
+    def _raise_broken(self) -> None:
+        if self.broken:
+            error, self.broken = self.broken, None
+            raise error
 
     def _copied(self) -> dict[str, Tensor]:
         """The model's weights now, on the CPU."""
@@ -143,5 +154,6 @@ class Trial(tune.Trainable):
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]
         """Go on from a checkpoint."""
+        self._raise_broken()
         self.best, self.weights = checkpoint.resume(Path(checkpoint_dir), self.training)
         self.train_seconds = self.best.pop("train_seconds")

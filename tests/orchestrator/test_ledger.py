@@ -44,7 +44,8 @@ def _result(ledger: Ledger, trial: str, epoch: int, best_epoch: int | None = Non
 def _checkpoint(ledger: Ledger, trial: str, epoch: int, folder: Path) -> None:
     path = folder / f"checkpoint_{trial}_{epoch}"
     path.mkdir()
-    ledger.add("checkpoint", trial, path=str(path), epoch=epoch)
+    (path / "training.pt").write_text("state")
+    ledger.add("checkpoint", trial, path=path.name, epoch=epoch)
 
 
 def test_reopened_it_holds_the_same_trials(tmp_path: Path, clock: dict[str, float]) -> None:
@@ -194,12 +195,14 @@ def test_a_trial_that_kills_the_search_each_time_is_given_up(tmp_path: Path) -> 
     assert "good 0" in {record.trial_id for record in last.unfinished()}
 
 
-def test_a_deleted_checkpoint_means_from_the_beginning(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", ["deleted", "empty"])
+def test_a_lost_checkpoint_means_from_the_beginning(tmp_path: Path, lost: str) -> None:
     ledger = _begin(tmp_path)
     _ask(ledger, "a")
     _checkpoint(ledger, "a", 2, tmp_path)
     ledger.close()
-    (tmp_path / "checkpoint_a_2").rmdir()
+    file = tmp_path / "checkpoint_a_2" / "training.pt"
+    file.unlink() if lost == "deleted" else file.write_text("")
     again = _begin(tmp_path)
     again.settle()
     assert (again.trials["a"].checkpoint, again.trials["a"].checkpoint_epoch) == ("", 0)

@@ -21,7 +21,7 @@ class Search:
         self.ledger = Ledger(folder)
         self.ledger.launch({}, 0)
         self.asha = Asha(epochs, METRIC)
-        self.asha.replay(self.ledger.history, self.ledger.trials)
+        self.beaten = self.asha.replay(self.ledger.history, self.ledger.trials)
 
     def start(self, trial_id: str, architecture: str = "unet") -> None:
         if trial_id not in self.ledger.trials:
@@ -105,3 +105,17 @@ def test_what_will_be_reported_again_is_not_in_a_rung_yet(tmp_path: Path) -> Non
     again.start("a")
     again.report("a", 3, 0.5)
     assert again.rungs() == [(9, {}), (3, {"a": 0.5})]
+
+
+def test_what_the_budget_stopped_at_a_rung_is_judged_there(tmp_path: Path) -> None:
+    search = Search(tmp_path, epochs=12)
+    for trial_id, value in (("a", 0.9), ("b", 0.8), ("c", 0.7)):
+        search.start(trial_id)
+        search.report(trial_id, 3, value)
+    for trial_id, value in (("good", 0.95), ("bad", 0.1)):
+        search.start(trial_id)
+        search.ledger.add("result", trial_id, epoch=3, metrics={METRIC: value}, ending="budget")
+        search.ledger.add("checkpoint", trial_id, path="there", epoch=3)
+        search.ledger.add("ended", trial_id, state="budget", reason="")
+    search.ledger.close()
+    assert Search(tmp_path, epochs=12).beaten == ["bad"]

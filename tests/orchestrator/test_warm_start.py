@@ -10,10 +10,10 @@ import yaml
 
 from orchestrator import resume
 from orchestrator.cli import UserError, make_settings
-from orchestrator.ledger import Ledger
-from orchestrator.searcher import open_study
+from orchestrator.ledger import FILE, Ledger
+from orchestrator.searcher import STUDY_FILE, open_study
 from orchestrator.settings import SearchSettings
-from orchestrator.warm import warm_start
+from orchestrator.warm import finished_trials
 
 IDENTITY: dict[str, Any] = {
     "task": "seg",
@@ -45,17 +45,21 @@ def earlier(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _warm(folder: Path, identity: dict[str, Any], **fields: Any) -> list[float]:
+def _warm(folder: Path, identity: dict[str, Any], **fields: Any) -> list[Any]:
     settings = _settings(folder, name="second", warm_start="first", **fields)
-    settings.folder.mkdir(exist_ok=True)
-    study = open_study(settings.folder, "second")
-    assert warm_start(study, settings, identity) == len(study.trials)
-    return [trial.value for trial in study.trials]
+    return [trial.value for trial in finished_trials(settings, identity)]
 
 
-def test_finished_trials_are_known_once(earlier: Path) -> None:
+def test_finished_trials_are_known_and_their_search_stays_as_it_is(earlier: Path) -> None:
+    before = (earlier / "first" / STUDY_FILE).read_bytes()
     assert _warm(earlier, IDENTITY) == [0.4, 0.7]
-    assert _warm(earlier, IDENTITY) == [0.4, 0.7]  # launched again, before its first trial
+    assert (earlier / "first" / STUDY_FILE).read_bytes() == before
+
+
+def test_a_search_that_died_before_its_first_trial_has_nothing_to_give(earlier: Path) -> None:
+    (earlier / "first" / FILE).write_text("")
+    with pytest.raises(UserError, match="--warm-start first: it has no trials yet"):
+        _warm(earlier, IDENTITY)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_another_batch_size_is_another_space(earlier: Path) -> None:
 def test_an_unknown_search_lists_those_there_are(earlier: Path) -> None:
     settings = _settings(earlier, name="second", warm_start="frist")
     with pytest.raises(UserError, match=r"--warm-start: no search 'frist' in .* \(there are first\)"):
-        warm_start(open_study(earlier, "second"), settings, IDENTITY)
+        finished_trials(settings, IDENTITY)
 
 
 def test_resumed_settings_are_those_of_the_search(earlier: Path) -> None:

@@ -84,3 +84,21 @@ def test_a_full_disk_is_named_and_not_left_fuller(trained: Trial, tmp_path: Path
 def test_other_faults_of_a_disk_stay_what_they_are(trained: Trial, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         trained.save_checkpoint(str(tmp_path / "absent"))
+
+
+def test_a_trial_that_cannot_be_built_in_a_warm_worker_fails_where_it_is_tried_again(
+    trained: Trial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*args: Any, **options: Any) -> Any:
+        raise torch.OutOfMemoryError("a neighbour has the memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trial, "Training", build)
+        assert trained.reset_config(CONFIG)
+        with pytest.raises(torch.OutOfMemoryError, match="a neighbour"):
+            trained.step()
+        assert trained.reset_config(CONFIG)
+        with pytest.raises(torch.OutOfMemoryError, match="a neighbour"):
+            trained.load_checkpoint(str(tmp_path))
+    assert trained.reset_config(CONFIG)
+    assert trained.step()["best/epoch"] == 1
