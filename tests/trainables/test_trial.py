@@ -10,28 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from search_spaces import seg
 from trainables import checkpoint, trial
 from trainables.data import Prepared
 from trainables.trial import Shared, Trial
 
 CONFIG: dict[str, Any] = {
-    "architecture": "unet",
-    "encoder": "",
-    "dropout": 0.1,
-    "loss": "dice_bce",
-    "loss_weight": 0.5,
-    "optimizer": "adamw",
-    "lr": 3e-3,
-    "weight_decay": 1e-4,
-    "batch_size": 8,
-    "augmentation": "light",
-    "freeze_epochs": 0,
-    "warmup_epochs": 0,
-    "balance": "none",
-    "ema": 0.9,
-    "classes": 3,
-    "epochs": 2,
-    "seed": 0,
+    **seg.HOUSE,
+    **{"architecture": "unet", "encoder": "", "dropout": 0.1, "batch_size": 8, "ema": 0.9},
+    **{"warmup_epochs": 0, "epochs": 2, "classes": 3, "seed": 0},
 }
 
 
