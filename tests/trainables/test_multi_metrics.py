@@ -7,16 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from search_spaces import multi as space
 from trainables.batches import Batch
 from trainables.metrics.detection import component_boxes, detection_scores, predicted_boxes, true_boxes
 from trainables.metrics.multi import MultiMetrics
 from trainables.tasks.multi import MultiTask
-
-CONFIG = {"architecture": "smp_unet", "encoder": "tf_efficientnet_lite0", **space.HOUSE}
-PAIRS = [(entry.name, encoder) for entry in space.ARCHITECTURES.values() for encoder in entry.encoders]
-REFERENCE = [(entry.name, entry.encoders[0]) for entry in space.ARCHITECTURES.values()]
-LABELS = np.array([0, 1, 2, 1])
 
 
 @pytest.fixture(autouse=True)
