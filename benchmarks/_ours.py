@@ -26,6 +26,7 @@ def run(folder: str, name: str, epochs: int, trials: int) -> None:
         data=phantom(Path(folder)),
         image_size=IMAGE_SIZE,
         epochs=epochs,
+        ensemble=False,
         recipes_only=True,  # a search that stops no trial early
         max_concurrent=SLOTS,
         cpus_per_trial=1,

@@ -95,6 +95,7 @@ def search(folder: Path, configs: list[dict[str, Any]], packed: int, seconds: fl
         name=f"packed-{packed}",
         storage=folder / "runs",
         tracking_uri=uri,
+        ensemble=False,
     )
     if found["slots"] != packed:
         raise RuntimeError(f"{packed} trials at a time need as many cores; {found['slots']} ran")

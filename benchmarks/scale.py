@@ -89,6 +89,7 @@ def search(trials: int, folder: str, watch: Watch) -> dict[str, Any]:
         image_size=64,
         time_budget="10h",
         max_concurrent=1,
+        ensemble=False,
     )
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from orchestrator.cli import UserError
 from orchestrator.progress import decoding
 from orchestrator.settings import SearchSettings
-from trainables.data import CLASSES, DataError, Prepared, is_phantom, prepare, read_manifest, write_phantom
+from trainables.data import CLASSES, DataError, Manifest, Prepared, is_phantom, prepare, read_manifest, write_phantom
 
 #: Faults shown in the terminal; all of them are in the run's folder.
 SHOWN = 20
@@ -19,10 +19,24 @@ PHANTOM_IMAGES = 160
 
 
 def load(settings: SearchSettings, console: Console) -> tuple[Prepared, bool]:
-    """Prepared data, and whether they are synthetic.
+    """Prepared data, and whether they are synthetic, telling what was found.
 
     Raises:
         UserError: the data cannot be used, or `--strict` and a file is faulty.
+    """
+    data, manifest = read(settings, console)
+    synthetic = is_phantom(manifest.root)
+    _tell(data, manifest.root, manifest.layout, synthetic, console)
+    if settings.strict and data.faults:
+        raise UserError(f"--strict: {len(data.faults)} faults in {manifest.root}, listed above")
+    return data, synthetic
+
+
+def read(settings: SearchSettings, console: Console) -> tuple[Prepared, Manifest]:
+    """Prepared data and the manifest that they come from; shows progress, and nothing that lasts.
+
+    Raises:
+        UserError: the data cannot be used.
     """
     root = settings.data
     try:
@@ -47,11 +61,7 @@ def load(settings: SearchSettings, console: Console) -> tuple[Prepared, bool]:
         raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{error.filename or root}: {error.strerror}") from None
-    synthetic = is_phantom(manifest.root)
-    _tell(data, manifest.root, manifest.layout, synthetic, console)
-    if settings.strict and data.faults:
-        raise UserError(f"--strict: {len(data.faults)} faults in {manifest.root}, listed above")
-    return data, synthetic
+    return data, manifest
 
 
 def split_sizes(data: Prepared) -> dict[str, int]:

@@ -103,22 +103,28 @@ class Ledger:
 
     Args:
         folder: the search's folder.
+        hold: be the one that writes; else only read what is there, whoever holds it.
 
     Attributes:
         full: the disk is; the reserve was given up for the last events.
 
     Raises:
         UserError: another process holds it.
+        FileNotFoundError: there is none to read.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, hold: bool = True) -> None:
         self.trials: dict[str, TrialRecord] = {}
         self.identity: dict[str, Any] = {}
         self.launches = 0
         self.spent = 0.0  # seconds, by earlier launches
         self._gpus, self._holder = 0.0, ""
         self.folder, self.full = folder, False
-        self._file = (folder / FILE).open("a+b", buffering=0)
+        self._file = (folder / FILE).open("a+b" if hold else "rb", buffering=0)
+        if not hold:
+            self.history = self._read()
+            self._file.close()
+            return
         if not self._lock():
             self._read()
             self._file.close()

@@ -13,8 +13,8 @@ from orchestrator.tracking import Tracker
 from trainables.checkpoint import load_model
 from trainables.data import Prepared
 from trainables.evaluation import evaluate_at_original_size
+from trainables.inference import predict
 from trainables.tasks import make_task
-from trainables.training import predict
 
 log = logging.getLogger(__name__)
 

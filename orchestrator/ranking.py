@@ -36,6 +36,8 @@ class TrialRow:
     synthetic: bool
     run_id: str
     classes: int = 3
+    trial_id: str = ""
+    search_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,11 @@ def read_trials(uri: str, experiment: str | None = None, task: str | None = None
     client = open_store(uri, create=False)
     condition = "tags.kind = 'trial'" + (f" and tags.task = {quote(task)}" if task else "")
     try:
-        experiments = {found.name: found.experiment_id for found in _experiments(client)}
-        if experiment is not None and experiment not in experiments:
-            raise TrackingError(f"no experiment {experiment}; choose from {', '.join(sorted(experiments))}")
-        ids = [experiments[experiment]] if experiment is not None else list(experiments.values())
-        rows = [_row(run) for run in _runs(client, ids, condition)]
+        known = {found.name: found.experiment_id for found in experiments(client)}
+        if experiment is not None and experiment not in known:
+            raise TrackingError(f"no experiment {experiment}; choose from {', '.join(sorted(known))}")
+        ids = [known[experiment]] if experiment is not None else list(known.values())
+        rows = [_row(run) for run in runs_of(client, ids, condition)]
     except TrackingError:
         raise
     except Exception as error:  # whatever a driver or a server may raise
@@ -103,7 +105,8 @@ def _order(row: TrialRow) -> tuple[float, float, str]:
     return -(row.best or 0.0), math.inf if row.seconds is None else row.seconds, row.run_id
 
 
-def _experiments(client: MlflowClient) -> Iterator[Experiment]:
+def experiments(client: MlflowClient) -> Iterator[Experiment]:
+    """All experiments of a store."""
     token = None
     while True:
         page = client.search_experiments(max_results=PAGE, page_token=token)
@@ -113,7 +116,8 @@ def _experiments(client: MlflowClient) -> Iterator[Experiment]:
             return
 
 
-def _runs(client: MlflowClient, ids: list[str], condition: str) -> Iterator[Run]:
+def runs_of(client: MlflowClient, ids: list[str], condition: str) -> Iterator[Run]:
+    """All runs of these experiments that meet a condition."""
     token = None
     while True:
         page = client.search_runs(ids, condition, max_results=PAGE, page_token=token)
@@ -143,4 +147,6 @@ def _row(run: Run) -> TrialRow:
         synthetic=tags.get("synthetic", "").lower() == "true",
         run_id=info.run_id,
         classes=int(tags.get("classes", 3)),
+        trial_id=tags.get("trial_id", ""),
+        search_id=tags.get("search_id", ""),
     )

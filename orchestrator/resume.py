@@ -18,7 +18,7 @@ SETTINGS = "settings.yaml"
 #: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared.
 CHANGEABLE = {
     *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
-    *("gpus_per_trial", "dashboard", "data", "storage", "strict"),
+    *("gpus_per_trial", "dashboard", "data", "storage", "strict", "ensemble", "top_k", "boost_rounds"),
 }
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +13,18 @@ from rich.console import Console
 
 from orchestrator import dataset, resume
 from orchestrator.cli import UserError, make_settings, parse_settings
+from orchestrator.ensemble.run import build
+from orchestrator.ensemble.settings import EnsembleSettings
+from orchestrator.exits import DONE, FAILED, INTERRUPTED, guarded
 from orchestrator.launch import launch
 from orchestrator.ledger import Ledger
 from orchestrator.logs import quiet
 from orchestrator.settings import SearchSettings
 from orchestrator.tuner import ray_session
-from trainables.data import DataError
 from trainables.tasks import make_task
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+#: Settings that the ensemble at the end of a search has from it.
+SHARED = {"task", "top_k", "boost_rounds", "storage", "tracking_uri", "seed"}
 EXIT_CODES = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 
 
@@ -52,7 +53,13 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
             resume.make_folder(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
             ledger = Ledger(settings.folder)
         with quiet(settings.folder / "search.log") as console, ray_session(settings.dashboard):
-            return launch(settings, data, ledger, synthetic=synthetic, console=console)
+            found = launch(settings, data, ledger, synthetic=synthetic, console=console)
+            if settings.ensemble and found["status"] == "done":
+                ensemble = make_settings(
+                    EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)}
+                )
+                build(ensemble, settings, data, synthetic=synthetic, console=console)
+            return found
     except BaseException:
         # Nothing was tried yet: the name stays free for the corrected command.
         if ledger and not ledger.trials and not settings.resume:
@@ -65,25 +72,18 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    console = Console(stderr=True)
     folder: Path | None = None
-    try:
+
+    def run() -> int:
+        nonlocal folder
         settings = parse_settings(SearchSettings, argv, prog="python -m orchestrator.search", description=__doc__ or "")
         folder = settings.folder
         return EXIT_CODES[run_search(settings)["status"]]
-    except (UserError, DataError) as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        console.print("interrupted")
-        return INTERRUPTED
-    except Exception as error:
-        details = folder / "search.log" if folder and folder.is_dir() else Path("search-error.log").absolute()
-        with contextlib.suppress(OSError), details.open("a") as file:  # the disk may be full
-            traceback.print_exc(file=file)
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
-        console.print(f"failed: {reason}; details in {details}", markup=False, highlight=False, soft_wrap=True)
-        return FAILED
+
+    def details() -> Path:
+        return folder / "search.log" if folder and folder.is_dir() else Path("search-error.log").absolute()
+
+    return guarded(run, details)
 
 
 if __name__ == "__main__":

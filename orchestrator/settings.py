@@ -57,7 +57,7 @@ class SearchSettings(BaseModel):
     duplicate_distance: int = Field(
         DEFAULT_DISTANCE, ge=0, le=256, description="largest hash distance of near-duplicates, bits of 256"
     )
-    folds: int = Field(5, ge=2, le=20, description="folds over the images that are not test")
+    folds: int = Field(0, ge=2, le=20, description="folds over the images that are not test [5; phantom 3]")
     split_seed: int = Field(0, ge=0, description="seed of the split; another one makes another data fingerprint")
 
     arch: tuple[str, ...] = Field((), description="architectures to search; all by default")
@@ -83,6 +83,10 @@ class SearchSettings(BaseModel):
     gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0)] | None = Field(
         None, description="GPUs a trial; a fraction packs several on one, auto measures how many fit"
     )
+
+    ensemble: bool = Field(True, description="end with an ensemble of the best trials, tested once and registered")
+    top_k: int | None = Field(None, ge=1, description="candidates of the ensemble [4; phantom 2]")
+    boost_rounds: int | None = Field(None, ge=0, description="new members that it trains [2; phantom 1]")
 
     seed: int = Field(0, ge=0, description="seed of sampling and training")
     name: str = Field("", description="name of the search [task and time]")
@@ -171,6 +175,7 @@ class SearchSettings(BaseModel):
             "epochs": 0 if given.get("recipes_only") else 12 if small else 30,
             "image_size": 96 if small else 224 if task == "cls" else 256,
             "trials": 6 if small else 20,
+            "folds": 3 if small else 5,
             "name": f"{task}-{datetime.now():%Y%m%d-%H%M%S}",
             "experiment": f"breast-ultrasound-{task}",
         }

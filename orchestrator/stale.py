@@ -15,24 +15,23 @@ from orchestrator.store import quote
 log = logging.getLogger(__name__)
 
 
-def marks(folder: Path) -> dict[str, str]:
-    """Tags by which a search's run is known to be dead: where its ledger is, and on which host."""
-    return {"folder": str(folder), "host": socket.gethostname()}
+def marks(folder: Path, lock: str = FILE) -> dict[str, str]:
+    """Tags by which a search's or an ensemble's run is known to be dead: the file that it holds, and on which host."""
+    return {"folder": str(folder), "lock": lock, "host": socket.gethostname()}
 
 
 def close_stale(client: MlflowClient, experiment_id: str) -> int:
-    """Set RUNNING runs of this host's dead searches to KILLED; `--resume` opens them again.
+    """Set RUNNING runs of this host's dead searches and ensembles to KILLED; going on with them opens them again.
 
-    A search is dead when no process holds its ledger, or when that is gone.
+    They are dead when no process holds their ledger or lock, or when that is gone.
 
     Returns:
         Number of searches closed.
     """
     host = quote(socket.gethostname())
     try:
-        running = "attributes.status = 'RUNNING' and tags."
-        searches = client.search_runs([experiment_id], f"{running}kind = 'search' and tags.host = {host}")
-        dead = [run for run in searches if not is_held(Path(run.data.tags["folder"]) / FILE)]
+        held = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.host = {host}")
+        dead = [run for run in held if not is_held(Path(run.data.tags["folder"]) / run.data.tags.get("lock", FILE))]
         for search in dead:
             trials = f"tags.`mlflow.parentRunId` = {quote(search.info.run_id)} and attributes.status = 'RUNNING'"
             for run in (*client.search_runs([experiment_id], trials), search):

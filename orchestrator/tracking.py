@@ -58,17 +58,19 @@ class Tracker:
         self._launch = 0
         self._earlier: dict[str, str] = {}  # trial id -> run id, of earlier launches
 
-    def start_search(self, name: str, params: dict[str, Any], tags: dict[str, str], search_id: str = "") -> str:
+    def start_search(
+        self, name: str, params: dict[str, Any], tags: dict[str, str], search_id: str = "", kind: str = "search"
+    ) -> str:
         """Create the parent run, or reopen the one of this search. Returns its MLflow run id.
 
         `search_id` tells searches of the same name apart; by default the name does. A reopened run, of a search or of a
-        trial, keeps the parameters of its first launch: MLflow never changes them.
+        trial, keeps the parameters of its first launch: MLflow never changes them. `kind`: search, or ensemble.
 
         Raises:
             TrackingError: the run could not be created within `PATIENCE` seconds.
         """
         self._search, self._id = name, search_id or name
-        own = {"kind": "search", "search": name, "search_id": self._id}
+        own = {"kind": kind, "search": name, "search_id": self._id}
         self._writer.note(PARENT, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
         run = self._writer.run(PARENT, PATIENCE)
         if run is None:
@@ -77,9 +79,14 @@ class Tracker:
         self._launch = max(run.steps.values(), default=-1) + 1
         return run.run_id
 
-    def start_trial(self, trial_id: str, name: str, params: dict[str, Any], tags: dict[str, str]) -> None:
-        """Note that the trial's run is to be created under the parent, or the one it has reopened."""
-        own = {"kind": "trial", "search": self._search, "search_id": self._id, "trial_id": trial_id}
+    def start_trial(
+        self, trial_id: str, name: str, params: dict[str, Any], tags: dict[str, str], kind: str = "trial"
+    ) -> None:
+        """Note that the trial's run is to be created under the parent, or the one it has reopened.
+
+        `kind`: trial, or the fold or boost of an ensemble.
+        """
+        own = {"kind": kind, "search": self._search, "search_id": self._id, "trial_id": trial_id}
         self._writer.note(trial_id, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
 
     def run_id(self, trial_id: str) -> str:
@@ -96,6 +103,14 @@ class Tracker:
         runs = self._writer.trials(self._id)
         self._earlier = {trial_id: run.info.run_id for trial_id, run in runs.items()}
         return {trial_id: run.info.status for trial_id, run in runs.items()}
+
+    def finished(self, kind: str) -> set[str]:
+        """The ids of all trials, folds or boosts of this experiment whose runs are FINISHED, of whatever search.
+
+        Raises:
+            TrackingError: the store does not answer.
+        """
+        return self._writer.finished(kind)
 
     def adopt(self, trial_id: str) -> None:
         """Let pictures and metrics go to a run of an earlier launch, which stays as it ended."""

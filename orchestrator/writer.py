@@ -107,11 +107,19 @@ class Writer:
 
     def trials(self, search_id: str) -> dict[str, Run]:
         """Each trial's run of a search, by trial id; asked in the caller's thread."""
+        found = self._ask(f"tags.kind = 'trial' and tags.search_id = {quote(search_id)}")
+        return {run.data.tags["trial_id"]: run for run in found}
+
+    def finished(self, kind: str) -> set[str]:
+        """The trial ids of all FINISHED runs of a kind; asked in the caller's thread."""
+        found = self._ask(f"tags.kind = {quote(kind)} and attributes.status = 'FINISHED'")
+        return {run.data.tags["trial_id"] for run in found}
+
+    def _ask(self, condition: str) -> list[Run]:
         try:
-            found = self._find(f"tags.kind = 'trial' and tags.search_id = {quote(search_id)}")
+            return self._find(condition)
         except Exception as error:
             raise TrackingError(f"no answer from {self._store} ({first_line(error)})") from error
-        return {run.data.tags["trial_id"]: run for run in found}
 
     def close(self, patience: float) -> bool:
         """Write what waits, set the runs of this search that are still RUNNING to KILLED, and end the thread.

@@ -33,7 +33,14 @@ class Batch(NamedTuple):
         return [Batch(*tensors) for tensors in zip(*(tensor.tensor_split(parts) for tensor in self), strict=True)]
 
 
-def sampling_order(data: Prepared, masks: np.ndarray, *, balance: str, seed: Sequence[int]) -> np.ndarray:
+def sampling_order(
+    data: Prepared,
+    masks: np.ndarray,
+    *,
+    balance: str,
+    seed: Sequence[int],
+    image_weights: np.ndarray | None = None,
+) -> np.ndarray:
     """Order in which an epoch visits the masks (int64 indices).
 
     Args:
@@ -43,6 +50,8 @@ def sampling_order(data: Prepared, masks: np.ndarray, *, balance: str, seed: Seq
             `oversample` visits every mask, and those of smaller classes again until all classes are as large as the
             largest; anything else visits each mask once.
         seed: seeds the order; (seed of the trial, epoch).
+        image_weights: float64 [N]; draw with replacement in proportion to these, as many as there are masks, and the
+            classes alike under `sampler` and `oversample`.
     """
     rng = np.random.default_rng(seed)
     labels = data.labels[data.mask_image[masks]]
@@ -50,8 +59,10 @@ def sampling_order(data: Prepared, masks: np.ndarray, *, balance: str, seed: Seq
     # Unknown is no class to balance: such an image is seen as often as one of the largest class.
     known = counts[classes != UNKNOWN]
     largest = known.max() if len(known) else counts.max()
-    if balance == "sampler":
+    if balance == "sampler" or image_weights is not None:
         weights = 1 / np.where(classes == UNKNOWN, largest, counts)[which]
+        if image_weights is not None:
+            weights = image_weights[data.mask_image[masks]] * (weights if balance in ("sampler", "oversample") else 1)
         return rng.choice(masks, size=len(masks), p=weights / weights.sum())
     if balance == "oversample":
         # Whole rounds first, so that no image of a small class is seen much more often than another.

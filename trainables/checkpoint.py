@@ -18,6 +18,8 @@ from trainables.tasks import make_task
 from trainables.training import Training
 
 WEIGHTS, DESCRIPTION, STATE = "best.safetensors", "model.json", "training.pt"
+#: Seconds between two checkpoints of a training: what a crash can cost. Another follows at its end, whoever ends it.
+SECONDS = 20.0
 
 
 def save(folder: Path, training: Training, best: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:

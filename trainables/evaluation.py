@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.batches import Batch
 from trainables.data import DataError, Prepared
-from trainables.data.pixels import UnreadableError, placement, read_mask
+from trainables.data.pixels import UnreadableError, read_mask, to_original_size
 from trainables.metrics.seg import confusion_counts, hd95, pixel_confusion
 from trainables.tasks.base import Outputs, Task
 
@@ -53,13 +52,6 @@ def evaluate_at_original_size(task: Task, outputs: Outputs, data: Prepared, rows
     names = ("pixels_tn", "pixels_fp", "pixels_fn", "pixels_tp")
     scores = {**metrics.compute(), **dict(zip(names, pixels.flatten().tolist(), strict=True))}
     return {**scores, "hd95": float(np.mean(distances))} if distances else scores
-
-
-def to_original_size(plane: np.ndarray, height: int, width: int, *, keep_aspect: bool) -> np.ndarray:
-    """A prediction in the geometry of prepared data, float32 [S,S], as float32 [height,width], by bilinear resizing."""
-    top, left, h, w = placement(int(height), int(width), plane.shape[0], keep_aspect)
-    inside = plane[top : top + h, left : left + w]
-    return cv2.resize(inside, (int(width), int(height)), interpolation=cv2.INTER_LINEAR)
 
 
 def read_merged_mask(data: Prepared, row: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from trainables.batches import Batch, batch_starts, batches, sampling_order
 from trainables.data import DataError, Prepared
 from trainables.memory import halving
 from trainables.models.freezing import thaw
+from trainables.models.heads import load_body
 from trainables.models.weights import Source, load
 from trainables.tasks import make_task
 
@@ -53,6 +54,8 @@ class Training:
         fold: the fold to validate on; its images and the test images are never trained on.
         device: CUDA trains in bfloat16 with float32 weights, a CPU in float32.
         workers: threads that prepare batches.
+        start: weights of the same network to begin with, in place of `source`'s; its head is drawn anew.
+        image_weights: float64 [N], how often each image is drawn, in proportion; None for an epoch that visits all.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Training:
         fold: int = 0,
         device: torch.device | str = "cpu",
         workers: int = 1,
+        start: Mapping[str, Tensor] | None = None,
+        image_weights: np.ndarray | None = None,
     ) -> None:
         self.task, self.config = make_task(task, config.get("classes", 3)), dict(config)
         self.data, self.workers, self.device = data, workers, torch.device(device)
@@ -74,8 +79,9 @@ class Training:
         if not len(self.training_rows) or not len(self.validation_rows):
             raise DataError(f"too few images to train and validate {task}: give more, or fewer --folds")
         self.training_masks = self.task.samples(data, self.training_rows)
+        self.image_weights = image_weights
         torch.manual_seed(config["seed"])
-        self.model: Any = self._model(source).to(self.device)
+        self.model: Any = self._model(source, start).to(self.device)
         self.model.to(memory_format=torch.channels_last)
         decay = config.get("ema", 0.0)
         self.averaged = AveragedModel(self.model, multi_avg_fn=_moving(decay), use_buffers=True) if decay else None
@@ -197,9 +203,11 @@ class Training:
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 
-    def _model(self, source: Source | None) -> nn.Module:
+    def _model(self, source: Source | None, start: Mapping[str, Tensor] | None) -> nn.Module:
         model = self.task.build(self.config)
-        if model.encoder is not None and source is not None and source.kind != "random":
+        if start is not None:
+            load_body(model, start)
+        elif model.encoder is not None and source is not None and source.kind != "random":
             load(model.encoder, self.config["encoder"], source)
             model.set_normalisation(source.mean, source.std)
         else:
@@ -221,7 +229,10 @@ class Training:
 
     def _order(self, epoch: int) -> np.ndarray:
         seed = (self.config["seed"], epoch)
-        return sampling_order(self.data, self.training_masks, balance=self.config["balance"], seed=seed)
+        balance = self.config["balance"]
+        return sampling_order(
+            self.data, self.training_masks, balance=balance, seed=seed, image_weights=self.image_weights
+        )
 
     def _rate(self, step: int) -> float:
         """Factor of the learning rate: constant while frozen, then linear warm-up and a cosine to zero, or constant."""
@@ -265,16 +276,3 @@ def _statistics(images: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
     moments = np.array([(image.mean(), np.square(image, dtype=np.float32).mean()) for image in pictures])
     mean, square = moments.mean(axis=0) / (255, 255**2)
     return float(mean), float(np.sqrt(square - mean**2))
-
-
-def predict(model: nn.Module, images: np.ndarray, *, batch_size: int = EVALUATION_BATCH) -> Any:
-    """Outputs of a model on the CPU for grey images uint8 [N, H, W]: float32 [N, ...], or a tuple of such tensors."""
-    device = next(model.parameters()).device
-    model.eval()
-    parts = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-        for start in range(0, len(images), batch_size):
-            outputs = model(torch.from_numpy(np.array(images[start : start + batch_size]))[:, None].to(device))
-            parts.append(outputs if isinstance(outputs, tuple) else (outputs,))
-    joined = tuple(torch.cat([part.float().cpu() for part in column]) for column in zip(*parts, strict=True))
-    return joined if len(joined) > 1 else joined[0]

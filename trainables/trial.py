@@ -22,9 +22,6 @@ from trainables.data import Prepared
 from trainables.models.weights import Source
 from trainables.training import DivergedError, Training
 
-#: Seconds between two checkpoints of a trial: what a crash can cost. Another follows at its end, whoever ends it.
-CHECKPOINT_SECONDS = 20.0
-
 
 @dataclass(frozen=True)
 class Shared:
@@ -110,7 +107,7 @@ class Trial(tune.Trainable):
         result |= self._halved()
         if waiting:
             result["stopped"] = "early"
-        result["should_checkpoint"] = time.perf_counter() - self.saved_at > CHECKPOINT_SECONDS
+        result["should_checkpoint"] = time.perf_counter() - self.saved_at > checkpoint.SECONDS
         return result
 
     def _raise_broken(self) -> None:

@@ -84,7 +84,7 @@ class Search:
 
     def _launch(self, flags: list[str], environment: dict[str, str]) -> Process:
         self.launches += 1
-        where = ["--storage", str(self.home.parent)]
+        where = ["--storage", str(self.home.parent), "--no-ensemble"]
         log = {"SURROGATE_LOG": str(self.folder / "epochs.log")}
         return Process(
             [sys.executable, str(self.script), *flags, *where],

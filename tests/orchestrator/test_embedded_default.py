@@ -15,8 +15,8 @@ from baselines import grey_threshold_dice
 
 from trainables.checkpoint import load_model
 from trainables.data import prepare, read_manifest
+from trainables.inference import predict
 from trainables.metrics.seg import SegmentationMetrics
-from trainables.training import predict
 
 pytestmark = pytest.mark.slow
 

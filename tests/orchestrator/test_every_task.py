@@ -17,7 +17,7 @@ from trainables.models.weights import Source
 
 pytestmark = pytest.mark.slow
 
-TINY: dict[str, Any] = {"trials": 2, "epochs": 2, "image_size": 64, "batch_size": 8, "seed": 2}
+TINY: dict[str, Any] = {"trials": 2, "epochs": 2, "image_size": 64, "batch_size": 8, "seed": 2, "ensemble": False}
 LITE = {"cls": "tf_efficientnet_lite0", "multi": "smp_unet"}
 
 

@@ -24,8 +24,9 @@ from trainables.checkpoint import load_model
 
 pytestmark = pytest.mark.slow
 
-TINY: dict[str, Any] = {"arch": ("unet", "smp_unet"), "trials": 3, "epochs": 2, "image_size": 64, "batch_size": 8}
-FLAGS = ["--arch", "unet", "--trials", "2", "--image-size", "64", "--batch-size", "8", "--seed", "1"]
+SIZE: dict[str, Any] = {"image_size": 64, "batch_size": 8, "ensemble": False}
+TINY: dict[str, Any] = {"arch": ("unet", "smp_unet"), "trials": 3, "epochs": 2, **SIZE}
+FLAGS = ["--arch", "unet", "--trials", "2", "--image-size", "64", "--batch-size", "8", "--seed", "1", "--no-ensemble"]
 
 
 def _command(folder: Path, *argv: str) -> list[str]:
@@ -105,7 +106,7 @@ def test_best_checkpoint_scores_what_was_reported(
 
     from trainables.data import prepare, read_manifest
     from trainables.metrics.seg import SegmentationMetrics
-    from trainables.training import predict
+    from trainables.inference import predict
 
     summary, folder, _ = finished
     model, description = load_model(Path(summary["best"]["checkpoint"]))

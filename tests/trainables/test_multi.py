@@ -11,12 +11,13 @@ from torch import Tensor
 
 from search_spaces import multi as space
 from trainables.data import DataError, Prepared
+from trainables.inference import predict
 from trainables.losses import cls, seg
 from trainables.losses.multi import build_loss
 from trainables.models.multi import build, refine
 from trainables.models.weights import find
 from trainables.tasks.multi import MultiTask
-from trainables.training import Training, predict
+from trainables.training import Training
 
 CONFIG = {"architecture": "smp_unet", "encoder": "tf_efficientnet_lite0", **space.HOUSE}
 PAIRS = [(entry.name, encoder) for entry in space.ARCHITECTURES.values() for encoder in entry.encoders]

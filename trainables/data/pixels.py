@@ -111,6 +111,13 @@ def resize_mask(mask: np.ndarray, size: int, keep_aspect: bool) -> np.ndarray:
     return square
 
 
+def to_original_size(plane: np.ndarray, height: int, width: int, *, keep_aspect: bool) -> np.ndarray:
+    """A prediction in the geometry of prepared data, float32 [S,S], as float32 [height,width], by bilinear resizing."""
+    top, left, h, w = placement(int(height), int(width), plane.shape[0], keep_aspect)
+    inside = plane[top : top + h, left : left + w]
+    return cv2.resize(inside, (int(width), int(height)), interpolation=cv2.INTER_LINEAR)
+
+
 def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:

@@ -1,0 +1,27 @@
+"""Networks by task: what a checkpoint's configuration builds, without tasks, losses or metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+#: Tasks with a module here whose `build` makes the network.
+_TASKS = ("seg", "cls", "multi")
+
+
+def build_model(task: str, config: Mapping[str, Any], classes: int) -> Any:
+    """The task's network, an nn.Module, with random weights and no normalisation yet.
+
+    Args:
+        task: `seg`, `cls` or `multi`.
+        config: flat configuration, as checkpoints store it.
+        classes: number of classes, 3 or 2; of no account for seg.
+
+    Raises:
+        ValueError: unknown task, or what the task's own `build` refuses; the message lists the options.
+    """
+    if task not in _TASKS:
+        raise ValueError(f"unknown task '{task}': choose from {', '.join(_TASKS)}")
+    module = import_module(f"trainables.models.{task}")  # late: each task needs another library
+    return module.build(config) if task == "seg" else module.build(config, classes)

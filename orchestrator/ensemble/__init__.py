@@ -1,0 +1,1 @@
+"""The selector and the boosted ensemble: from the best checkpoints to one model that is registered."""

@@ -1,0 +1,31 @@
+"""`python -m orchestrator.ensemble`: select candidates, combine them, prove what that is worth, register the winner."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.cli import parse_settings
+from orchestrator.ensemble.run import run_ensemble
+from orchestrator.ensemble.settings import EnsembleSettings
+from orchestrator.exits import DONE, guarded
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+
+    def run() -> int:
+        prog = "python -m orchestrator.ensemble"
+        run_ensemble(parse_settings(EnsembleSettings, argv, prog=prog, description=__doc__ or ""))
+        return DONE
+
+    return guarded(run, lambda: Path("ensemble-error.log").absolute())
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # Threads of libraries must not keep a finished command alive.
+    os._exit(code)

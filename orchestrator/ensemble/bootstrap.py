@@ -1,0 +1,78 @@
+"""Resamples of groups within class strata, and what a metric, or the difference of two models, varies by over them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from orchestrator.ensemble.scored import Scored, primary
+
+#: Resamples for a choice, of which only the standard error is needed, and for an interval.
+CHOICE, INTERVAL = 1000, 2000
+
+
+def resamples(groups: np.ndarray, labels: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
+    """Rows of `count` bootstrap samples: as many groups of each class as there are, drawn with replacement.
+
+    Whole groups, since images of one patient are not independent (Field and Welsh, JRSS B 69, 2007, 369-390).
+
+    Args:
+        groups: int64 [N]. labels: int64 [N], -1 for unknown, which is a stratum too. A group is in the stratum of its
+            commonest label, the lowest one if there are several.
+        seed: the same seed, groups and labels give the same samples: both sides of a paired difference take them.
+
+    Returns:
+        `count` arrays of rows, int64, each row as often as its group was drawn.
+    """
+    names, which = np.unique(groups, return_inverse=True)
+    classes, labelled = np.unique(labels, return_inverse=True)
+    table = np.zeros((len(names), len(classes)), np.int64)
+    np.add.at(table, (which, labelled), 1)
+    strata = table.argmax(1)
+    members = np.split(np.argsort(which, kind="stable"), np.cumsum(table.sum(1))[:-1])
+    rng = np.random.default_rng(seed)
+    drawn = [
+        rng.choice(inside, (count, len(inside)))
+        for stratum in range(len(classes))
+        if len(inside := np.flatnonzero(strata == stratum))
+    ]
+    return [np.concatenate([members[group] for group in sample]) for sample in np.concatenate(drawn, axis=1)]
+
+
+def spread(measure: Callable[[Scored], float], scored: Scored, drawn: Sequence[np.ndarray]) -> np.ndarray:
+    """The measure on each of the resamples, float64 [count]; NaN on those that lack what it rests on."""
+    return np.array([measure(scored.take(rows)) for rows in drawn])
+
+
+def standard_error(values: np.ndarray) -> float:
+    """Standard deviation over resamples, float [count]; those of NaN do not count; NaN with fewer than two."""
+    finite = values[np.isfinite(values)]
+    return float(finite.std(ddof=1)) if len(finite) > 1 else float("nan")
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Percentile interval of 95 % over resamples, float [count]; those of NaN do not count; NaN without any.
+
+    Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return float("nan"), float("nan")
+    low, high = np.percentile(finite, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def paired_interval(
+    task: str, a: Scored, b: Scored, groups: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> tuple[float, float, float]:
+    """By how much `a` is better than `b` on the primary metric: (difference, low, high), the last two of 95 %.
+
+    Args:
+        task: seg, cls or multi.
+        a, b: predictions of two models for the same N images in the same order.
+        groups, labels: of these images, as for `resamples`; `INTERVAL` of which both take.
+    """
+    drawn = resamples(groups, labels, INTERVAL, seed)
+    values = [spread(lambda scored: primary(task, scored), model, drawn) for model in (a, b)]
+    return primary(task, a) - primary(task, b), *interval(values[0] - values[1])

@@ -1,0 +1,186 @@
+"""Which combiner is chosen: each one cross-fitted, compared on the same resamples, the simplest kept when in doubt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from orchestrator.ensemble import combiners
+from orchestrator.ensemble.bootstrap import CHOICE, resamples, spread, standard_error
+from orchestrator.ensemble.combination import Combination
+from orchestrator.ensemble.heldout import HeldOut
+from orchestrator.ensemble.scored import Scored, fpr_normal, primary
+
+#: Those that may take the reference's place, in the order in which they try.
+FITTED = ("greedy", "boosted", "stacked", "boosted-trained")
+#: Those that may win on the rows on which epoch and configuration were chosen.
+OPTIMISTIC = ("best", "mean", "boosted")
+
+
+class Difference(NamedTuple):
+    """Of two scores on the same images, and its standard error over the same resamples of both."""
+
+    value: float
+    standard_error: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """A combiner in the comparison; without a score it could not run, and `note` says why.
+
+    Attributes:
+        score: the task's primary metric of the cross-fitted predictions. standard_error: over resamples.
+        difference_to_best, difference_to_mean: paired; None where the other could not run.
+        fpr_normal: of the cross-fitted predictions; None without masks or normals.
+        members: names of those that `combination` needs.
+        combination: fitted on all rows.
+        scored: the cross-fitted predictions of the compared rows, in their order.
+        draws: the score on each resample, float64, the same resamples for all rows.
+    """
+
+    name: str
+    score: float | None = None
+    standard_error: float | None = None
+    difference_to_best: Difference | None = None
+    difference_to_mean: Difference | None = None
+    fpr_normal: float | None = None
+    members: tuple[str, ...] = ()
+    note: str = ""
+    combination: Combination | None = field(default=None, repr=False)
+    scored: Scored | None = field(default=None, repr=False)
+    draws: np.ndarray | None = field(default=None, repr=False)
+
+    def difference(self, other: Row) -> Difference | None:
+        """By how much this one is better than the other; None unless both ran."""
+        if self.score is None or other.score is None or self.draws is None or other.draws is None:
+            return None
+        return Difference(self.score - other.score, standard_error(self.draws - other.draws))
+
+    def to_json(self) -> dict[str, Any]:
+        """What `ensemble.json` says of it."""
+        differences = {"difference_to_best": self.difference_to_best, "difference_to_mean": self.difference_to_mean}
+        return {
+            "name": self.name,
+            "score": self.score,
+            "standard_error": self.standard_error,
+            **{name: value._asdict() if value else None for name, value in differences.items()},
+            "fpr_normal": self.fpr_normal,
+            "members": list(self.members),
+            "note": self.note,
+        }
+
+
+def cross_fit(name: str, held_out: HeldOut, seed: int = 0) -> Scored:
+    """Predictions of the compared rows, in their order, by combiners that were fitted without the row's fold.
+
+    Everything that a combiner fits (temperatures, weights, rounds, threshold) is fitted on all rows of the other folds,
+    compared or not; networks are not trained again inside.
+
+    Raises:
+        ValueError: there is no other fold.
+    """
+    rows = np.flatnonzero(held_out.compared)
+    folds = np.unique(held_out.folds[rows])
+    if not len(folds) or (held_out.folds == folds[0]).all():
+        raise ValueError("a comparison needs held-out predictions of at least two folds")
+    parts, places = [], []
+    for fold in folds:
+        combination, _ = combiners.fit(name, held_out.take(np.flatnonzero(held_out.folds != fold)), seed)
+        inside = np.flatnonzero(held_out.folds[rows] == fold)
+        parts.append(combiners.predict(combination, held_out.take(rows[inside])))
+        places.append(inside)
+    return Scored.join(parts).take(np.argsort(np.concatenate(places)))
+
+
+def compare(task: str, held_out: HeldOut, seed: int = 0) -> list[Row]:
+    """A row for each of the six combiners, those that could not run included: one that fails stops no other.
+
+    Args:
+        task: seg, cls or multi.
+        held_out: all of its rows are fitted on, and the `compared` ones are compared on.
+        seed: of the resamples, and of what is random in a combiner.
+    """
+    rows = np.flatnonzero(held_out.compared)
+    drawn = resamples(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
+    found = {name: _row(name, task, held_out, drawn, seed) for name in combiners.NAMES}
+    return [_with_differences(row, found["best"], found["mean"]) for row in found.values()]
+
+
+def choose(rows: Sequence[Row], optimistic: bool = False) -> tuple[str, str]:
+    """The winner's name, and why it is the winner, in one line.
+
+    The reference is the better of `best` and `mean`, `best` if they are as good. Each of `FITTED` in turn takes the
+    reference's place where it is better by more than one standard error of the paired difference; the next one has to
+    beat that one.
+
+    Args:
+        rows: of `compare`. optimistic: only `OPTIMISTIC` may win.
+
+    Raises:
+        ValueError: neither `best` nor `mean` has a score.
+    """
+    ran = {row.name: row for row in rows if row.score is not None and (not optimistic or row.name in OPTIMISTIC)}
+    simple = [ran[name] for name in ("best", "mean") if name in ran]
+    if not simple:
+        notes = "; ".join(f"{row.name}: {row.note}" for row in rows if row.name in ("best", "mean"))
+        raise ValueError(f"no combiner can be chosen, since neither best nor mean could run ({notes})")
+    winner = max(simple, key=lambda row: row.score or 0.0)
+    why = [f"{winner.name} ({winner.score:.3f}) is the reference"]
+    if len(simple) == 2:
+        other = simple[0] if winner is simple[1] else simple[1]
+        why = [f"{winner.name} ({winner.score:.3f}) is no worse than {other.name} ({other.score:.3f})"]
+    for name in FITTED:
+        gain = ran[name].difference(winner) if name in ran else None
+        if gain and gain.value > gain.standard_error:
+            winner = ran[name]
+            why.append(
+                f"{name} is better by {gain.value:.3f}, more than one standard error ({gain.standard_error:.3f})"
+            )
+    if len(why) == 1:
+        why.append("no fitted combiner is better by more than one standard error of the difference")
+    if optimistic:
+        why.append(f"optimistic: same fold as selection, so that only {', '.join(OPTIMISTIC)} may win")
+    return winner.name, "; ".join(why)
+
+
+def _row(name: str, task: str, held_out: HeldOut, drawn: Sequence[np.ndarray], seed: int) -> Row:
+    if reason := _not_for(name, task, held_out):
+        return Row(name, note=reason)
+    try:
+        scored = cross_fit(name, held_out, seed)
+        combination, note = combiners.fit(name, held_out, seed)
+        score, alarms = primary(task, scored), fpr_normal(scored)
+    except Exception as error:  # the other rows are worth having, and this one says what happened
+        lines = str(error).splitlines() or [""]
+        return Row(name, note=f"failed: {type(error).__name__}: {lines[0]}")
+    if not math.isfinite(score):
+        return Row(name, note="no score: the compared images lack a lesion or a second class, or a prediction is NaN")
+    draws = spread(lambda sample: primary(task, sample), scored, drawn)
+    return Row(
+        name,
+        score,
+        standard_error(draws),
+        fpr_normal=None if math.isnan(alarms) else alarms,
+        members=tuple(held_out.names[member] for member in combination.members),
+        note=note,
+        combination=combination,
+        scored=scored,
+        draws=draws,
+    )
+
+
+def _not_for(name: str, task: str, held_out: HeldOut) -> str:
+    """Why a combiner is not tried on these members; empty if it is."""
+    if name == "stacked" and task == "seg":
+        return "stacks class probabilities, and this task has none"
+    if name == "boosted-trained" and held_out.candidates == len(held_out.names):
+        return "no member was trained by boosting"
+    return ""
+
+
+def _with_differences(row: Row, best: Row, mean: Row) -> Row:
+    return replace(row, difference_to_best=row.difference(best), difference_to_mean=row.difference(mean))

@@ -1,0 +1,77 @@
+"""Final scores of the winner on test images, with intervals, beside the best single candidate; for `ensemble.json`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from orchestrator.ensemble.bootstrap import INTERVAL, interval, resamples, spread
+from orchestrator.ensemble.measures import Images, Measured, Predicted, confusion, detections, measure, scores
+from orchestrator.ensemble.operating import apply_thresholds
+from orchestrator.ensemble.scored import primary
+from orchestrator.ensemble.uncertainty import usefulness
+
+PRIMARY = {"seg": "dice", "cls": "auroc", "multi": "score"}
+
+
+def final_scores(
+    task: str,
+    winner: Predicted,
+    best_single: Predicted,
+    images: Images,
+    uncertainty: np.ndarray,
+    points: Sequence[dict[str, Any]] = (),
+    seed: int = 0,
+) -> dict[str, Any]:
+    """All of the task's metrics at original size, with 95 % intervals from `INTERVAL` resamples of groups.
+
+    Args:
+        task: seg, cls or multi.
+        winner, best_single: what the two models say of the images.
+        images: the test images.
+        uncertainty: of the winner, float [N].
+        points: thresholds from held-out predictions, of `operating_thresholds`.
+        seed: of the resamples, the same for both models.
+
+    Returns:
+        Plain values. `metric`: the primary one; its `value` and `interval`. `best_single`: its value for that model;
+        `difference` and, paired, `difference_interval`. `scores`: {name: {value, interval}}, without interval (None)
+        for boxes. `confusion`, as the function of that name has it. `operating_points`: as `apply_thresholds`.
+        `uncertainty`: as `usefulness`.
+
+    Raises:
+        ValueError: the images lack what the primary metric rests on.
+    """
+    measured, other = measure(winner, images), measure(best_single, images).scored
+    value, single = primary(task, measured.scored), primary(task, other)
+    if not np.isfinite([value, single]).all():
+        raise ValueError(f"{PRIMARY[task]} cannot be computed: these images have no lesion, or a single class")
+    drawn = resamples(images.groups, images.labels, INTERVAL, seed)
+    draws, single_draws = (spread(lambda some: primary(task, some), one, drawn) for one in (measured.scored, other))
+    boxes = {name: {"value": found, "interval": None} for name, found in detections(measured).items()}
+    return {
+        "metric": PRIMARY[task],
+        "value": value,
+        "interval": list(interval(draws)),
+        "best_single": single,
+        "difference": value - single,
+        "difference_interval": list(interval(draws - single_draws)),
+        "scores": _with_intervals(task, measured, drawn) | boxes,
+        "confusion": confusion(measured),
+        "operating_points": apply_thresholds(points, measured.scored),
+        "uncertainty": usefulness(uncertainty, measured.scored, drawn),
+    }
+
+
+def _with_intervals(task: str, measured: Measured, drawn: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:
+    sampled = defaultdict(list)
+    for rows in drawn:
+        for name, value in scores(task, measured, rows).items():
+            sampled[name].append(value)
+    whole = scores(task, measured, np.arange(len(measured.scored)))
+    return {
+        name: {"value": value, "interval": list(interval(np.array(sampled[name])))} for name, value in whole.items()
+    }

@@ -1,0 +1,125 @@
+"""The product as a folder: `ensemble.json`, which says how to predict, and networks as safetensors. Nothing pickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.ensemble.combination import Combination
+
+DESCRIPTION, FORMAT = "ensemble.json", 1
+
+
+class ModelError(ValueError):
+    """An ensemble that cannot be used or written; its message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network: its file within the folder, what builds it, and the side in pixels of the images it takes."""
+
+    file: str
+    task: str
+    config: dict[str, Any]
+    image_size: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member of a combination: its position there, its name, and the networks whose mean logits are its own."""
+
+    candidate: int
+    name: str
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A combination and the members that it needs; mask logits are combined at `plane_size` pixels a side."""
+
+    combination: Combination
+    members: tuple[Member, ...]
+    plane_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `from_json`."""
+        return {**asdict(self), "combination": self.combination.to_json()}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Part:
+        """What `to_json` stored."""
+        members = tuple(
+            Member(one["candidate"], one["name"], tuple(Network(**network) for network in one["networks"]))
+            for one in stored["members"]
+        )
+        return cls(Combination.from_json(stored["combination"]), members, stored["plane_size"])
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `ensemble.json` holds.
+
+    Attributes:
+        task: `seg`, `cls` or `multi`. classes: names in the order of class logits; empty for seg.
+        main: what predicts. shape: whose masks give the lesion shape of a stack in `main`; None where its own masks do,
+            or none are needed.
+        keep_aspect: whether images are letterboxed. tta: whether each image and its mirror image are averaged.
+        operating_points: `{kept, rate, threshold}`: a malignant score from the threshold upwards kept the rate.
+        data_fingerprint: of the data that all networks were trained on. synthetic: whether these were phantom images.
+        trained_on: hashes (16 hexadecimal digits of an image file's SHA-256) of all images in training groups, sorted.
+        versions: of Python and the libraries that it was written with.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    main: Part
+    shape: Part | None
+    keep_aspect: bool
+    tta: bool
+    operating_points: tuple[dict[str, Any], ...]
+    data_fingerprint: str
+    synthetic: bool
+    trained_on: tuple[str, ...]
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `from_json`; those of `main` stand at the top."""
+        own = {name: value for name, value in vars(self).items() if name != "main"}
+        return {"format": FORMAT, **own, **self.main.to_json(), "shape": self.shape and self.shape.to_json()}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Description:
+        """What `to_json` stored."""
+        return cls(
+            task=stored["task"],
+            classes=tuple(stored["classes"]),
+            main=Part.from_json(stored),
+            shape=Part.from_json(stored["shape"]) if stored["shape"] else None,
+            keep_aspect=stored["keep_aspect"],
+            tta=stored["tta"],
+            operating_points=tuple(stored["operating_points"]),
+            data_fingerprint=stored["data_fingerprint"],
+            synthetic=stored["synthetic"],
+            trained_on=tuple(stored["trained_on"]),
+            versions=stored["versions"],
+        )
+
+
+def read(folder: Path) -> Description:
+    """The description in a folder.
+
+    Raises:
+        ModelError: no such folder, no ensemble in it, or one of another format.
+    """
+    file = folder / DESCRIPTION
+    try:
+        stored = json.loads(file.read_text())
+        if stored["format"] != FORMAT:
+            raise ModelError(f"{file}: format {stored['format']}, this version reads {FORMAT}; update one of them")
+        return Description.from_json(stored)
+    except OSError as error:
+        raise ModelError(f"{folder}: no ensemble there ({file.name}: {error.strerror})") from None
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None

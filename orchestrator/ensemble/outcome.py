@@ -1,0 +1,197 @@
+"""From the winner to what is left behind: the product, its look at the test images, its place in the registry."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from orchestrator.cli import UserError
+from orchestrator.ensemble import product, registry, shapes, testing
+from orchestrator.ensemble.assembly import Member
+from orchestrator.ensemble.choice import Row
+from orchestrator.ensemble.combination import Combination
+from orchestrator.ensemble.heldout import HeldOut
+from orchestrator.ensemble.operating import operating_thresholds
+from orchestrator.ensemble.registry import Evidence
+from orchestrator.ensemble.settings import EnsembleSettings
+from orchestrator.ensemble.shapes import Segmenter
+from orchestrator.ensemble.team import Team
+from orchestrator.ensemble.writing import Source, Sources, write
+from orchestrator.store import TrackingError, first_line, open_store, shown_uri
+from trainables import checkpoint
+
+
+def deliver(
+    team: Team,
+    members: Sequence[Member],
+    held: HeldOut,
+    rows: Sequence[Row],
+    winner: str,
+    segmenter: Segmenter | None,
+    settings: EnsembleSettings,
+    run_id: str,
+    *,
+    folder: Path,
+    synthetic: bool,
+) -> dict[str, Any]:
+    """Write the product, score it once on the test images, register it, and promote it by the rule.
+
+    Returns:
+        `test`, `model_uri`, `promoted` and `why_promoted` of `ensemble.json`.
+
+    Raises:
+        UserError: a model cannot predict, or the store does not take the product.
+    """
+    row, single = (next(one for one in rows if one.name == name) for name in (winner, "best"))
+    assert row.combination
+    assert row.scored
+    assert single.combination
+    points = operating_thresholds(row.scored)
+    digest = _digest(row.combination, members)
+    home = folder / "winners" / digest
+    _write(home / "ensemble", row.combination, members, segmenter, team, points, synthetic=synthetic)
+    compared = held.take(np.flatnonzero(held.compared))
+    evidence = Evidence(row.scored, compared.digests, compared.groups, compared.labels)
+    evidence.save(home / registry.HELD_OUT)
+    client = open_store(settings.tracking_uri, create=True)
+    test = testing.stored(home)
+    if test is None:
+        team.say(f"the {winner} ensemble is scored on the test images")
+        # Counted first: a look that a crash cut off was a look.
+        client.set_tag(run_id, f"{registry.SCORED}{digest}", "once")
+        combinations = row.combination, single.combination
+        test = testing.score(team, members, held.candidates, *combinations, segmenter, points, settings.seed, home)
+    test["times_scored"] = registry.times_scored(client, team.data.data_fingerprint)
+    if team.task.name == "seg" and settings.out_of_fold:
+        shapes.keep(folder, members, single.combination, team)
+    tags = {
+        "task": team.task.name,
+        "digest": digest,
+        "data_fingerprint": team.data.data_fingerprint,
+        "data_source": team.search.source,
+        "synthetic": str(synthetic).lower(),
+        "combiner": winner,
+        "members": ", ".join(row.members),
+        "held_out": f"{test['metric']} {row.score:.4f}, standard error {row.standard_error:.4f}",
+        "test": f"{test['metric']} {test['value']:.4f}, 95 % {test['interval'][0]:.4f} to {test['interval'][1]:.4f}",
+    }
+    try:
+        version, uri = _register(client, run_id, home, tags)
+        to_best = (test["difference"], *test["difference_interval"])
+        promoted, why = _promote(
+            client, version, row, single, evidence, to_best, team, settings, home, synthetic=synthetic
+        )
+    except (MlflowException, OSError) as error:
+        where = shown_uri(settings.tracking_uri)
+        raise UserError(f"{where} does not take the model ({first_line(error)}); it is in {home}") from error
+    if settings.export:
+        product.save(settings.export, home / "ensemble")
+    return {"test": test, "model_uri": uri, "promoted": promoted, "why_promoted": why}
+
+
+def _write(
+    folder: Path,
+    combination: Combination,
+    members: Sequence[Member],
+    segmenter: Segmenter | None,
+    team: Team,
+    points: list[dict[str, Any]],
+    *,
+    synthetic: bool,
+) -> None:
+    shape = None
+    if segmenter and combination.stack is not None and combination.stack.uses_shape:
+        shape = Sources(segmenter.combination, _sources([segmenter.member]), segmenter.member.size)
+    write(
+        folder,
+        Sources(combination, _sources(members), max(member.size for member in members)),
+        keep_aspect=team.data.keep_aspect,
+        synthetic=synthetic,
+        tta=team.mirrored,
+        operating_points=points,
+        shape=shape,
+    )
+
+
+def _sources(members: Sequence[Member]) -> list[Source]:
+    return [Source(i, member.name, list(member.checkpoints.values())) for i, member in enumerate(members)]
+
+
+def _digest(combination: Combination, members: Sequence[Member]) -> str:
+    """Names a winner: how it combines, and the weights of the networks that it needs."""
+    parts = [json.dumps(combination.to_json(), sort_keys=True)]
+    for position in combination.members:
+        for folder in members[position].checkpoints.values():
+            parts.append(hashlib.sha256((folder / checkpoint.WEIGHTS).read_bytes()).hexdigest())
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]) -> tuple[str, str]:
+    """The version of the registered model that this winner is, made unless it is there; and its address."""
+    name = registry.model_name(tags["task"])
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    same = [one for one in client.search_model_versions(f"name='{name}'") if one.tags.get("digest") == tags["digest"]]
+    if same:
+        version = str(same[0].version)
+    else:
+        with tempfile.TemporaryDirectory(dir=home) as scratch:
+            product.save(Path(scratch) / "model", home / "ensemble")
+            source = product.log(client, run_id, Path(scratch) / "model", f"model-{tags['digest']}")
+        for file in (registry.HELD_OUT, registry.TEST):
+            client.log_artifact(run_id, str(home / file), f"predictions-{tags['digest']}")
+        version = str(client.create_model_version(name, source, run_id, tags=tags).version)
+    return version, f"models:/{name}/{version}"
+
+
+def _promote(
+    client: MlflowClient,
+    version: str,
+    row: Row,
+    single: Row,
+    evidence: Evidence,
+    test_to_best: tuple[float, float, float],
+    team: Team,
+    settings: EnsembleSettings,
+    home: Path,
+    *,
+    synthetic: bool,
+) -> tuple[bool, str]:
+    standing = registry.champion(client, team.task.name)
+    if standing is not None and str(standing.version) == version:
+        return True, "it is the champion already"
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = None
+        if standing is not None and standing.run_id:
+            try:
+                folder = f"predictions-{standing.tags.get('digest')}"
+                kept = Path(client.download_artifacts(standing.run_id, folder, scratch))
+            except (MlflowException, OSError, TrackingError):
+                kept = None  # told by the verdict
+        promoted, why = registry.verdict(
+            team.task.name,
+            settings.promote,
+            alarms=row.fpr_normal,
+            alarms_of_best=single.fpr_normal,
+            synthetic=synthetic,
+            data_fingerprint=team.data.data_fingerprint,
+            held_out=evidence,
+            test=Evidence.load(home / registry.TEST),
+            test_to_best=test_to_best,
+            standing=standing,
+            stored=kept,
+        )
+    if promoted:
+        client.set_registered_model_alias(registry.model_name(team.task.name), registry.CHAMPION, version)
+    return promoted, why

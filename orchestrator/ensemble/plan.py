@@ -1,0 +1,111 @@
+"""What an ensemble is built from and with: its candidates, its share of the machine, its name, its lock."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import signal
+import statistics
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import ray
+
+from orchestrator import resources
+from orchestrator.cli import UserError
+from orchestrator.ensemble import library
+from orchestrator.ensemble.library import Candidate
+from orchestrator.ensemble.settings import EnsembleSettings
+from orchestrator.ensemble.team import Say, Team
+from orchestrator.ranking import rank, read_trials
+from orchestrator.settings import SearchSettings
+from trainables.data import Prepared
+
+LOCK = "lock"
+
+
+def candidates(
+    settings: EnsembleSettings, search: SearchSettings, data: Prepared, team: Team, count: int, say: Say
+) -> tuple[list[Candidate], float]:
+    """The best that differ, best first, and the seconds that the median trial of these data took."""
+    rankings = rank(read_trials(settings.tracking_uri, None, search.task))
+    mine = [
+        ranking
+        for ranking in rankings
+        if (ranking.data_fingerprint, ranking.classes) == (data.data_fingerprint, search.classes)
+    ]
+    rows = mine[0].ranked if mine else []
+
+    def skip(name: str, why: str) -> None:
+        say(f"left out  {name}: {why}")
+
+    found = library.select(iter(library.Library(rows, settings.storage, skip)), count, team.preview, skip)
+    if not found:
+        raise UserError(
+            f"no finished trial of {search.name}'s data has a checkpoint in {settings.storage}; run a search, or give "
+            "--storage and --tracking-uri where it is"
+        )
+    seconds = [row.seconds for row in rows if row.seconds is not None]
+    return found, statistics.median(seconds) if seconds else 0.0
+
+
+def share(search: SearchSettings) -> resources.Resources:
+    there = ray.cluster_resources()
+    cpus, gpus = int(there.get("CPU", 1)), there.get("GPU", 0.0)
+    each = None if search.gpus_per_trial == "auto" else search.gpus_per_trial
+    try:
+        return resources.plan(
+            cpus,
+            gpus,
+            trials=cpus,
+            cpus_per_trial=search.cpus_per_trial,
+            gpus_per_trial=each,
+            max_concurrent=search.max_concurrent,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def identity(
+    settings: EnsembleSettings, search: SearchSettings, data: Prepared, candidates: Sequence[Candidate], rounds: int
+) -> str:
+    """The same for the same command on the same candidates, so that it goes on instead of beginning again."""
+    own = settings.model_dump(include={"out_of_fold", "boost_epochs", "tta", "seed"})
+    parts = [search.name, data.data_fingerprint, [one.trial_id for one in candidates], rounds, own]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does: its run is closed, and it says how to go on."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def alone(folder: Path, name: str) -> Iterator[None]:
+    """One process at a time builds the ensemble of a search.
+
+    Raises:
+        UserError: another does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"the ensemble of {name} is being built by another process; wait for its end") from None
+        yield

@@ -1,0 +1,189 @@
+"""One ensemble, from the leaderboard to the registry: its story from top to bottom."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator import dataset
+from orchestrator.cli import UserError, make_settings
+from orchestrator.ensemble import library, plan, shapes, table
+from orchestrator.ensemble.assembly import held_out
+from orchestrator.ensemble.choice import Row, choose, compare
+from orchestrator.ensemble.heldout import HeldOut
+from orchestrator.ensemble.library import Candidate
+from orchestrator.ensemble.outcome import deliver
+from orchestrator.ensemble.rounds import Boosting, boost
+from orchestrator.ensemble.settings import EnsembleSettings
+from orchestrator.ensemble.team import Team
+from orchestrator.ensemble.workers import Workers
+from orchestrator.logs import quiet
+from orchestrator.settings import SearchSettings
+from orchestrator.stale import marks
+from orchestrator.tracking import Tracker
+from orchestrator.tuner import ray_session
+from trainables.data import Prepared, is_phantom
+from trainables.tasks import make_task
+
+FILE = "ensemble.json"
+
+
+def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dict[str, Any]:
+    """Build the ensemble of a search's data; returns what `runs/NAME/ensemble.json` holds.
+
+    Args:
+        settings: its settings; or give them by name, as in `run_ensemble(task="cls", top_k=3)`.
+
+    Raises:
+        UserError: a setting is wrong, or there is nothing to build from; one line says what to do.
+    """
+    if settings and fields:
+        raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
+    settings = settings or make_settings(EnsembleSettings, fields)
+    name = settings.name or library.newest_search(settings.storage, settings.task)
+    search = library.search_settings(settings.storage, name)
+    if search.task != settings.task:
+        raise UserError(f"--name {name}: that is a search of task {search.task}; give --task {search.task}")
+    data, manifest = dataset.read(search, Console())
+    synthetic = is_phantom(manifest.root)
+    with quiet(search.folder / "ensemble.log") as console, ray_session():
+        return build(settings, search, data, synthetic=synthetic, console=console)
+
+
+def build(
+    settings: EnsembleSettings, search: SearchSettings, data: Prepared, *, synthetic: bool, console: Console
+) -> dict[str, Any]:
+    """The same, within a Ray session, with a search's data at hand.
+
+    Raises:
+        UserError: there is nothing to build from.
+    """
+    started = time.monotonic()
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    folder = search.folder / "ensemble"
+    with plan.alone(folder, search.name), plan.terminable():
+        task = make_task(search.task, search.classes)
+        team = Team(task, search, data, Workers(plan.share(search), search.cache / "predictions"), settings.tta, say)
+        team.prepared[search.image_size, search.masks] = data
+        top_k, rounds = settings.limits(search.data is None)
+        candidates, median = plan.candidates(settings, search, data, team, top_k, say)
+        if synthetic:
+            say("SYNTHETIC data: figures and models say nothing about patients")
+        say(table.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold))
+        identity = plan.identity(settings, search, data, candidates, rounds)
+        tracker = Tracker(settings.tracking_uri, search.experiment)
+        status, figures = "FAILED", dict[str, float]()
+        try:
+            run_id = _open_run(tracker, settings, search, data, identity, candidates, synthetic=synthetic)
+            members = team.members(candidates, tracker, out_of_fold=settings.out_of_fold)
+            candidates = [candidate for candidate in candidates if candidate.name in {one.name for one in members}]
+            held = held_out(task, members, len(members), team.workers, mirrored=settings.tta)
+            boosting = Boosting(
+                rounds=rounds if settings.out_of_fold else 0,
+                epochs=settings.boost_epochs,
+                seed=settings.seed,
+                folder=folder / "boost" / identity,
+                name=identity,
+                median_seconds=median,
+            )
+            everyone, held, boosted = boost(team, members, candidates, held, boosting, tracker)
+            held, segmenter = _with_shape(team, held, data, settings)
+            say("combiners are fitted and compared")
+            rows = table.with_reasons(compare(search.task, held, settings.seed), boosted, settings)
+            winner, why = choose(rows, held.optimistic)
+            table.comparison(rows, winner, search.task, held, console)
+            say(f"winner    {winner}: {why}")
+            delivered = deliver(
+                team, everyone, held, rows, winner, segmenter, settings, run_id, folder=folder, synthetic=synthetic
+            )
+            found = _summary(settings, search, data, candidates, held.names, rows, winner, why, boosted) | delivered
+            found["seconds"] = round(time.monotonic() - started, 1)
+            _write(search.folder / FILE, found)
+            tracker.log_picture("", search.folder / FILE, "ensemble")
+            status, figures = "FINISHED", table.figures(found)
+        except KeyboardInterrupt:
+            status = "KILLED"
+            say(f"interrupted; the same command goes on: {table.command(settings, search)}")
+            raise
+        finally:
+            tracker.end_search(status, figures, {})
+            if not tracker.close():
+                say("MLflow lacks the last notes of this ensemble; the same command writes them")
+        table.show(found, search, say)
+        return found
+
+
+def _open_run(
+    tracker: Tracker,
+    settings: EnsembleSettings,
+    search: SearchSettings,
+    data: Prepared,
+    identity: str,
+    candidates: Sequence[Candidate],
+    *,
+    synthetic: bool,
+) -> str:
+    tags = {
+        "task": search.task,
+        "classes": str(search.classes),
+        "data_fingerprint": data.data_fingerprint,
+        "data_source": search.source,
+        "synthetic": str(synthetic).lower(),
+        **marks(search.folder / "ensemble", plan.LOCK),
+    }
+    params = settings.model_dump(mode="json") | {"candidates": [one.name for one in candidates]}
+    return tracker.start_search(f"ensemble of {search.name}", params, tags, identity, kind="ensemble")
+
+
+def _with_shape(
+    team: Team, held: HeldOut, data: Prepared, settings: EnsembleSettings
+) -> tuple[HeldOut, shapes.Segmenter | None]:
+    """With lesion shape where a task with classes can have it: from its own masks, or from a segmentation ensemble."""
+    if team.task.name == "multi" and settings.out_of_fold:
+        return shapes.with_own(held, data, settings.seed)[0], None
+    segmenter = shapes.find(settings.storage, team) if team.task.name == "cls" and settings.out_of_fold else None
+    if segmenter is None:
+        return held, None
+    team.say(f"shape     lesion shape from masks of {segmenter.member.name}")
+    return shapes.with_segmenter(held, segmenter, team), segmenter
+
+
+def _summary(
+    settings: EnsembleSettings,
+    search: SearchSettings,
+    data: Prepared,
+    candidates: Sequence[Candidate],
+    names: Sequence[str],
+    rows: Sequence[Row],
+    winner: str,
+    why: str,
+    boosted: list[dict[str, Any]],
+) -> dict[str, Any]:
+    return {
+        "task": search.task,
+        "name": search.name,
+        "data": {"fingerprint": data.data_fingerprint, "source": search.source},
+        "out_of_fold": settings.out_of_fold,
+        "candidates": [
+            {"run_id": one.run_id, "name": one.name, "architecture": one.architecture, "score": one.score}
+            for one in candidates
+        ],
+        "combiners": [row.to_json() | {"weights": table.weights(row, names)} for row in rows],
+        "boost_rounds": boosted,
+        "winner": winner,
+        "why": why,
+    }
+
+
+def _write(file: Path, found: dict[str, Any]) -> None:
+    part = file.with_name(f"{file.name}.part")
+    part.write_text(json.dumps(found, indent=2) + "\n")
+    part.replace(file)

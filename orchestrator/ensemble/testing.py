@@ -1,0 +1,124 @@
+"""The one look at the test images: the winner beside the best single candidate, as the product will predict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from orchestrator.ensemble import combiners, registry, shapes
+from orchestrator.ensemble.assembly import Member, on_test
+from orchestrator.ensemble.combination import Combination
+from orchestrator.ensemble.evaluation import final_scores
+from orchestrator.ensemble.heldout import HeldOut
+from orchestrator.ensemble.measures import Images, Predicted, measure
+from orchestrator.ensemble.model import Ensemble
+from orchestrator.ensemble.registry import Evidence
+from orchestrator.ensemble.scored import primary
+from orchestrator.ensemble.shapes import Segmenter
+from orchestrator.ensemble.team import Team
+from trainables.data.pixels import read_image
+
+#: Largest difference of a probability between the product and what is scored, whose masks are kept in half precision.
+SAME = 0.02
+
+
+def stored(home: Path) -> dict[str, Any] | None:
+    """The figures of a winner whose test images were scored already."""
+    file = home / "test.json"
+    if not file.is_file() or not (home / registry.TEST).is_file():
+        return None
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def score(
+    team: Team,
+    members: Sequence[Member],
+    candidates: int,
+    combination: Combination,
+    single: Combination,
+    segmenter: Segmenter | None,
+    points: list[dict[str, Any]],
+    seed: int,
+    home: Path,
+) -> dict[str, Any]:
+    """Score the winner on the test images, and keep figures and predictions in `home`.
+
+    Args:
+        combination, single: the winner, and the best single candidate.
+        points: operating points of held-out predictions.
+        home: the winner's folder, with the product in `ensemble`.
+
+    Raises:
+        UserError: a model cannot predict. RuntimeError: the product predicts something else.
+    """
+    needed = sorted({*combination.members, *single.members})
+    said = on_test(team.task, members, candidates, team.workers, mirrored=team.mirrored, needed=needed)
+    if combination.stack is not None and combination.stack.uses_shape:
+        said = _with_shape(team, said, combination, segmenter)
+    images = Images(said.targets, said.has_mask, said.originals, said.keep_aspect, said.labels, said.groups)
+    predicted, other = (_predicted(one, said) for one in (combination, single))
+    unsure = _ask_product(home / "ensemble", team, said, predicted)
+    found = final_scores(team.task.name, predicted, other, images, unsure, points, seed)
+    found["retraining"] = _retraining(team, members, candidates, combination, said)
+    Evidence(measure(predicted, images).scored, said.digests, said.groups, said.labels).save(home / registry.TEST)
+    part = home / "test.json.part"
+    part.write_text(json.dumps(found, indent=2))
+    part.replace(home / "test.json")
+    return found
+
+
+def _retraining(
+    team: Team,
+    members: Sequence[Member],
+    candidates: int,
+    combination: Combination,
+    whole: HeldOut,
+) -> dict[str, Any]:
+    """The primary metric with each fold's models alone, and its standard deviation: what training again changes."""
+    values = []
+    for fold in members[0].checkpoints:
+        alone = [replace(member, checkpoints={fold: member.checkpoints[fold]}) for member in members]
+        needed = list(combination.members)
+        said = on_test(team.task, alone, candidates, team.workers, mirrored=team.mirrored, needed=needed)
+        scored = combiners.predict(combination, replace(said, shape=whole.shape))
+        values.append(primary(team.task.name, scored))
+    return {"values": values, "standard_deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None}
+
+
+def _with_shape(team: Team, said: HeldOut, combination: Combination, segmenter: Segmenter | None) -> HeldOut:
+    if segmenter:
+        return shapes.with_segmenter(said, segmenter, team, test=True)
+    return replace(said, shape=shapes.features(combination, said, team.data))
+
+
+def _predicted(combination: Combination, said: HeldOut) -> Predicted:
+    probabilities = None if said.class_logits is None else combination.probabilities(said.class_logits, said.shape)
+    if said.planes is None or combination.masks is None:
+        return Predicted(probabilities, None)
+    planes = np.stack([combination.mask_logits(said.planes[:, i]) for i in range(len(said))])
+    return Predicted(probabilities, planes, combination.masks.threshold)
+
+
+def _ask_product(folder: Path, team: Team, said: HeldOut, predicted: Predicted) -> np.ndarray:
+    """The product's uncertainty of each test image, float64 [N], having seen that it says what is scored.
+
+    Raises:
+        RuntimeError: it says something else.
+    """
+    product = Ensemble.load(folder)
+    place = {digest: row for row, digest in enumerate(team.data.image_digests)}
+    unsure = np.empty(len(said))
+    for i, digest in enumerate(said.digests):
+        found = product.predict(read_image(Path(team.data.files[place[digest]])))
+        if found.probabilities is not None and predicted.probabilities is not None:
+            away = np.abs(found.probabilities - predicted.probabilities[i]).max()
+            if away > SAME:
+                raise RuntimeError(f"the product differs from what is scored, by {away:.3f} of a probability")
+        unsure[i] = found.uncertainty
+    return unsure

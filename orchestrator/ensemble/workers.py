@@ -1,0 +1,164 @@
+"""Trainings and predictions beside a search, as Ray tasks: as many at a time as there are slots, kept when done."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from orchestrator.resources import Resources
+from orchestrator.store import first_line
+from trainables import checkpoint, held_out
+from trainables.data import Prepared
+from trainables.held_out import Job
+from trainables.inference import predict
+from trainables.models.weights import Source
+
+#: A task whose worker dies is tried again this many times; a training goes on from its last checkpoint.
+RETRIES = 2
+#: Logits beyond are cut: half precision holds up to 65,504.
+LARGEST = 1e4
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A network's logits for n images: planes float16 [n,S,S] or None, classes float32 [n,K] or None."""
+
+    planes: np.ndarray | None
+    classes: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a checkpoint says of these rows (int64) of prepared data."""
+
+    checkpoint: Path
+    data: Prepared
+    rows: np.ndarray
+    mirrored: bool = False
+
+
+@ray.remote(max_retries=RETRIES)
+def _train(job: Job, data: Prepared, source: Source | None, gpu: bool, threads: int) -> dict[str, Any]:
+    return held_out.train(job, data, source, gpu=gpu, threads=threads)
+
+
+@ray.remote(max_retries=RETRIES)
+def _predict(folder: Path, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int) -> Outputs:
+    torch.set_num_threads(threads)
+    model, description = checkpoint.load_model(folder)
+    said = predict(model.to("cuda" if gpu else "cpu"), data.images[rows], mirrored=mirrored)
+    if description["task"] == "cls":
+        return Outputs(None, _finite(said))
+    planes, classes = said if isinstance(said, tuple) else (said, None)
+    return Outputs(_finite(planes[:, 0]).astype(np.float16), None if classes is None else _finite(classes))
+
+
+def _finite(logits: torch.Tensor) -> np.ndarray:
+    """A network that overflows on an image knows nothing about it, and infinity fits no combination."""
+    return np.nan_to_num(logits.numpy(), nan=0.0).clip(-LARGEST, LARGEST)
+
+
+class Workers:
+    """Runs trainings and predictions.
+
+    Args:
+        share: slots, and the cores and GPUs of each task.
+        cache: folder for predictions; made if absent.
+    """
+
+    def __init__(self, share: Resources, cache: Path) -> None:
+        self.slots, self._share, self._cache = share.slots, share, cache
+        self._stored: dict[str, Any] = {}
+
+    def train(
+        self,
+        jobs: Mapping[str, Job],
+        data: Mapping[str, Prepared],
+        sources: Mapping[str, Source | None],
+        finished: Callable[[str, dict[str, Any] | str], None],
+    ) -> None:
+        """Train what is not trained yet, and tell of each job as it ends: its outcome, or why it failed.
+
+        Args:
+            jobs, data, sources: by a key of the job.
+            finished: called in this thread.
+        """
+        running = {}
+        for key, job in jobs.items():
+            if not job.done:
+                given = (job, self._put(data[key]), sources[key], bool(self._share.gpus), self._share.cpus)
+                running[self._sized(_train).remote(*given)] = key
+        while running:
+            (task,), _ = ray.wait(list(running))
+            try:
+                outcome: dict[str, Any] | str = ray.get(task)
+            except ray.exceptions.RayError as error:
+                outcome = _cause(error)
+            finished(running.pop(task), outcome)
+
+    def predict(self, asks: Sequence[Ask]) -> list[Outputs | str]:
+        """What each checkpoint says, or why it cannot; from the cache where it was asked before."""
+        files = [self._file(ask) for ask in asks]
+        answers = [_read(file) for file in files]
+        running = {
+            self._sized(_predict).remote(
+                ask.checkpoint, self._put(ask.data), ask.rows, ask.mirrored, bool(self._share.gpus), self._share.cpus
+            ): i
+            for i, ask in enumerate(asks)
+            if answers[i] is None
+        }
+        said: list[Outputs | str] = [answer or "" for answer in answers]
+        while running:
+            (task,), _ = ray.wait(list(running))
+            i = running.pop(task)
+            try:
+                outputs = ray.get(task)
+                _write(files[i], outputs)
+                said[i] = outputs
+            except ray.exceptions.RayError as error:
+                said[i] = _cause(error)
+        return said
+
+    def _sized(self, task: Any) -> Any:
+        return task.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus)
+
+    def _put(self, data: Prepared) -> Any:
+        if data.prepared_fingerprint not in self._stored:
+            self._stored[data.prepared_fingerprint] = ray.put(data)
+        return self._stored[data.prepared_fingerprint]
+
+    def _file(self, ask: Ask) -> Path:
+        weights = (ask.checkpoint / checkpoint.WEIGHTS).read_bytes()
+        parts = (weights, ask.data.prepared_fingerprint.encode(), ask.rows.tobytes(), bytes([ask.mirrored]))
+        name = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+        return self._cache / f"{name[:32]}.npz"
+
+
+def _cause(error: Exception) -> str:
+    """Why a task failed, in a line."""
+    cause = getattr(error, "cause", None)
+    return first_line(cause if isinstance(cause, BaseException) else error)
+
+
+def _read(file: Path) -> Outputs | None:
+    try:
+        with np.load(file) as found:
+            return Outputs(found.get("planes"), found.get("classes"))
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _write(file: Path, outputs: Outputs) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    with part.open("wb") as stream:
+        np.savez(stream, **{name: array for name, array in vars(outputs).items() if array is not None})
+    os.replace(part, file)

@@ -1,0 +1,217 @@
+"""From a search to the registry: real trials, a real Ray, a real MLflow store, real kills."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import mlflow.pyfunc
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from mlflow_runs import runs
+from processes import Process
+
+from orchestrator import run_search
+from orchestrator.cli import UserError
+from orchestrator.ensemble import library
+from orchestrator.ensemble.assembly import refuse_overlap
+from orchestrator.ensemble.model import Ensemble
+from orchestrator.ensemble.run import run_ensemble
+from orchestrator.ranking import rank, read_trials
+from trainables.data import prepare, read_manifest
+from trainables.data.pixels import read_image
+
+pytestmark = pytest.mark.slow
+
+ROWS = ["best", "mean", "greedy", "boosted", "boosted-trained", "stacked"]
+SMALL: dict[str, Any] = {"trials": 2, "epochs": 4, "image_size": 64, "batch_size": 8, "folds": 3, "boost_rounds": 1}
+ARCH = {"seg": ("smp_unet",), "cls": ("tf_efficientnet_lite0",), "multi": ("smp_unet",)}
+
+
+class Home:
+    """A folder with a store and searches."""
+
+    def __init__(self, folder: Path, phantom: Path) -> None:
+        self.folder, self.phantom = folder, phantom
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+        self.first: dict[str, dict[str, Any]] = {}
+
+    def search(self, task: str, **fields: Any) -> dict[str, Any]:
+        where = {"storage": self.folder / "runs", "tracking_uri": self.uri, "data": self.phantom}
+        return run_search(task=task, arch=ARCH[task], name=task, **{**SMALL, **where, **fields})
+
+    def ensemble(self, task: str, **fields: Any) -> dict[str, Any]:
+        return run_ensemble(task=task, storage=self.folder / "runs", tracking_uri=self.uri, **fields)
+
+    def champion(self, task: str) -> None:
+        """Make its winner the champion whatever the rule says of models that learned for seconds."""
+        self.first[task] = self.found(task)
+        self.ensemble(task, name=task, boost_rounds=1, promote="always")
+
+    def found(self, task: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.folder / "runs" / task / "ensemble.json").read_text())
+        return found
+
+    def trained(self) -> dict[str, int]:
+        """When each model of a fold was written."""
+        files = (self.folder / "runs").glob("**/fold-*/best.safetensors")
+        return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in files}
+
+
+@pytest.fixture(scope="module")
+def home(phantom: Path, tmp_path_factory: pytest.TempPathFactory, ray_local: None) -> Home:
+    folder = tmp_path_factory.mktemp("an ensemble with spaces")
+    found = Home(folder, phantom)
+    for task in ("seg", "cls", "multi"):
+        found.search(task)
+        found.champion(task)
+    return found
+
+
+@pytest.mark.parametrize("task", ["seg", "cls", "multi"])
+def test_a_search_ends_with_an_ensemble(home: Home, task: str) -> None:
+    found = home.first[task]
+    assert [row["name"] for row in found["combiners"]] == ROWS
+    for row in found["combiners"]:
+        assert row["score"] is not None or row["note"], f"{row['name']} says nothing"
+    assert found["winner"] in ROWS
+    assert found["candidates"][0]["score"] >= found["candidates"][-1]["score"]
+    test = found["test"]
+    assert test["interval"][0] <= test["value"] <= test["interval"][1]
+    assert test["value"] - test["best_single"] == pytest.approx(test["difference"])
+    assert len(test["retraining"]["values"]) == 3
+    assert found["model_uri"] == f"models:/breast-ultrasound-{task}/1"
+    assert found["promoted"] == (found["why_promoted"] == "there was no champion")
+    assert {"seconds", "why", "boost_rounds", "data"} <= set(found)
+
+
+def test_every_look_at_the_test_images_is_counted_across_tasks(home: Home) -> None:
+    assert [home.first[task]["test"]["times_scored"] for task in ("seg", "cls", "multi")] == [1, 2, 3]
+
+
+def test_lesion_shape_is_a_feature_where_there_are_masks(home: Home) -> None:
+    for task in ("cls", "multi"):  # of the segmentation ensemble's masks, and of its own
+        row = next(row for row in home.first[task]["combiners"] if row["name"] == "stacked")
+        assert {"area", "solidity", "shadow"} <= set(row["weights"]["features"])
+
+
+def test_runs_are_nested_of_their_kind_and_none_is_left_running(home: Home) -> None:
+    found = runs(home.uri)
+    assert {run.info.status for run in found} == {"FINISHED"}
+    kinds = Counter((run.data.tags["task"], run.data.tags["kind"]) for run in found)
+    for task in ("seg", "cls", "multi"):
+        candidates = len(home.found(task)["candidates"])
+        assert kinds[task, "ensemble"] == 1
+        assert kinds[task, "fold"] == 2 * candidates
+        rounds = [one for one in home.found(task)["boost_rounds"] if "epochs" in one]
+        assert kinds[task, "boost"] == 3 * len(rounds)
+    parents = {run.info.run_id: run.data.tags["kind"] for run in found}
+    for run in found:
+        if run.data.tags["kind"] in ("fold", "boost"):
+            assert parents[run.data.tags["mlflow.parentRunId"]] == "ensemble"
+        if run.data.tags["kind"] != "trial":
+            assert not [name for name in run.data.metrics if name.startswith("best/")]
+    assert all(len(ranking.ranked) == 2 for ranking in rank(read_trials(home.uri)))
+
+
+@pytest.mark.parametrize("task", ["seg", "cls", "multi"])
+def test_the_champion_is_a_model_that_predicts(home: Home, task: str) -> None:
+    mlflow.set_tracking_uri(home.uri)
+    image = next(file for file in sorted((home.phantom / "malignant").glob("*.png")) if "mask" not in file.stem)
+    model = mlflow.pyfunc.load_model(f"models:/breast-ultrasound-{task}@champion")
+    import pandas as pd
+
+    (row,) = model.predict(pd.DataFrame({"image": [image.read_bytes()]})).to_dict("records")
+    (folder,) = (home.folder / "runs" / task / "ensemble" / "winners").glob("*/ensemble")
+    direct = Ensemble.load(folder).predict(read_image(image))
+    if task != "seg":
+        assert row["malignant_score"] == pytest.approx(direct.malignant_score, abs=1e-4)
+    if task != "cls":
+        assert direct.mask is not None
+        assert row["lesion_area"] == pytest.approx(direct.mask.sum(), rel=0.01)
+    version = MlflowClient(home.uri).get_model_version_by_alias(f"breast-ultrasound-{task}", "champion")
+    assert version.tags["data_fingerprint"] == home.found(task)["data"]["fingerprint"]
+    assert version.tags["synthetic"] == "true"
+
+
+def test_the_same_again_trains_nothing_scores_nothing_and_registers_nothing(home: Home) -> None:
+    before, trained = home.found("seg"), home.trained()
+    again = home.ensemble("seg", boost_rounds=1, name="seg", seed=0)
+    assert home.trained() == trained
+    assert again["model_uri"] == before["model_uri"]
+    assert again["test"]["times_scored"] == 3
+    assert again["test"]["value"] == before["test"]["value"]
+
+
+def test_without_out_of_fold_predictions_it_is_called_optimistic(home: Home, capfd: pytest.CaptureFixture) -> None:
+    found = home.ensemble("cls", out_of_fold=False, promote="never", name="cls")
+    assert found["winner"] in ("best", "mean", "boosted")
+    assert not found["promoted"]
+    assert "optimistic: same fold as selection" in found["why"]
+    row = next(one for one in found["combiners"] if one["name"] == "boosted-trained")
+    assert row["score"] is None
+    assert row["note"].startswith("needs out-of-fold predictions")
+
+
+def test_a_damaged_checkpoint_is_left_out_by_name(home: Home, capfd: pytest.CaptureFixture) -> None:
+    rows = rank(read_trials(home.uri, None, "seg"))[0].ranked
+    said: dict[str, str] = {}
+    first, second = library.Library(rows, home.folder / "runs", said.__setitem__)
+    weights = first.checkpoint / "best.safetensors"
+    whole = weights.read_bytes()
+    try:
+        weights.write_bytes(whole[: len(whole) // 2])
+        left = list(library.Library(rows, home.folder / "runs", said.__setitem__))
+    finally:
+        weights.write_bytes(whole)
+    assert [one.name for one in left] == [second.name]
+    assert "damaged" in said[first.name]
+
+
+def test_a_member_is_not_scored_on_groups_that_it_was_trained_on(home: Home, tmp_path: Path) -> None:
+    rows = rank(read_trials(home.uri, None, "seg"))[0].ranked
+    first = next(iter(library.Library(rows, home.folder / "runs", lambda name, why: None)))
+    data = prepare(read_manifest(home.phantom), tmp_path, size=64, folds=3)
+    refuse_overlap(first.checkpoint, data, data.fold_rows(0)[1])
+    with pytest.raises(UserError, match=r"[1-9]\d* of \d+ images to be scored are of groups that it was trained on"):
+        refuse_overlap(first.checkpoint, data, data.fold_rows(1)[1])
+    assert np.intersect1d(data.fold_rows(0)[1], data.fold_rows(1)[1]).size == 0
+
+
+@pytest.mark.long
+def test_killed_among_folds_and_among_boost_rounds_it_goes_on(phantom: Path, tmp_path: Path, ray_local: None) -> None:
+    home = Home(tmp_path, phantom)
+    home.search("seg", ensemble=False, epochs=6)
+    flags = ["--task", "seg", "--boost-rounds", "1", "--boost-epochs", "3"]
+
+    def launch(number: int) -> Process:
+        command = [sys.executable, "-m", "orchestrator.ensemble", *flags]
+        return Process(command, tmp_path, {}, tmp_path / f"output {number}.txt")
+
+    def count(pattern: str) -> int:
+        return len(list((tmp_path / "runs").glob(pattern)))
+
+    folds, boosts = "seg/folds/*/fold-*/best.safetensors", "seg/ensemble/boost/*/round-1/fold-*/best.safetensors"
+    with launch(1) as first:
+        first.until(lambda: count(folds) >= 1)
+        first.kill()
+    after_folds = home.trained()
+    with launch(2) as second:
+        second.until(lambda: count(boosts) >= 1)
+        second.kill()
+    after_boosts = home.trained()
+    with launch(3) as third:
+        third.end()
+    trained = home.trained()
+    assert after_folds.items() <= trained.items()
+    assert after_boosts.items() <= trained.items()
+    assert len(after_folds) < len(after_boosts) < len(trained)
+    found = runs(home.uri)
+    assert {run.info.status for run in found} == {"FINISHED"}
+    kinds = Counter(run.data.tags["kind"] for run in found)
+    assert (kinds["ensemble"], kinds["fold"], kinds["boost"]) == (1, 4, 3)
+    assert home.found("seg")["test"]["times_scored"] == 1
