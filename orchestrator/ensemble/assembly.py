@@ -12,8 +12,8 @@ import numpy as np
 
 from orchestrator.cli import UserError
 from orchestrator.ensemble.heldout import HeldOut, TrueMasks
-from orchestrator.ensemble.networks import enlarge
-from orchestrator.ensemble.workers import Ask, Outputs, Workers
+from orchestrator.ensemble.networks import Logits, enlarge
+from orchestrator.ensemble.workers import Ask, Workers
 from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.evaluation import read_merged_mask
@@ -163,7 +163,7 @@ def _truth(task: Task, members: Sequence[Member], rows: np.ndarray) -> dict[str,
     }
 
 
-def _answers(workers: Workers, asks: Sequence[Ask]) -> list[Outputs]:
+def _answers(workers: Workers, asks: Sequence[Ask]) -> list[Logits]:
     answers = []
     for ask, answer in zip(asks, workers.predict(asks), strict=True):
         if isinstance(answer, str):
@@ -172,26 +172,26 @@ def _answers(workers: Workers, asks: Sequence[Ask]) -> list[Outputs]:
     return answers
 
 
-def _joined(parts: Sequence[Outputs]) -> Outputs:
+def _joined(parts: Sequence[Logits]) -> Logits:
     return _each(parts, np.concatenate)
 
 
-def _mean(parts: Sequence[Outputs]) -> Outputs:
+def _mean(parts: Sequence[Logits]) -> Logits:
     return _each(parts, lambda arrays: np.asarray(np.mean(arrays, axis=0, dtype=np.float32)))
 
 
-def _nothing(like: Outputs) -> Outputs:
+def _nothing(like: Logits) -> Logits:
     return _each([like], lambda arrays: np.zeros_like(arrays[0]))
 
 
-def _each(parts: Sequence[Outputs], function: Callable[[list[np.ndarray]], np.ndarray]) -> Outputs:
-    """The function of the parts' planes, and of their classes, where there are any."""
-    planes = [part.planes for part in parts if part.planes is not None]
+def _each(parts: Sequence[Logits], function: Callable[[list[np.ndarray]], np.ndarray]) -> Logits:
+    """The function of the parts' classes, and of their planes, where there are any."""
     classes = [part.classes for part in parts if part.classes is not None]
-    return Outputs(function(planes) if planes else None, function(classes) if classes else None)
+    planes = [part.planes for part in parts if part.planes is not None]
+    return Logits(function(classes) if classes else None, function(planes) if planes else None)
 
 
-def _stacked(said: Sequence[Outputs], size: int) -> dict[str, Any]:
+def _stacked(said: Sequence[Logits], size: int) -> dict[str, Any]:
     planes = [enlarge(one.planes.astype(np.float32), size).astype(np.float16) for one in said if one.planes is not None]
     classes = [one.classes for one in said if one.classes is not None]
     return {"class_logits": np.stack(classes) if classes else None, "planes": np.stack(planes) if planes else None}

@@ -21,9 +21,10 @@ from orchestrator.ensemble.registry import Evidence
 from orchestrator.ensemble.scored import primary
 from orchestrator.ensemble.shapes import Segmenter
 from orchestrator.ensemble.team import Team
-from trainables.data.pixels import read_image
+from trainables.data.pixels import read_image, to_original_size
 
-#: Largest difference of a probability between the product and what is scored, whose masks are kept in half precision.
+#: Largest difference between the product and what is scored, whose mask logits are kept in half precision: of a
+#: probability, and as a share of an image's pixels.
 SAME = 0.02
 
 
@@ -120,5 +121,10 @@ def _ask_product(folder: Path, team: Team, said: HeldOut, predicted: Predicted) 
             away = np.abs(found.probabilities - predicted.probabilities[i]).max()
             if away > SAME:
                 raise RuntimeError(f"the product differs from what is scored, by {away:.3f} of a probability")
+        if found.mask is not None and predicted.planes is not None:
+            scored = to_original_size(predicted.planes[i], *found.mask.shape, keep_aspect=said.keep_aspect)
+            away = np.mean(found.mask != (scored > predicted.threshold))
+            if away > SAME:
+                raise RuntimeError(f"the product differs from what is scored, by {away:.3f} of an image's pixels")
         unsure[i] = found.uncertainty
     return unsure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,26 +14,18 @@ import numpy as np
 import ray
 import torch
 
+from orchestrator.ensemble.networks import Logits, load_network, network_logits
 from orchestrator.resources import Resources
 from orchestrator.store import first_line
 from trainables import checkpoint, held_out
 from trainables.data import Prepared
 from trainables.held_out import Job
-from trainables.inference import predict
 from trainables.models.weights import Source
 
 #: A task whose worker dies is tried again this many times; a training goes on from its last checkpoint.
 RETRIES = 2
 #: Logits beyond are cut: half precision holds up to 65,504.
 LARGEST = 1e4
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """A network's logits for n images: planes float16 [n,S,S] or None, classes float32 [n,K] or None."""
-
-    planes: np.ndarray | None
-    classes: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -51,19 +44,19 @@ def _train(job: Job, data: Prepared, source: Source | None, gpu: bool, threads: 
 
 
 @ray.remote(max_retries=RETRIES)
-def _predict(folder: Path, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int) -> Outputs:
+def _predict(folder: Path, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int) -> Logits:
     torch.set_num_threads(threads)
-    model, description = checkpoint.load_model(folder)
-    said = predict(model.to("cuda" if gpu else "cpu"), data.images[rows], mirrored=mirrored)
-    if description["task"] == "cls":
-        return Outputs(None, _finite(said))
-    planes, classes = said if isinstance(said, tuple) else (said, None)
-    return Outputs(_finite(planes[:, 0]).astype(np.float16), None if classes is None else _finite(classes))
+    described = json.loads((folder / checkpoint.DESCRIPTION).read_text())
+    file, device = folder / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
+    model = load_network(file, described["task"], described["config"], device)
+    said = network_logits(model, data.images[rows], tta=mirrored)
+    planes = None if said.planes is None else _finite(said.planes).astype(np.float16)
+    return Logits(None if said.classes is None else _finite(said.classes), planes)
 
 
-def _finite(logits: torch.Tensor) -> np.ndarray:
+def _finite(logits: np.ndarray) -> np.ndarray:
     """A network that overflows on an image knows nothing about it, and infinity fits no combination."""
-    return np.nan_to_num(logits.numpy(), nan=0.0).clip(-LARGEST, LARGEST)
+    return np.nan_to_num(logits, nan=0.0).clip(-LARGEST, LARGEST)
 
 
 class Workers:
@@ -104,7 +97,7 @@ class Workers:
                 outcome = _cause(error)
             finished(running.pop(task), outcome)
 
-    def predict(self, asks: Sequence[Ask]) -> list[Outputs | str]:
+    def predict(self, asks: Sequence[Ask]) -> list[Logits | str]:
         """What each checkpoint says, or why it cannot; from the cache where it was asked before."""
         files = [self._file(ask) for ask in asks]
         answers = [_read(file) for file in files]
@@ -115,7 +108,7 @@ class Workers:
             for i, ask in enumerate(asks)
             if answers[i] is None
         }
-        said: list[Outputs | str] = [answer or "" for answer in answers]
+        said: list[Logits | str] = [answer or "" for answer in answers]
         while running:
             (task,), _ = ray.wait(list(running))
             i = running.pop(task)
@@ -148,17 +141,17 @@ def _cause(error: Exception) -> str:
     return first_line(cause if isinstance(cause, BaseException) else error)
 
 
-def _read(file: Path) -> Outputs | None:
+def _read(file: Path) -> Logits | None:
     try:
         with np.load(file) as found:
-            return Outputs(found.get("planes"), found.get("classes"))
+            return Logits(found.get("classes"), found.get("planes"))
     except (OSError, ValueError, EOFError):
         return None
 
 
-def _write(file: Path, outputs: Outputs) -> None:
+def _write(file: Path, said: Logits) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.{os.getpid()}.part")
     with part.open("wb") as stream:
-        np.savez(stream, **{name: array for name, array in vars(outputs).items() if array is not None})
+        np.savez(stream, **{name: array for name, array in said._asdict().items() if array is not None})
     os.replace(part, file)
