@@ -105,8 +105,8 @@ def test_best_checkpoint_scores_what_was_reported(
     import numpy as np
 
     from trainables.data import prepare, read_manifest
-    from trainables.metrics.seg import SegmentationMetrics
     from trainables.inference import predict
+    from trainables.metrics.seg import SegmentationMetrics
 
     summary, folder, _ = finished
     model, description = load_model(Path(summary["best"]["checkpoint"]))
