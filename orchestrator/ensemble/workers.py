@@ -38,12 +38,10 @@ class Ask:
     mirrored: bool = False
 
 
-@ray.remote(max_retries=RETRIES)
 def _train(job: Job, data: Prepared, source: Source | None, gpu: bool, threads: int) -> dict[str, Any]:
     return held_out.train(job, data, source, gpu=gpu, threads=threads)
 
 
-@ray.remote(max_retries=RETRIES)
 def _predict(folder: Path, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int) -> Logits:
     torch.set_num_threads(threads)
     described = json.loads((folder / checkpoint.DESCRIPTION).read_text())
@@ -57,6 +55,11 @@ def _predict(folder: Path, data: Prepared, rows: np.ndarray, mirrored: bool, gpu
 def _finite(logits: np.ndarray) -> np.ndarray:
     """A network that overflows on an image knows nothing about it, and infinity fits no combination."""
     return np.nan_to_num(logits, nan=0.0).clip(-LARGEST, LARGEST)
+
+
+# Under names of their own: where a decorator takes a function's name, Ray pickles its code with all that it mentions,
+# which torch does not survive, instead of where to find it.
+_TRAIN, _PREDICT = (ray.remote(max_retries=RETRIES)(task) for task in (_train, _predict))
 
 
 class Workers:
@@ -88,7 +91,7 @@ class Workers:
         for key, job in jobs.items():
             if not job.done:
                 given = (job, self._put(data[key]), sources[key], bool(self._share.gpus), self._share.cpus)
-                running[self._sized(_train).remote(*given)] = key
+                running[self._sized(_TRAIN).remote(*given)] = key
         while running:
             (task,), _ = ray.wait(list(running))
             try:
@@ -102,7 +105,7 @@ class Workers:
         files = [self._file(ask) for ask in asks]
         answers = [_read(file) for file in files]
         running = {
-            self._sized(_predict).remote(
+            self._sized(_PREDICT).remote(
                 ask.checkpoint, self._put(ask.data), ask.rows, ask.mirrored, bool(self._share.gpus), self._share.cpus
             ): i
             for i, ask in enumerate(asks)
