@@ -49,17 +49,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     with ray_session(), tempfile.TemporaryDirectory() as scratch:
         workers = Workers(plan.share(search), search.cache / "predictions")
-        team = Team(task, search, data, workers, settings.tta, lambda text: None)
+        team = Team(task, search, data, workers, settings.tta, True, lambda text: None)
         candidates, _ = plan.candidates(settings, search, data, team, settings.top_k or 2, print)
         tracker = Tracker(f"sqlite:///{scratch}/mlflow.db", "boosting")
         tracker.start_search("boosting", {}, {"task": search.task})
-        members = team.members(candidates, tracker, out_of_fold=True)
+        members = team.members(candidates, tracker)
         held = held_out(task, members, len(members), workers, mirrored=settings.tta)
         falls: dict[bool, list[float]] = {False: [], True: []}
         for seed in range(seeds):
             for uniform in (False, True):
-                folder = Path(scratch) / f"{seed} {uniform}"
-                rule = Boosting(1, epochs, seed, folder, folder.name, 0.0, uniform)
+                rule = Boosting(1, epochs, seed, Path(scratch) / "boost", 0.0, uniform)
                 _, _, (report,) = boost(team, members, candidates, held, rule, tracker)
                 falls[uniform].append(report["loss_falls_by"])
                 rows.append(

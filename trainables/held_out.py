@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ class Job:
 def train(job: Job, data: Prepared, source: Source | None, *, gpu: bool = False, threads: int = 1) -> dict[str, Any]:
     """Train, going on where an earlier attempt was cut off; at most 20 seconds and an epoch are trained twice.
 
+    Another process that trains the same is waited for.
+
     Returns:
         `seconds` of training, all attempts together, and `metrics` of the last weights on the held-out fold.
 
@@ -63,6 +66,11 @@ def train(job: Job, data: Prepared, source: Source | None, *, gpu: bool = False,
         DivergedError: the loss became NaN or infinite.
         OSError: a checkpoint cannot be read or written.
     """
+    with _alone(job):
+        return job.outcome if job.done else _train(job, data, source, gpu, threads)
+
+
+def _train(job: Job, data: Prepared, source: Source | None, gpu: bool, threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     training = Training(
@@ -76,29 +84,51 @@ def train(job: Job, data: Prepared, source: Source | None, *, gpu: bool = False,
         start=load_file(job.start / checkpoint.WEIGHTS) if job.start else None,
         image_weights=job.image_weights,
     )
-    part, before = job.folder.with_name(job.folder.name + ".part"), 0.0
-    if (part / checkpoint.STATE).is_file():
-        before = checkpoint.resume(part, training)[0]["seconds"]
+    before = 0.0
+    for folder in (_part(job), _aside(_part(job))):
+        if (folder / checkpoint.STATE).is_file():
+            before = checkpoint.resume(folder, training)[0]["seconds"]
+            break
     started = saved = time.perf_counter()
     while training.epoch < job.config["epochs"]:
         training.train_epoch()
         if time.perf_counter() - saved > checkpoint.SECONDS and training.epoch < job.config["epochs"]:
-            _save(part, training, {"seconds": before + time.perf_counter() - started})
+            _save(_part(job), training, {"seconds": before + time.perf_counter() - started})
             saved = time.perf_counter()
     metrics = training.evaluate()
     outcome = {"seconds": before + time.perf_counter() - started, "metrics": metrics}
-    _save(part, training, {"value": metrics.get(training.task.primary), "epoch": training.epoch, **outcome})
-    (part / checkpoint.STATE).unlink()  # nothing goes on from here
-    shutil.rmtree(job.folder, ignore_errors=True)
-    part.rename(job.folder)
+    _save(_part(job), training, {"value": metrics.get(training.task.primary), "epoch": training.epoch, **outcome})
+    _part(job).rename(job.folder)
+    (job.folder / checkpoint.STATE).unlink()  # nothing goes on from here
     return outcome
 
 
+def _part(job: Job) -> Path:
+    """Where a training keeps its checkpoint until it is done."""
+    return job.folder.with_name(f"{job.folder.name}.part")
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")
+
+
 def _save(folder: Path, training: Training, best: Mapping[str, Any]) -> None:
-    """Write a checkpoint under a temporary name, then rename."""
-    new = folder.with_name(f"{folder.name}.{os.getpid()}")
+    """Write a checkpoint, so that at any moment a whole one stands in `folder`, or aside."""
+    new, old = folder.with_name(f"{folder.name}.new"), _aside(folder)
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     checkpoint.save(new, training, best, training.best_model.state_dict())
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
     new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """Two ensembles may want the same fold of the same trial: the second waits for the first."""
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with job.folder.with_name(f".{job.folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

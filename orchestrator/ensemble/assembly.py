@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.cli import UserError
+from orchestrator.ensemble.grouped import inner_folds
 from orchestrator.ensemble.heldout import HeldOut, TrueMasks
 from orchestrator.ensemble.networks import Logits, enlarge
 from orchestrator.ensemble.workers import Ask, Workers
@@ -19,9 +20,6 @@ from trainables.data import Prepared
 from trainables.evaluation import read_merged_mask
 from trainables.tasks import Task
 from trainables.tasks.cls import to_targets
-
-#: Folds of images that combiners are fitted on, where there is one fold of predictions alone.
-INNER_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -132,18 +130,6 @@ def on_test(
         folds=np.full(len(rows), -1),
         compared=np.ones(len(rows), bool),
     )
-
-
-def inner_folds(groups: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Grouped folds of images, stratified by class, int64 [N]; as many as the groups allow, at most `INNER_FOLDS`."""
-    from sklearn.model_selection import StratifiedGroupKFold  # late: a second that only this needs
-
-    count = min(INNER_FOLDS, len(np.unique(groups)))
-    folds = np.zeros(len(groups), np.int64)
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
-    for number, (_, inside) in enumerate(splitter.split(np.zeros(len(groups)), labels, groups)):
-        folds[inside] = number
-    return folds
 
 
 def _truth(task: Task, members: Sequence[Member], rows: np.ndarray) -> dict[str, Any]:

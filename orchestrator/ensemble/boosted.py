@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from orchestrator.ensemble.grouped import grouped_error, inner_folds
 from orchestrator.ensemble.objectives import Objective
 
-ROUNDS, RATE, FOLDS = 20, 0.3, 5
+ROUNDS, RATE = 20, 0.3
 #: No round where <R, Z - F> is below this: for a convex L it bounds what all further rounds together can still gain.
 LEAST_GAIN = 1e-4
 
@@ -70,26 +71,4 @@ def rounds_by_cv(objective: Objective, seed: int = 0) -> int:
                 losses[round_ - 1, held_out] if same else outside.losses(outside.combined(weights))
             )
     excess = losses - losses[losses.mean(1).argmin()]
-    return next(count for count, more in enumerate(excess) if more.mean() <= _standard_error(more, objective.groups))
-
-
-def inner_folds(groups: np.ndarray, labels: np.ndarray, seed: int = 0, folds: int = FOLDS) -> np.ndarray:
-    """A fold for each row, int64 [N], whole groups at a time, fewer folds where there are fewer groups.
-
-    Groups (int64 [N]) are dealt out class by class of their commonest label (int64 [N]), large ones first, those of a
-    size in random order. The order of the rows does not matter.
-    """
-    names, which = np.unique(groups, return_inverse=True)
-    classes, labelled = np.unique(labels, return_inverse=True)
-    table = np.zeros((len(names), len(classes)), np.int64)
-    np.add.at(table, (which, labelled), 1)
-    order = np.lexsort((np.random.default_rng(seed).random(len(names)), -table.sum(1), table.argmax(1)))
-    dealt = np.empty(len(names), np.int64)
-    dealt[order] = np.arange(len(names)) % folds
-    return dealt[which]
-
-
-def _standard_error(values: np.ndarray, groups: np.ndarray) -> float:
-    """Of the mean of values, float [N], of which those of a group are not independent."""
-    sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=values - values.mean())
-    return float(np.sqrt(np.square(sums).sum()) / len(values))
+    return next(count for count, more in enumerate(excess) if more.mean() <= grouped_error(more, objective.groups))

@@ -105,6 +105,7 @@ def boost_config(candidate: Candidate, epochs: int, seed: int) -> dict:
         **config,
         "epochs": epochs,
         "lr": config["lr"] / 2,
+        **({"freeze_lr": config["freeze_lr"] / 2} if config.get("freeze_lr") else {}),
         "freeze_epochs": epochs if frozen else 0,
         "warmup_epochs": 0,
         "early_stop": 0,

@@ -74,11 +74,14 @@ class Row:
         }
 
 
-def cross_fit(name: str, held_out: HeldOut, seed: int = 0) -> Scored:
+def cross_fit(names: Sequence[str], held_out: HeldOut, seed: int = 0) -> dict[str, Scored | Exception]:
     """Predictions of the compared rows, in their order, by combiners that were fitted without the row's fold.
 
     Everything that a combiner fits (temperatures, weights, rounds, threshold) is fitted on all rows of the other folds,
     compared or not; networks are not trained again inside.
+
+    Returns:
+        By name the predictions, or what kept a combiner from running.
 
     Raises:
         ValueError: there is no other fold.
@@ -87,13 +90,21 @@ def cross_fit(name: str, held_out: HeldOut, seed: int = 0) -> Scored:
     folds = np.unique(held_out.folds[rows])
     if not len(folds) or (held_out.folds == folds[0]).all():
         raise ValueError("a comparison needs held-out predictions of at least two folds")
-    parts, places = [], []
+    parts: dict[str, list[Scored]] = {name: [] for name in names}
+    failed: dict[str, Exception] = {}
+    places = []
     for fold in folds:
-        combination, _ = combiners.fit(name, held_out.take(np.flatnonzero(held_out.folds != fold)), seed)
+        fitting = combiners.Fitting(held_out.take(np.flatnonzero(held_out.folds != fold)), seed)
         inside = np.flatnonzero(held_out.folds[rows] == fold)
-        parts.append(combiners.predict(combination, held_out.take(rows[inside])))
+        scored = held_out.take(rows[inside])
+        for name in parts.keys() - failed.keys():
+            try:
+                parts[name].append(combiners.predict(fitting.fit(name)[0], scored))
+            except Exception as error:  # the others are worth having
+                failed[name] = error
         places.append(inside)
-    return Scored.join(parts).take(np.argsort(np.concatenate(places)))
+    order = np.argsort(np.concatenate(places))
+    return {name: failed.get(name) or Scored.join(parts[name]).take(order) for name in names}
 
 
 def compare(task: str, held_out: HeldOut, seed: int = 0) -> list[Row]:
@@ -103,10 +114,19 @@ def compare(task: str, held_out: HeldOut, seed: int = 0) -> list[Row]:
         task: seg, cls or multi.
         held_out: all of its rows are fitted on, and the `compared` ones are compared on.
         seed: of the resamples, and of what is random in a combiner.
+
+    Raises:
+        ValueError: there are not two folds to compare on, or nothing is known of the rows.
     """
     rows = np.flatnonzero(held_out.compared)
     drawn = resamples(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
-    found = {name: _row(name, task, held_out, drawn, seed) for name in combiners.NAMES}
+    reasons = {name: _not_for(name, task, held_out) for name in combiners.NAMES}
+    crossed = cross_fit([name for name, reason in reasons.items() if not reason], held_out, seed)
+    fitting = combiners.Fitting(held_out, seed)
+    found = {
+        name: Row(name, note=reason) if reason else _row(name, task, fitting, held_out.names, crossed[name], drawn)
+        for name, reason in reasons.items()
+    }
     return [_with_differences(row, found["best"], found["mean"]) for row in found.values()]
 
 
@@ -147,12 +167,18 @@ def choose(rows: Sequence[Row], optimistic: bool = False) -> tuple[str, str]:
     return winner.name, "; ".join(why)
 
 
-def _row(name: str, task: str, held_out: HeldOut, drawn: Sequence[np.ndarray], seed: int) -> Row:
-    if reason := _not_for(name, task, held_out):
-        return Row(name, note=reason)
+def _row(
+    name: str,
+    task: str,
+    fitting: combiners.Fitting,
+    names: Sequence[str],
+    scored: Scored | Exception,
+    drawn: Sequence[np.ndarray],
+) -> Row:
     try:
-        scored = cross_fit(name, held_out, seed)
-        combination, note = combiners.fit(name, held_out, seed)
+        if isinstance(scored, Exception):
+            raise scored
+        combination, note = fitting.fit(name)
         score, alarms = primary(task, scored), fpr_normal(scored)
     except Exception as error:  # the other rows are worth having, and this one says what happened
         lines = str(error).splitlines() or [""]
@@ -165,7 +191,7 @@ def _row(name: str, task: str, held_out: HeldOut, drawn: Sequence[np.ndarray], s
         score,
         standard_error(draws),
         fpr_normal=None if math.isnan(alarms) else alarms,
-        members=tuple(held_out.names[member] for member in combination.members),
+        members=tuple(names[member] for member in combination.members),
         note=note,
         combination=combination,
         scored=scored,

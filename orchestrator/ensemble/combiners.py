@@ -13,7 +13,7 @@ from orchestrator.ensemble.masks import THRESHOLDS, best_threshold, counts_above
 from orchestrator.ensemble.objectives import ClassObjective, MaskObjective, Objective, sample_pixels
 from orchestrator.ensemble.scored import Scored
 from orchestrator.ensemble.stacking import fit_stack
-from orchestrator.ensemble.weighting import WEIGHTINGS
+from orchestrator.ensemble.weighting import WEIGHTINGS, with_trained
 
 #: In the order of the table.
 NAMES = ("best", "mean", "greedy", "boosted", "boosted-trained", "stacked")
@@ -29,19 +29,11 @@ def fit(name: str, held_out: HeldOut, seed: int = 0) -> tuple[Combination, str]:
     Raises:
         ValueError: no row's class is known, or no row's mask, or `stacked` without classes.
     """
-    fitting = Fitting(held_out, seed)
-    if name != "stacked":
-        weights, note = fitting.weigh(name)
-        return fitting.combination(name, weights), note
-    if fitting.classes is None:
-        raise ValueError("stacked combines class probabilities, which a segmentation network has none of")
-    stack, note = fit_stack(held_out, np.array(fitting.classes[1]), seed)
-    masks = fitting.combination(name, fitting.weigh("mean")[0]).masks
-    return Combination(name, masks=masks, stack=stack), note
+    return Fitting(held_out, seed).fit(name)
 
 
 class Fitting:
-    """Rows that weights are fitted on, with each member's temperatures.
+    """Rows that combiners are fitted on, with each member's temperatures: these are the same for all combiners.
 
     Attributes:
         classes, masks: the head's objective and each member's temperature; None where the task has no such head.
@@ -54,11 +46,33 @@ class Fitting:
         self._held_out, self._seed = held_out, seed
         self.classes = None if held_out.class_logits is None else class_objective(held_out)
         self.masks = None if held_out.planes is None else mask_objective(held_out, seed)
+        self._known: dict[str, tuple[list[np.ndarray], str]] = {}
+
+    def fit(self, name: str) -> tuple[Combination, str]:
+        """One of `NAMES`, fitted, and what there is to note of it.
+
+        Raises:
+            ValueError: `stacked` without classes.
+        """
+        if name != "stacked":
+            weights, note = self.weigh(name)
+            return self.combination(name, weights), note
+        if self.classes is None:
+            raise ValueError("stacked combines class probabilities, which a segmentation network has none of")
+        stack, note = fit_stack(self._held_out, np.array(self.classes[1]), self._seed)
+        masks = self.combination(name, self.weigh("mean")[0]).masks
+        return Combination(name, masks=masks, stack=stack), note
 
     def weigh(self, name: str) -> tuple[list[np.ndarray], str]:
-        """Weights, float64 [M], of each head by one of `WEIGHTINGS`, and what there is to note."""
-        heads: list[Objective] = [found[0] for found in (self.classes, self.masks) if found]
-        return WEIGHTINGS[name](heads, self._held_out.candidates, self._seed)
+        """Weights, float64 [M], of each head by one of `NAMES` but `stacked`, and what there is to note."""
+        if name not in self._known:
+            heads: list[Objective] = [found[0] for found in (self.classes, self.masks) if found]
+            if name == "boosted-trained":  # goes on where `boosted` ends, whose rounds take most of the time
+                weights, note = self.weigh("boosted")
+                self._known[name] = with_trained(heads, self._held_out.candidates, weights, note)
+            else:
+                self._known[name] = WEIGHTINGS[name](heads, self._held_out.candidates, self._seed)
+        return self._known[name]
 
     def combination(self, name: str, weights: list[np.ndarray]) -> Combination:
         """With these weights, calibrated."""

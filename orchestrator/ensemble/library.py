@@ -110,8 +110,10 @@ class Library:
             name = f"{row.search} {row.name}"
             try:
                 yield self._read(row, name)
-            except (UserError, OSError, ValueError, KeyError, SafetensorError) as error:
+            except (UserError, OSError) as error:
                 self._skip(name, str(error))
+            except (ValueError, KeyError) as error:
+                self._skip(name, f"its checkpoint says nothing of {error}")
 
     def _read(self, row: TrialRow, name: str) -> Candidate:
         folder = self._storage / row.search
@@ -121,11 +123,15 @@ class Library:
         if ledger is None or ledger.identity.get("id") != row.search_id:
             raise UserError(f"its search is not in {self._storage}")
         record = ledger.trials.get(row.trial_id)
+        if record is not None and record.state in ("budget", "interrupted"):
+            raise UserError(f"it was stopped ({record.state}) and would go on; resume its search for it to count")
         if record is None or record.state not in ENDED or not record.saved:
             raise UserError("it has no checkpoint of its best epoch")
         path = folder / record.checkpoint
         description = _description(path)
         best = description["best"]
+        if not best["epoch"]:
+            raise UserError("it diverged before it had learned anything")
         return Candidate(
             run_id=row.run_id,
             trial_id=row.trial_id,
@@ -175,23 +181,31 @@ def select(
     """
     taken: list[tuple[Candidate, Sequence[np.ndarray]]] = []
     spare: list[Candidate] = []
-    for candidate in candidates:
-        if len(taken) == count:
-            break
+
+    def consider(candidate: Candidate) -> None:
         try:
             predicted = predict(candidate)
         except UserError as error:
             skip(candidate.name, str(error))
-            continue
+            return
         twin = next((other for other, said in taken if _disagreement(said, predicted) < NEAR_IDENTICAL), None)
         if twin:
             skip(candidate.name, f"its predictions are nearly those of {twin.name}")
-        elif Counter(other.architecture for other, _ in taken)[candidate.architecture] == PER_ARCHITECTURE:
-            spare.append(candidate)
         else:
             taken.append((candidate, predicted))
-    chosen = [candidate for candidate, _ in taken] + spare[: count - len(taken)]
-    return sorted(chosen, key=lambda candidate: -candidate.score)
+
+    for candidate in candidates:
+        if len(taken) == count:
+            break
+        if Counter(other.architecture for other, _ in taken)[candidate.architecture] < PER_ARCHITECTURE:
+            consider(candidate)
+        else:
+            spare.append(candidate)
+    for candidate in spare:
+        if len(taken) == count:
+            break
+        consider(candidate)
+    return sorted((candidate for candidate, _ in taken), key=lambda candidate: -candidate.score)
 
 
 def _disagreement(one: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> float:

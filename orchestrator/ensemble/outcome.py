@@ -55,8 +55,9 @@ def deliver(
     assert row.scored
     assert single.combination
     points = operating_thresholds(row.scored)
-    digest = _digest(row.combination, members)
-    home = folder / "winners" / digest
+    digest = _digest(row.combination, members, segmenter, settings.tta)
+    # Not in a search's folder: the same candidates may win for several searches, and are one winner.
+    home = team.search.cache / "winners" / digest
     _write(home / "ensemble", row.combination, members, segmenter, team, points, synthetic=synthetic)
     compared = held.take(np.flatnonzero(held.compared))
     evidence = Evidence(row.scored, compared.digests, compared.groups, compared.labels)
@@ -78,6 +79,8 @@ def deliver(
         "data_fingerprint": team.data.data_fingerprint,
         "data_source": team.search.source,
         "synthetic": str(synthetic).lower(),
+        "classes": str(team.search.classes),
+        "optimistic": str(held.optimistic).lower(),
         "combiner": winner,
         "members": ", ".join(row.members),
         "held_out": f"{test['metric']} {row.score:.4f}, standard error {row.standard_error:.4f}",
@@ -125,13 +128,29 @@ def _sources(members: Sequence[Member]) -> list[Source]:
     return [Source(i, member.name, list(member.checkpoints.values())) for i, member in enumerate(members)]
 
 
-def _digest(combination: Combination, members: Sequence[Member]) -> str:
-    """Names a winner: how it combines, and the weights of the networks that it needs."""
-    parts = [json.dumps(combination.to_json(), sort_keys=True)]
-    for position in combination.members:
-        for folder in members[position].checkpoints.values():
-            parts.append(hashlib.sha256((folder / checkpoint.WEIGHTS).read_bytes()).hexdigest())
-    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+def _digest(combination: Combination, members: Sequence[Member], segmenter: Segmenter | None, mirrored: bool) -> str:
+    """Names a winner by what it predicts with: networks, weights and calibration, of what it uses alone.
+
+    Numbers are rounded to what makes no difference, so that the same ensemble, fitted again, has the same name.
+    """
+
+    def rounded(values: Sequence[float]) -> list[str]:
+        return [f"{value:.3g}" for value in values]
+
+    used = combination.members
+    parts: list[Any] = [mirrored]
+    for folder in (folder for position in used for folder in members[position].checkpoints.values()):
+        parts.append(hashlib.sha256((folder / checkpoint.WEIGHTS).read_bytes()).hexdigest())
+    for head in (combination.classes, combination.masks):
+        if head:
+            shares = [head.weights[i] / head.temperatures[i] for i in used]
+            parts.append(rounded([*shares, head.temperature, *head.bias, head.threshold]))
+    if combination.stack:
+        parts.append(rounded([value for one in combination.stack.weights().values() for value in one.values()]))
+        if combination.stack.uses_shape and segmenter:
+            folders = segmenter.member.checkpoints.values()
+            parts += [hashlib.sha256((folder / checkpoint.WEIGHTS).read_bytes()).hexdigest() for folder in folders]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]) -> tuple[str, str]:
@@ -186,6 +205,8 @@ def _promote(
             alarms_of_best=single.fpr_normal,
             synthetic=synthetic,
             data_fingerprint=team.data.data_fingerprint,
+            classes=team.search.classes,
+            optimistic=not settings.out_of_fold,
             held_out=evidence,
             test=Evidence.load(home / registry.TEST),
             test_to_best=test_to_best,

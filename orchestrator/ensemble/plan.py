@@ -12,17 +12,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import ray
 
 from orchestrator import resources
 from orchestrator.cli import UserError
 from orchestrator.ensemble import library
+from orchestrator.ensemble.assembly import held_out_rows
 from orchestrator.ensemble.library import Candidate
 from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.ensemble.team import Say, Team
+from orchestrator.ledger import Ledger
 from orchestrator.ranking import rank, read_trials
 from orchestrator.settings import SearchSettings
 from trainables.data import Prepared
+from trainables.data.splits import TEST
+from trainables.tasks import Task
 
 LOCK = "lock"
 
@@ -30,7 +35,7 @@ LOCK = "lock"
 def candidates(
     settings: EnsembleSettings, search: SearchSettings, data: Prepared, team: Team, count: int, say: Say
 ) -> tuple[list[Candidate], float]:
-    """The best that differ, best first, and the seconds that the median trial of these data took."""
+    """The best that differ, best first, and the seconds that the search's median trial took."""
     rankings = rank(read_trials(settings.tracking_uri, None, search.task))
     mine = [
         ranking
@@ -48,8 +53,25 @@ def candidates(
             f"no finished trial of {search.name}'s data has a checkpoint in {settings.storage}; run a search, or give "
             "--storage and --tracking-uri where it is"
         )
-    seconds = [row.seconds for row in rows if row.seconds is not None]
+    trials = Ledger(search.folder, hold=False).trials.values()
+    seconds = [record.seconds for record in trials if record.ended]
     return found, statistics.median(seconds) if seconds else 0.0
+
+
+def check_truth(task: Task, data: Prepared) -> None:
+    """See before hours of training that the images to be compared and tested on can be scored at all.
+
+    Raises:
+        UserError: they have no lesion, or a single class.
+    """
+    folds = range(int(data.split.max()) + 1)
+    for words, parts in (("test images", [TEST]), ("images to be compared on", folds)):
+        rows = np.concatenate(held_out_rows(task, data, parts))
+        if task.name != "cls" and not data.masks[rows].any():
+            raise UserError(f"no ensemble: the {words} show no lesion, so there is no Dice; give another split")
+        classes = len(np.unique(data.labels[rows][data.labels[rows] >= 0]))
+        if task.name != "seg" and classes < 2:
+            raise UserError(f"no ensemble: the {words} are all of one class: no AUROC; give another split")
 
 
 def share(search: SearchSettings) -> resources.Resources:

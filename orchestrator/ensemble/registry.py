@@ -98,6 +98,8 @@ def verdict(
     alarms_of_best: float | None,
     synthetic: bool,
     data_fingerprint: str,
+    classes: int,
+    optimistic: bool,
     held_out: Evidence,
     test: Evidence,
     test_to_best: tuple[float, float, float],
@@ -109,7 +111,8 @@ def verdict(
     Args:
         mode: never, auto, always.
         alarms, alarms_of_best: `fpr_normal` of the winner and of the best single; None where there are no normals.
-        synthetic, data_fingerprint: what the new version was trained on.
+        synthetic, data_fingerprint, classes: what the new version was trained on.
+        optimistic: its predictions are of the fold that chose epoch and configuration.
         held_out, test: its predictions.
         test_to_best: by how much it is better on test images than the best single: (difference, low, high), 95 %.
         standing: the champion. stored: folder with its predictions, if they could be had.
@@ -131,8 +134,10 @@ def verdict(
     name = f"the champion (version {standing.version})"
     if standing.tags.get("synthetic") == "true" and not synthetic:
         return True, f"{name} was trained on synthetic data"
-    if standing.tags.get("data_fingerprint") != data_fingerprint:
-        return False, f"{name} was trained on other data and cannot be compared; --promote always moves it"
+    if standing.tags.get("data_fingerprint") != data_fingerprint or standing.tags.get("classes") != str(classes):
+        return False, f"{name} was trained on other data or classes and cannot be compared; --promote always moves it"
+    if optimistic or standing.tags.get("optimistic") == "true":
+        return False, f"it cannot be compared with {name} without out-of-fold predictions; --promote always moves it"
     if stored is None:
         return False, f"the predictions of {name} cannot be read; --promote always moves it"
     gain = held_out.difference(Evidence.load(stored / HELD_OUT), task)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ class Boosting:
     Attributes:
         rounds: at most so many. epochs: of each; None for half of its start's, within the time of the median trial.
         seed: of sampling and of heads. uniform: draw all images alike, the control of an experiment.
-        folder: where their checkpoints go. name: the ensemble's, part of their runs' ids.
+        folder: where their checkpoints go, each under a name that follows from what is trained.
         median_seconds: of the search's trials.
     """
 
@@ -33,7 +35,6 @@ class Boosting:
     epochs: int | None
     seed: int
     folder: Path
-    name: str
     median_seconds: float
     uniform: bool = False
 
@@ -108,14 +109,21 @@ def _train(
         weight = dict(zip(held.digests, found.weights.tolist(), strict=True))
         weights = np.array([weight.get(digest, 1.0) for digest in data.image_digests])
     config = boosting.boost_config(start, epochs, 1000 * plan.seed + number)
+    name = _name(start, config, weights)
     jobs = {
-        f"{plan.name} round {number} fold {fold}": Job(
-            plan.folder / f"round-{number}" / f"fold-{fold}", team.task.name, config, fold, checkpoint, weights
+        f"boost {name} fold {fold}": Job(
+            plan.folder / name / f"fold-{fold}", team.task.name, config, fold, checkpoint, weights
         )
         for fold, checkpoint in member.checkpoints.items()
     }
     failed = team.train(jobs, dict.fromkeys(jobs, start), tracker, kind="boost")
     if failed:
         return None, next(iter(failed.values()))
-    name = f"boost {number} from {start.name}"
-    return team.member(name, start, {job.fold: job.folder for job in jobs.values()}), ""
+    checkpoints = {job.fold: job.folder for job in jobs.values()}
+    return team.member(f"boost {number} from {start.name}", start, checkpoints), ""
+
+
+def _name(start: Candidate, config: dict[str, Any], weights: np.ndarray) -> str:
+    """The same for the same training: a kill may come between, after which fewer slots or candidates are there."""
+    parts = json.dumps([start.trial_id, config], sort_keys=True).encode() + weights.round(4).tobytes()
+    return hashlib.sha256(parts).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dic
     search = library.search_settings(settings.storage, name)
     if search.task != settings.task:
         raise UserError(f"--name {name}: that is a search of task {search.task}; give --task {search.task}")
+    settings = settings.model_copy(update={"tracking_uri": settings.tracking_uri or search.tracking_uri})
     data, manifest = dataset.read(search, Console())
     synthetic = is_phantom(manifest.root)
     with quiet(search.folder / "ensemble.log") as console, ray_session():
@@ -69,9 +71,13 @@ def build(
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     folder = search.folder / "ensemble"
-    with plan.alone(folder, search.name), plan.terminable():
+    # Before the lock is held, by which the dead runs of an ensemble that was killed are told from living ones.
+    tracker = Tracker(settings.tracking_uri, search.experiment)
+    with closing(tracker), plan.alone(folder, search.name), plan.terminable():
         task = make_task(search.task, search.classes)
-        team = Team(task, search, data, Workers(plan.share(search), search.cache / "predictions"), settings.tta, say)
+        plan.check_truth(task, data)
+        workers = Workers(plan.share(search), search.cache / "predictions")
+        team = Team(task, search, data, workers, settings.tta, settings.out_of_fold, say)
         team.prepared[search.image_size, search.masks] = data
         top_k, rounds = settings.limits(search.data is None)
         candidates, median = plan.candidates(settings, search, data, team, top_k, say)
@@ -79,19 +85,17 @@ def build(
             say("SYNTHETIC data: figures and models say nothing about patients")
         say(table.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold))
         identity = plan.identity(settings, search, data, candidates, rounds)
-        tracker = Tracker(settings.tracking_uri, search.experiment)
         status, figures = "FAILED", dict[str, float]()
         try:
             run_id = _open_run(tracker, settings, search, data, identity, candidates, synthetic=synthetic)
-            members = team.members(candidates, tracker, out_of_fold=settings.out_of_fold)
+            members = team.members(candidates, tracker)
             candidates = [candidate for candidate in candidates if candidate.name in {one.name for one in members}]
             held = held_out(task, members, len(members), team.workers, mirrored=settings.tta)
             boosting = Boosting(
                 rounds=rounds if settings.out_of_fold else 0,
                 epochs=settings.boost_epochs,
                 seed=settings.seed,
-                folder=folder / "boost" / identity,
-                name=identity,
+                folder=folder / "boost",
                 median_seconds=median,
             )
             everyone, held, boosted = boost(team, members, candidates, held, boosting, tracker)
@@ -117,7 +121,7 @@ def build(
             tracker.end_search(status, figures, {})
             if not tracker.close():
                 say("MLflow lacks the last notes of this ensemble; the same command writes them")
-        table.show(found, search, say)
+        table.show(found, search, settings.tracking_uri, say)
         return found
 
 
@@ -148,12 +152,17 @@ def _with_shape(
 ) -> tuple[HeldOut, shapes.Segmenter | None]:
     """With lesion shape where a task with classes can have it: from its own masks, or from a segmentation ensemble."""
     if team.task.name == "multi" and settings.out_of_fold:
-        return shapes.with_own(held, data, settings.seed)[0], None
+        return shapes.with_own(held, data, settings.seed), None
     segmenter = shapes.find(settings.storage, team) if team.task.name == "cls" and settings.out_of_fold else None
     if segmenter is None:
         return held, None
+    try:
+        held = shapes.with_segmenter(held, segmenter, team)
+    except UserError as error:
+        team.say(f"shape     left out: {error}")
+        return held, None
     team.say(f"shape     lesion shape from masks of {segmenter.member.name}")
-    return shapes.with_segmenter(held, segmenter, team), segmenter
+    return held, segmenter
 
 
 def _summary(

@@ -33,15 +33,13 @@ class EnsembleSettings(BaseModel):
     export: Folder | None = Field(None, description="write the model to this new folder, too, for use without MLflow")
     seed: int = Field(0, ge=0, description="seed of resamples and of boosting")
     storage: Folder = Field(Path("runs"), validate_default=True, description="folder of the searches")
-    tracking_uri: str = Field(
-        "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
-    )
+    tracking_uri: str = Field("", description="MLflow store [the search's]")
 
     @field_validator("tracking_uri")
     @classmethod
     def _absolute_uri(cls, uri: str) -> str:
         try:
-            return store.tracking_uri(uri or None)
+            return store.tracking_uri(uri) if uri else ""
         except store.TrackingError as error:
             raise ValueError(str(error)) from None
 

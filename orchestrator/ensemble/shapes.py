@@ -15,6 +15,7 @@ from orchestrator.ensemble.combination import Combination, Head
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.shape import lesion_shape
 from orchestrator.ensemble.team import Team
+from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.data.pixels import read_image, to_original_size
 
@@ -49,10 +50,14 @@ def features(combination: Combination, held: HeldOut, data: Prepared) -> np.ndar
     return np.stack(found)
 
 
-def with_own(held: HeldOut, data: Prepared, seed: int) -> tuple[HeldOut, Combination]:
-    """With the shape of the mean's masks, and that mean; for candidates that predict masks beside classes."""
+def with_own(held: HeldOut, data: Prepared, seed: int) -> HeldOut:
+    """With the shape of the mean's masks; for candidates that predict masks beside classes.
+
+    The networks never saw the images; the mean's temperatures and threshold, a handful of numbers, are fitted on all
+    rows, so that they are not quite held out where combiners are cross-fitted.
+    """
     mean, _ = combiners.fit("mean", replace(held, class_logits=None), seed)
-    return replace(held, shape=features(mean, held, data)), mean
+    return replace(held, shape=features(mean, held, data))
 
 
 def keep(folder: Path, members: Sequence[Member], best: Combination, team: Team) -> None:
@@ -86,7 +91,8 @@ def find(storage: Path, team: Team) -> Segmenter | None:
         if stored["task"] != "seg" or own != (team.data.data_fingerprint, team.data.keep_aspect, team.mirrored):
             continue
         checkpoints = {int(fold): Path(path) for fold, path in stored["checkpoints"].items()}
-        if sorted(checkpoints) != list(team.folds) or not all(path.is_dir() for path in checkpoints.values()):
+        there = all((path / checkpoint.WEIGHTS).is_file() for path in checkpoints.values())
+        if sorted(checkpoints) != list(team.folds) or not there:
             continue
         data = team.data_at(stored["image_size"])
         member = Member(stored["name"], checkpoints, data, rebalanced=False)

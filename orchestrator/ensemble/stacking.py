@@ -12,21 +12,19 @@ which is little beside a network; and its trees are public arrays, while the oth
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 import numpy as np
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
 
 from orchestrator.cli import UserError
+from orchestrator.ensemble.grouped import grouped_error, inner_folds
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.shape import FEATURES
 from orchestrator.ensemble.stack import Stack, Trees, stack_features, standardise, with_floor
 from trainables.data.manifest import CLASSES
 
-FOLDS = 5
 #: Inverse strengths of the L2 penalty that are tried, the strongest first: ties go to the simpler model.
 STRENGTHS = tuple(np.logspace(-4, 1, 11).tolist())
 #: Where there is too little to cross-validate.
@@ -76,24 +74,20 @@ def fit_stack(held_out: HeldOut, temperatures: np.ndarray, seed: int = 0) -> tup
         intercepts=(),
     )
     features = stack_features(data.class_logits[list(members)], empty.temperatures, data.shape)
-    folds = inner_folds(data.targets, data.groups, seed)
+    folds = _splits(data.targets, data.groups, seed)
     if not folds:
         return _logistic(empty, features, data.targets, STRENGTH), f"logistic, C {STRENGTH:g}; too few rows to tune it"
     return _choose(empty, features, data, folds, seed)
 
 
-def inner_folds(targets: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _splits(targets: np.ndarray, groups: np.ndarray, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Rows to fit on and rows to score, int64 both, of up to 5 grouped folds; [] where not even two can be made.
 
-    A class with fewer rows than there are folds is missing in some of them.
+    A class with fewer groups than there are folds is missing in some of them.
     """
-    count = min(FOLDS, len(np.unique(groups)), int(np.bincount(targets).max()))
-    if count < 2:
-        return []
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-        return [(fit, score) for fit, score in splitter.split(targets, targets, groups) if len(fit) and len(score)]
+    folds = inner_folds(groups, targets, seed)
+    numbers = range(folds.max() + 1) if folds.any() else []
+    return [(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)) for fold in numbers]
 
 
 def _choose(
@@ -117,18 +111,10 @@ def _choose(
     stages = int(staged.mean(1).argmin()) + 1
     difference = losses[best] - staged[stages - 1]
     loss = staged[stages - 1].mean()
-    if difference.mean() <= standard_error(difference, data.groups):
+    if difference.mean() <= grouped_error(difference, data.groups):
         return _logistic(empty, features, targets, STRENGTHS[best]), f"{note} (trees {loss:.3f})"
     note = f"trees of depth 2, {stages} stages, cross-validated log-loss {loss:.3f}"
     return _boosted_trees(empty, features, targets, stages, seed), f"{note} (logistic {losses[best].mean():.3f})"
-
-
-def standard_error(values: np.ndarray, groups: np.ndarray) -> float:
-    """Of the mean of values, float64 [N], where rows of a group, int64 [N], are not independent; inf for one group."""
-    totals = np.bincount(np.unique(groups, return_inverse=True)[1], weights=values - values.mean())
-    if len(totals) < 2:
-        return float("inf")
-    return float(np.sqrt(len(totals) / (len(totals) - 1) * np.square(totals).sum()) / len(values))
 
 
 def _standardised(empty: Stack, features: np.ndarray, targets: np.ndarray) -> tuple[Stack, np.ndarray, np.ndarray]:

@@ -111,7 +111,7 @@ def _difference(found: Difference | None) -> str:
     return "-" if found is None else f"{found.value:+.4f} ±{found.standard_error:.4f}"
 
 
-def show(found: dict[str, Any], search: SearchSettings, say: Callable[[str], None]) -> None:
+def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str, say: Callable[[str], None]) -> None:
     """The last words: the winner's test figures, and the commands to use it."""
     test = found["test"]
     low, high = test["interval"]
@@ -135,7 +135,7 @@ def show(found: dict[str, Any], search: SearchSettings, say: Callable[[str], Non
         say(f"          malignant from {point['threshold']:.3f} ({meant}): {', '.join(rates)}")
     say(f"model     {found['model_uri']}{', now the champion' if found['promoted'] else ''}: {found['why_promoted']}")
     say(f"ensemble  {search.folder / 'ensemble.json'}, in {format_seconds(found['seconds'])}")
-    python, uri = shlex.quote(sys.executable), shlex.quote(search.tracking_uri)
+    python, uri = shlex.quote(sys.executable), shlex.quote(tracking_uri)
     model = "" if found["promoted"] else f" --model {found['model_uri']}"
     use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"
     say(f"use it    {use} --out predictions IMAGE|FOLDER ...")

@@ -17,16 +17,25 @@ from orchestrator.ensemble.assembly import Member, held_out_rows
 from orchestrator.ensemble.library import Candidate
 from orchestrator.ensemble.workers import Ask, Workers
 from orchestrator.settings import SearchSettings
+from orchestrator.store import first_line
 from orchestrator.tracking import Tracker
-from trainables.data import Prepared
+from trainables.data import DataError, Prepared
 from trainables.held_out import Job
+from trainables.memory import is_out_of_memory
 from trainables.models.weights import Source, find
 from trainables.tasks import Task
+from trainables.training import DivergedError
 
 #: Configurations that re-balance the classes.
 REBALANCED = ("sampler", "oversample", "weights")
 #: Tells of something: a line for the user.
 Say = Callable[[str], None]
+
+
+def _for_good(error: BaseException) -> bool:
+    """Whether a training would fail again: not for a full disk, or a worker that died."""
+    out_of_memory = isinstance(error, RuntimeError) and is_out_of_memory(error)
+    return isinstance(error, DivergedError | DataError) or out_of_memory
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,7 @@ class Team:
         data: these data at that search's size.
         workers: who trains and predicts.
         mirrored: predict each image and its mirror image.
+        out_of_fold: train candidates on the other folds, too.
         say: tells the user.
         prepared: data by image size and mask mode, as they were asked for.
     """
@@ -48,6 +58,7 @@ class Team:
     data: Prepared
     workers: Workers
     mirrored: bool
+    out_of_fold: bool
     say: Say
     prepared: dict[tuple[int, str], Prepared] = field(default_factory=dict)
 
@@ -102,7 +113,8 @@ class Team:
         Raises:
             UserError: it cannot predict, or cannot be trained again.
         """
-        self.source_for(candidate)
+        if self.out_of_fold:
+            self.source_for(candidate)
         data = self.data_for(candidate)
         (rows,) = held_out_rows(self.task, data, [0])
         (said,) = self.workers.predict([Ask(candidate.checkpoint, data, rows, self.mirrored)])
@@ -111,14 +123,14 @@ class Team:
         heads = [] if said.classes is None else [softmax(said.classes.astype(np.float64), axis=1)]
         return heads if said.planes is None else [*heads, said.planes > 0]
 
-    def members(self, candidates: Sequence[Candidate], tracker: Tracker, *, out_of_fold: bool) -> list[Member]:
-        """The candidates with a model for each fold; one whose training fails is left out by name.
+    def members(self, candidates: Sequence[Candidate], tracker: Tracker) -> list[Member]:
+        """The candidates with a model for each fold; one whose training fails for good is left out by name.
 
         Raises:
-            UserError: none is left.
+            UserError: none is left, or a training failed that may succeed another time.
         """
         jobs: dict[str, Job] = {}
-        for candidate in candidates if out_of_fold else []:
+        for candidate in candidates if self.out_of_fold else []:
             # Cosine to zero at the epoch of its best: no epoch is chosen by the fold that is held out.
             config = {**candidate.config, "epochs": candidate.epoch, "early_stop": 0}
             home = candidate.search.folder / "folds" / candidate.trial_id
@@ -145,7 +157,11 @@ class Team:
     def train(
         self, jobs: Mapping[str, Job], owner: Mapping[str, Candidate], tracker: Tracker, *, kind: str
     ) -> dict[str, str]:
-        """Train what is not trained yet, a run each; returns why jobs failed, by key."""
+        """Train what is not trained yet, a run each; returns why jobs failed for good, by key.
+
+        Raises:
+            UserError: a training failed that may succeed another time.
+        """
         failed: dict[str, str] = {}
         waiting = {key: job for key, job in jobs.items() if not job.done}
         if waiting:
@@ -162,12 +178,16 @@ class Team:
             tracker.log(key, {**metrics, "train_seconds": outcome["seconds"]}, step=jobs[key].config["epochs"])
             tracker.end_trial(key, "FINISHED", {})
 
-        def finished(key: str, outcome: dict[str, Any] | str) -> None:
+        def finished(key: str, outcome: dict[str, Any] | BaseException) -> None:
             done = f"{len(failed) + sum(job.done for job in jobs.values())}/{len(jobs)}"
-            if isinstance(outcome, str):
-                failed[key] = outcome
-                tracker.end_trial(key, "FAILED", {"reason": outcome})
-                self.say(f"{kind:9} {done}  {owner[key].name}, fold {jobs[key].fold}: failed ({outcome})")
+            if isinstance(outcome, BaseException):
+                reason = first_line(outcome)
+                tracker.end_trial(key, "FAILED", {"reason": reason})
+                which = f"{owner[key].name}, fold {jobs[key].fold}"
+                if not _for_good(outcome):  # another time it may be trained, and be part of another winner
+                    raise UserError(f"{kind} of {which} failed ({reason}); the same command goes on")
+                failed[key] = reason
+                self.say(f"{kind:9} {done}  {which}: failed ({reason})")
                 return
             close_run(key, outcome)
             score = outcome["metrics"].get(self.task.primary)
@@ -175,9 +195,11 @@ class Team:
             self.say(f"{kind:9} {done}  {owner[key].name}, fold {jobs[key].fold}{shown}  {outcome['seconds']:.0f} s")
 
         written = tracker.finished(kind)
-        for key in jobs.keys() - written:
-            open_run(key)
-            if key not in waiting:  # trained, and a crash kept it from being written
+        for key in jobs:
+            if key in waiting:
+                open_run(key)
+            elif key not in written:  # trained, and a crash kept it from being written
+                open_run(key)
                 close_run(key, jobs[key].outcome)
         data = {key: self.data_for(owner[key]) for key in waiting}
         self.workers.train(waiting, data, {key: self.source_for(owner[key]) for key in waiting}, finished)

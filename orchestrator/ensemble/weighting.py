@@ -1,6 +1,6 @@
 """Weights of members from their held-out logits, a list of weights a head: what the combiners differ in. Plain numpy.
 
-Only the first `candidates` members are weighed, except by `boosted-trained`, which adds the members after them.
+Only the first `candidates` members are weighed; `with_trained` adds the members after them.
 """
 
 from __future__ import annotations
@@ -65,13 +65,14 @@ def boosted(heads: list[Objective], candidates: int, seed: int) -> tuple[list[np
     return weights, f"rounds: {', '.join(counts)}"
 
 
-def boosted_trained(heads: list[Objective], candidates: int, seed: int) -> tuple[list[np.ndarray], str]:
-    """`boosted`, and then each member that was trained on what the ensemble gets wrong, in order.
+def with_trained(
+    heads: list[Objective], candidates: int, boosted: list[np.ndarray], note: str
+) -> tuple[list[np.ndarray], str]:
+    """The weights of `boosted`, and then each member that was trained on what the ensemble gets wrong, in order.
 
     Member b comes in with half of the a in [0, 1] that makes L((1 - a) F + a Z_b) least.
     """
-    weights, note = boosted(heads, candidates, seed)
-    shares = []
+    weights, shares = list(boosted), []
     for which, head in enumerate(heads):
         for member in range(candidates, len(head.scaled)):
             combined = head.combined(weights[which])
@@ -86,7 +87,6 @@ WEIGHTINGS: dict[str, Weighting] = {
     "mean": mean,
     "greedy": greedy,
     "boosted": boosted,
-    "boosted-trained": boosted_trained,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,13 +80,13 @@ class Workers:
         jobs: Mapping[str, Job],
         data: Mapping[str, Prepared],
         sources: Mapping[str, Source | None],
-        finished: Callable[[str, dict[str, Any] | str], None],
+        finished: Callable[[str, dict[str, Any] | BaseException], None],
     ) -> None:
         """Train what is not trained yet, and tell of each job as it ends: its outcome, or why it failed.
 
         Args:
             jobs, data, sources: by a key of the job.
-            finished: called in this thread.
+            finished: called in this thread, with the outcome or with what was raised.
         """
         running = {}
         for key, job in jobs.items():
@@ -95,7 +96,7 @@ class Workers:
         while running:
             (task,), _ = ray.wait(list(running))
             try:
-                outcome: dict[str, Any] | str = ray.get(task)
+                outcome: dict[str, Any] | BaseException = ray.get(task)
             except ray.exceptions.RayError as error:
                 outcome = _cause(error)
             finished(running.pop(task), outcome)
@@ -120,7 +121,7 @@ class Workers:
                 _write(files[i], outputs)
                 said[i] = outputs
             except ray.exceptions.RayError as error:
-                said[i] = _cause(error)
+                said[i] = first_line(_cause(error))
         return said
 
     def _sized(self, task: Any) -> Any:
@@ -138,17 +139,17 @@ class Workers:
         return self._cache / f"{name[:32]}.npz"
 
 
-def _cause(error: Exception) -> str:
-    """Why a task failed, in a line."""
+def _cause(error: Exception) -> BaseException:
+    """What a task raised, or what became of its worker."""
     cause = getattr(error, "cause", None)
-    return first_line(cause if isinstance(cause, BaseException) else error)
+    return cause if isinstance(cause, BaseException) else error
 
 
 def _read(file: Path) -> Logits | None:
     try:
         with np.load(file) as found:
             return Logits(found.get("classes"), found.get("planes"))
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
         return None
 
 

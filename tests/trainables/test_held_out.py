@@ -39,7 +39,7 @@ def test_keeps_the_last_epoch_and_what_it_was_trained_on(prepared: Prepared, tmp
     assert job.done
     assert job.outcome == outcome
     assert {path.name for path in job.folder.iterdir()} == {checkpoint.WEIGHTS, checkpoint.DESCRIPTION}
-    assert [path.name for path in tmp_path.iterdir()] == ["fold-2"]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["fold-2"]
     description = json.loads((job.folder / checkpoint.DESCRIPTION).read_text())
     assert description["best"]["epoch"] == 3
     held = {prepared.image_digests[row][:16] for row in prepared.fold_rows(2)[1]}
@@ -69,6 +69,31 @@ def test_what_was_cut_off_goes_on_and_ends_as_if_it_had_not_been(
     held_out.train(cut, prepared, None)
     assert epochs == [0, 1, 2, 2]
     assert same(weights(cut.folder), weights(whole.folder))
+
+
+def test_a_kill_between_two_renames_loses_nothing(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    real, saves = Path.rename, []
+
+    def dies_with_the_new_one_not_in_place(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part.new"):
+            saves.append(target)
+            if len(saves) == 2:
+                raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", dies_with_the_new_one_not_in_place)
+    job = Job(tmp_path / "fold-1", "seg", CONFIG, fold=1)
+    with pytest.raises(KeyboardInterrupt):
+        held_out.train(job, prepared, None)
+    trained: list[int] = []
+    epoch = Training.train_epoch
+    monkeypatch.setattr(Training, "train_epoch", lambda self: (trained.append(self.epoch), epoch(self))[1])
+    held_out.train(job, prepared, None)
+    assert trained == [1, 2]
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["fold-1"]
 
 
 def test_a_start_keeps_its_body_and_draws_its_head_anew(prepared: Prepared, tmp_path: Path) -> None:

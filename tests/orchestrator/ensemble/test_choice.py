@@ -13,7 +13,7 @@ from heldouts import classification, multi, of_members, segmentation
 from orchestrator.ensemble import combiners
 from orchestrator.ensemble.choice import Row, choose, compare, cross_fit
 from orchestrator.ensemble.heldout import HeldOut
-from orchestrator.ensemble.scored import primary
+from orchestrator.ensemble.scored import Scored, primary
 
 # The rule
 
@@ -23,6 +23,12 @@ def _row(name: str, score: float, apart: float = 0.0) -> Row:
     common = np.random.default_rng(99).normal(0, 0.05, 200)
     own = np.random.default_rng(combiners.NAMES.index(name)).normal(size=200)
     return Row(name, score, 0.05, draws=score + common + apart * own / own.std(ddof=1))
+
+
+def crossed(name: str, held_out: HeldOut) -> Scored:
+    found = cross_fit([name], held_out)[name]
+    assert isinstance(found, Scored)
+    return found
 
 
 def test_the_reference_stays_while_nothing_is_better_by_more_than_a_standard_error() -> None:
@@ -75,7 +81,7 @@ def test_as_good_is_best_and_what_could_not_run_is_passed_over() -> None:
 def test_a_row_is_predicted_by_what_was_fitted_on_the_other_folds() -> None:
     held_out = classification(n=120)
     rows = np.flatnonzero(held_out.compared)
-    found = cross_fit("mean", held_out)
+    found = crossed("mean", held_out)
     assert found.targets.tolist() == held_out.targets[rows].tolist()
     for fold in (1, 4):
         fitted, _ = combiners.fit("mean", held_out.take(np.flatnonzero(held_out.folds != fold)))
@@ -90,7 +96,7 @@ def test_the_truth_of_a_fold_has_no_part_in_its_predictions(name: str) -> None:
     inside = held_out.folds == 2
     wrong = np.where(inside, 2 - held_out.targets, held_out.targets)
     rows = inside[held_out.compared]
-    before, after = (cross_fit(name, one).probabilities for one in (held_out, replace(held_out, targets=wrong)))
+    before, after = (crossed(name, one).probabilities for one in (held_out, replace(held_out, targets=wrong)))
     np.testing.assert_array_equal(before[rows], after[rows])
     assert (before[~rows] != after[~rows]).any()
 
@@ -98,7 +104,7 @@ def test_the_truth_of_a_fold_has_no_part_in_its_predictions(name: str) -> None:
 def test_a_single_fold_cannot_be_compared() -> None:
     held_out = replace(classification(n=30), folds=np.ones(30, np.int64))
     with pytest.raises(ValueError, match="at least two folds"):
-        cross_fit("mean", held_out)
+        cross_fit(["mean"], held_out)
 
 
 # The comparison
@@ -182,14 +188,14 @@ def test_there_are_six_rows_with_the_reason_where_one_could_not_run() -> None:
 
 
 def test_one_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = combiners.fit
+    fit = combiners.Fitting.fit
 
-    def failing(name: str, held_out: HeldOut, seed: int = 0) -> object:
+    def failing(fitting: combiners.Fitting, name: str) -> object:
         if name == "greedy":
             raise FloatingPointError("no luck\nat all")
-        return fit(name, held_out, seed)
+        return fit(fitting, name)
 
-    monkeypatch.setattr(combiners, "fit", failing)
+    monkeypatch.setattr(combiners.Fitting, "fit", failing)
     rows = _compared("cls", classification(n=90))
     assert (rows["greedy"].score, rows["greedy"].note) == (None, "failed: FloatingPointError: no luck")
     assert rows["mean"].score

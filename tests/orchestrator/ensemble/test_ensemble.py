@@ -126,14 +126,14 @@ def test_the_champion_is_a_model_that_predicts(home: Home, task: str) -> None:
     import pandas as pd
 
     (row,) = model.predict(pd.DataFrame({"image": [image.read_bytes()]})).to_dict("records")
-    (folder,) = (home.folder / "runs" / task / "ensemble" / "winners").glob("*/ensemble")
+    version = MlflowClient(home.uri).get_model_version_by_alias(f"breast-ultrasound-{task}", "champion")
+    folder = home.folder / "runs" / ".cache" / "winners" / version.tags["digest"] / "ensemble"
     direct = Ensemble.load(folder).predict(read_image(image))
     if task != "seg":
         assert row["malignant_score"] == pytest.approx(direct.malignant_score, abs=1e-4)
     if task != "cls":
         assert direct.mask is not None
         assert row["lesion_area"] == pytest.approx(direct.mask.sum(), rel=0.01)
-    version = MlflowClient(home.uri).get_model_version_by_alias(f"breast-ultrasound-{task}", "champion")
     assert version.tags["data_fingerprint"] == home.found(task)["data"]["fingerprint"]
     assert version.tags["synthetic"] == "true"
 
@@ -195,7 +195,7 @@ def test_killed_among_folds_and_among_boost_rounds_it_goes_on(phantom: Path, tmp
     def count(pattern: str) -> int:
         return len(list((tmp_path / "runs").glob(pattern)))
 
-    folds, boosts = "seg/folds/*/fold-*/best.safetensors", "seg/ensemble/boost/*/round-1/fold-*/best.safetensors"
+    folds, boosts = "seg/folds/*/fold-*/best.safetensors", "seg/ensemble/boost/*/fold-*/best.safetensors"
     with launch(1) as first:
         first.until(lambda: count(folds) >= 1)
         first.kill()

@@ -60,6 +60,21 @@ def test_at_most_two_of_an_architecture_unless_nothing_else_is_left(tmp_path: Pa
     assert choose(pool, 3, Predictions())[0] == ["unet0", "unet1", "unet2"]
 
 
+def test_spares_are_asked_only_when_nothing_else_is_left_and_differ_too(tmp_path: Path) -> None:
+    pool = [candidate(f"unet{i}", "unet", 0.9 - i / 100, tmp_path) for i in range(6)]
+    asked: list[str] = []
+    predict = Predictions(twins={"unet3": "unet2"})
+
+    def spy(one: Candidate) -> list[np.ndarray]:
+        asked.append(one.name)
+        return predict(one)
+
+    found = select(iter([*pool, candidate("fpn", "fpn", 0.5, tmp_path)]), 3, spy, lambda name, why: None)
+    assert [one.name for one in found] == ["unet0", "unet1", "fpn"]
+    assert asked == ["unet0", "unet1", "fpn"]
+    assert choose(pool, 4, predict)[0] == ["unet0", "unet1", "unet2", "unet4"]
+
+
 def test_one_that_cannot_predict_is_left_out_by_name(tmp_path: Path) -> None:
     pool = [candidate(name, name, score, tmp_path) for name, score in (("a", 0.9), ("b", 0.8), ("c", 0.7))]
     assert choose(pool, 2, Predictions(broken="a")) == (["b", "c"], {"a": "its checkpoint is damaged"})

@@ -28,12 +28,14 @@ def evidence(skill: float, seed: int = 0, n: int = N) -> Evidence:
 def champion(folder: Path, held_out: Evidence, test: Evidence, **tags: str) -> dict[str, Any]:
     held_out.save(folder / HELD_OUT)
     test.save(folder / TEST)
-    standing = SimpleNamespace(version="3", tags={"data_fingerprint": "d1", "synthetic": "false", **tags})
+    own = {"data_fingerprint": "d1", "synthetic": "false", "classes": "3", "optimistic": "false"}
+    standing = SimpleNamespace(version="3", tags={**own, **tags})
     return {"standing": standing, "stored": folder}
 
 
 NEW: dict[str, Any] = {
     "alarms": 0.2, "alarms_of_best": 0.2, "synthetic": False, "data_fingerprint": "d1",
+    "classes": 3, "optimistic": False,
     "held_out": evidence(2.0), "test": evidence(2.0), "test_to_best": (0.01, -0.02, 0.04),
     "standing": None, "stored": None,
 }  # fmt: skip
@@ -91,6 +93,21 @@ def test_other_data_cannot_be_compared_but_synthetic_data_give_way(tmp_path: Pat
     phantom = champion(tmp_path, evidence(3.0), evidence(3.0), data_fingerprint="d3", synthetic="true")
     assert judge(**phantom)[0]
     assert not judge(**{**phantom, "synthetic": True})[0]
+
+
+def test_a_model_of_two_classes_does_not_take_the_place_of_one_of_three(tmp_path: Path) -> None:
+    standing = champion(tmp_path, evidence(0.1), evidence(0.1))
+    promoted, why = judge(**standing, classes=2)
+    assert not promoted
+    assert "other data or classes" in why
+
+
+@pytest.mark.parametrize("whose", ["its own", "the champion's"])
+def test_optimistic_predictions_move_no_champion(tmp_path: Path, whose: str) -> None:
+    standing = champion(tmp_path, evidence(0.1), evidence(0.1), optimistic=str(whose != "its own").lower())
+    promoted, why = judge(**standing, optimistic=whose == "its own")
+    assert not promoted
+    assert "without out-of-fold predictions" in why
 
 
 def test_predictions_that_cannot_be_read_keep_the_champion(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from sklearn.linear_model import LogisticRegression
 
 from orchestrator.cli import UserError
 from orchestrator.ensemble import stacking
+from orchestrator.ensemble.grouped import grouped_error
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.shape import FEATURES
 from orchestrator.ensemble.stack import FLOOR, Stack, stack_features
-from orchestrator.ensemble.stacking import fit_stack, inner_folds, standard_error
+from orchestrator.ensemble.stacking import _splits, fit_stack
 
 
 def _held_out(
@@ -241,21 +242,21 @@ def test_a_class_of_one_row_is_fitted_without_a_warning() -> None:
 def test_folds_keep_groups_together_and_score_every_row_once() -> None:
     rng = np.random.default_rng(0)
     groups, targets = rng.choice(30, 90), rng.choice(3, 90)
-    folds = inner_folds(targets, groups, 0)
+    folds = _splits(targets, groups, 0)
     assert len(folds) == 5
     assert sorted(np.concatenate([score for _, score in folds]).tolist()) == list(range(90))
     for fit, score in folds:
         assert not set(groups[fit]) & set(groups[score])
-    assert inner_folds(targets, np.zeros(90, np.int64), 0) == []
+    assert _splits(targets, np.zeros(90, np.int64), 0) == []
 
 
 def test_the_standard_error_counts_groups() -> None:
     values = np.random.default_rng(0).normal(size=200)
-    alone = standard_error(values, np.arange(200))
+    alone = grouped_error(values, np.arange(200))
     assert alone == pytest.approx(values.std(ddof=1) / np.sqrt(200))
-    doubled = standard_error(np.repeat(values, 2), np.repeat(np.arange(200), 2))
+    doubled = grouped_error(np.repeat(values, 2), np.repeat(np.arange(200), 2))
     assert doubled == pytest.approx(alone)
-    assert standard_error(values, np.zeros(200, np.int64)) == np.inf
+    assert grouped_error(values, np.zeros(200, np.int64)) == np.inf
 
 
 def test_without_class_predictions_or_known_classes_it_says_so() -> None:
