@@ -35,6 +35,11 @@ class _Rows:
         """F = sum_m weights_m Z_m, float [N,V], from weights float [M]."""
         return np.tensordot(weights.astype(self.scaled.dtype), self.scaled, 1)
 
+    def take(self, rows: np.ndarray) -> Self:
+        """These rows (int64) alone."""
+        by_row = {name: values[rows] for name, values in vars(self).items() if name != "scaled"}
+        return replace(self, scaled=self.scaled[:, rows], **by_row)
+
     def first(self, members: int) -> Self:
         """The first so many members alone."""
         return replace(self, scaled=self.scaled[:members])
@@ -58,16 +63,6 @@ class ClassObjective(_Rows):
         """AUROC, macro one-vs-rest, of logits float [N,K]; NaN for a single class."""
         nothing = np.zeros(len(combined), bool)
         return auroc(Scored(softmax(combined.astype(np.float64), axis=1), self.targets, None, nothing))
-
-    def take(self, rows: np.ndarray) -> Self:
-        """These rows (int64) alone."""
-        return replace(
-            self,
-            scaled=self.scaled[:, rows],
-            groups=self.groups[rows],
-            labels=self.labels[rows],
-            targets=self.targets[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -118,17 +113,6 @@ class MaskObjective(_Rows):
             dice.append((2 * _sums(lesion, predicted) / np.maximum(total, np.finfo(np.float32).tiny))[size > 0])
         values = np.concatenate(dice)
         return float(values.mean(dtype=np.float64)) if len(values) else float("nan")
-
-    def take(self, rows: np.ndarray) -> Self:
-        """These rows (int64) alone."""
-        return replace(
-            self,
-            scaled=self.scaled[:, rows],
-            groups=self.groups[rows],
-            labels=self.labels[rows],
-            truth=self.truth[rows],
-            weights=self.weights[rows],
-        )
 
     def _blocks(self, combined: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
         """Some rows at a time: which, their logits, weights, and weights where there is lesion."""
