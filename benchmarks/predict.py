@@ -25,10 +25,10 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks.report import machine, table
-from orchestrator.ensemble.combination import Combination, Head
-from orchestrator.ensemble.model import BATCH, Ensemble
-from orchestrator.ensemble.writing import Source, Sources, write
 from orchestrator.predict_files import decode, find_images, finish, predict_files, threads
+from orchestrator.product.combination import Combination, Head
+from orchestrator.product.model import BATCH, Ensemble
+from orchestrator.product.writing import Source, Sources, write
 from trainables.data.phantom import phantom_image
 from trainables.models import build_model
 

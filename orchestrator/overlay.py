@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from orchestrator.ensemble.prediction import Prediction, encode_png
+from orchestrator.product.prediction import Prediction, encode_png
 
 #: Blue, green, red.
 OUTLINE, TEXT, WARNING = (60, 60, 255), (255, 255, 255), (30, 140, 230)

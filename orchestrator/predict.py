@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from orchestrator.cli import UserError
 
 if TYPE_CHECKING:
-    from orchestrator.ensemble.model import Ensemble
+    from orchestrator.product.model import Ensemble
 
 TASKS = ("seg", "cls", "multi")
 DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -47,9 +47,9 @@ def load(model: str, task: str, tracking_uri: str | None = None) -> Ensemble:
     Raises:
         UserError: no model there, a damaged one, or one of another task.
     """
-    from orchestrator.ensemble.fetching import fetched
-    from orchestrator.ensemble.folder import ModelError
-    from orchestrator.ensemble.model import Ensemble  # late: torch takes seconds that --help need not wait
+    from orchestrator.product.fetching import fetched
+    from orchestrator.product.folder import ModelError
+    from orchestrator.product.model import Ensemble  # late: torch takes seconds that --help need not wait
 
     with fetched(model, tracking_uri) as folder:
         try:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from orchestrator.ensemble.model import BATCH, Ensemble, Outputs
-from orchestrator.ensemble.prediction import COLUMNS
 from orchestrator.overlay import draw_overlay
+from orchestrator.product.model import BATCH, Ensemble, Outputs
+from orchestrator.product.prediction import COLUMNS
 from trainables.data.pixels import IMAGE_SUFFIXES, UnreadableError, read_image
 
 TABLE, MASKS, OVERLAYS = "predictions.csv", "masks", "overlays"

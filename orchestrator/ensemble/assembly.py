@@ -13,8 +13,8 @@ import numpy as np
 from orchestrator.cli import UserError
 from orchestrator.ensemble.grouped import inner_folds
 from orchestrator.ensemble.heldout import HeldOut, TrueMasks
-from orchestrator.ensemble.networks import Logits, enlarge
 from orchestrator.ensemble.workers import Ask, Workers
+from orchestrator.product.networks import Logits, enlarge
 from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.evaluation import read_merged_mask

@@ -9,10 +9,10 @@ import numpy as np
 
 from orchestrator.ensemble import combiners
 from orchestrator.ensemble.bootstrap import CHOICE, resamples
-from orchestrator.ensemble.combination import Combination
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.library import Candidate
 from orchestrator.ensemble.scored import Scored, dice_by_image, primary
+from orchestrator.product.combination import Combination
 
 #: Sample weights: the least and the most, before their mean is made 1.
 LEAST, MOST = 0.5, 3.0

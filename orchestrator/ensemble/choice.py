@@ -11,9 +11,9 @@ import numpy as np
 
 from orchestrator.ensemble import combiners
 from orchestrator.ensemble.bootstrap import CHOICE, resamples, spread, standard_error
-from orchestrator.ensemble.combination import Combination
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.scored import Scored, fpr_normal, primary
+from orchestrator.product.combination import Combination
 
 #: Those that may take the reference's place, in the order in which they try.
 FITTED = ("greedy", "boosted", "stacked", "boosted-trained")

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from orchestrator.ensemble.calibration import class_calibration, class_temperature, mask_temperature
-from orchestrator.ensemble.combination import Combination, Head
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.masks import THRESHOLDS, best_threshold, counts_above, original_counts
 from orchestrator.ensemble.objectives import ClassObjective, MaskObjective, Objective, sample_pixels
 from orchestrator.ensemble.scored import Scored
 from orchestrator.ensemble.stacking import fit_stack
 from orchestrator.ensemble.weighting import WEIGHTINGS, with_trained
+from orchestrator.product.combination import Combination, Head
 
 #: In the order of the table.
 NAMES = ("best", "mean", "greedy", "boosted", "boosted-trained", "stacked")

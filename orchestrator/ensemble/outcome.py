@@ -14,17 +14,18 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from orchestrator.cli import UserError
-from orchestrator.ensemble import product, registry, shapes, testing
+from orchestrator.ensemble import registry, shapes, testing
 from orchestrator.ensemble.assembly import Member
 from orchestrator.ensemble.choice import Row
-from orchestrator.ensemble.combination import Combination
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.operating import operating_thresholds
 from orchestrator.ensemble.registry import Evidence
 from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.ensemble.shapes import Segmenter
 from orchestrator.ensemble.team import Team
-from orchestrator.ensemble.writing import Source, Sources, write
+from orchestrator.product import mlflow_model
+from orchestrator.product.combination import Combination
+from orchestrator.product.writing import Source, Sources, write
 from orchestrator.store import TrackingError, first_line, open_store, shown_uri
 from trainables import checkpoint
 
@@ -96,7 +97,7 @@ def deliver(
         where = shown_uri(settings.tracking_uri)
         raise UserError(f"{where} does not take the model ({first_line(error)}); it is in {home}") from error
     if settings.export:
-        product.save(settings.export, home / "ensemble")
+        mlflow_model.save(settings.export, home / "ensemble")
     return {"test": test, "model_uri": uri, "promoted": promoted, "why_promoted": why}
 
 
@@ -166,8 +167,8 @@ def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str
         version = str(same[0].version)
     else:
         with tempfile.TemporaryDirectory(dir=home) as scratch:
-            product.save(Path(scratch) / "model", home / "ensemble")
-            source = product.log(client, run_id, Path(scratch) / "model", f"model-{tags['digest']}")
+            mlflow_model.save(Path(scratch) / "model", home / "ensemble")
+            source = mlflow_model.log(client, run_id, Path(scratch) / "model", f"model-{tags['digest']}")
         for file in (registry.HELD_OUT, registry.TEST):
             client.log_artifact(run_id, str(home / file), f"predictions-{tags['digest']}")
         version = str(client.create_model_version(name, source, run_id, tags=tags).version)

@@ -11,10 +11,10 @@ import numpy as np
 
 from orchestrator.ensemble import combiners
 from orchestrator.ensemble.assembly import Member, held_out, on_test
-from orchestrator.ensemble.combination import Combination, Head
 from orchestrator.ensemble.heldout import HeldOut
-from orchestrator.ensemble.shape import lesion_shape
 from orchestrator.ensemble.team import Team
+from orchestrator.product.combination import Combination, Head
+from orchestrator.product.shape import lesion_shape
 from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.data.pixels import read_image, to_original_size

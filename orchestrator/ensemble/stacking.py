@@ -21,8 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from orchestrator.cli import UserError
 from orchestrator.ensemble.grouped import grouped_error, inner_folds
 from orchestrator.ensemble.heldout import HeldOut
-from orchestrator.ensemble.shape import FEATURES
-from orchestrator.ensemble.stack import Stack, Trees, stack_features, standardise, with_floor
+from orchestrator.product.shape import FEATURES
+from orchestrator.product.stack import Stack, Trees, stack_features, standardise, with_floor
 from trainables.data.manifest import CLASSES
 
 #: Inverse strengths of the L2 penalty that are tried, the strongest first: ties go to the simpler model.

@@ -16,7 +16,7 @@ from orchestrator.ensemble.evaluation import PRIMARY
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.library import Candidate
 from orchestrator.ensemble.settings import EnsembleSettings
-from orchestrator.ensemble.shape import FEATURES
+from orchestrator.product.shape import FEATURES
 from orchestrator.settings import SearchSettings
 from orchestrator.words import format_seconds
 from trainables.data import Prepared

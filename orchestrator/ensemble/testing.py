@@ -12,15 +12,15 @@ import numpy as np
 
 from orchestrator.ensemble import combiners, registry, shapes
 from orchestrator.ensemble.assembly import Member, on_test
-from orchestrator.ensemble.combination import Combination
 from orchestrator.ensemble.evaluation import final_scores
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.measures import Images, Predicted, measure
-from orchestrator.ensemble.model import Ensemble
 from orchestrator.ensemble.registry import Evidence
 from orchestrator.ensemble.scored import primary
 from orchestrator.ensemble.shapes import Segmenter
 from orchestrator.ensemble.team import Team
+from orchestrator.product.combination import Combination
+from orchestrator.product.model import Ensemble
 from trainables.data.pixels import read_image, to_original_size
 
 #: Differences between the product and what is scored above which they are not the same model: of a probability, and as

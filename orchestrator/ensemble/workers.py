@@ -15,7 +15,7 @@ import numpy as np
 import ray
 import torch
 
-from orchestrator.ensemble.networks import Logits, load_network, network_logits
+from orchestrator.product.networks import Logits, load_network, network_logits
 from orchestrator.resources import Resources
 from orchestrator.store import first_line
 from trainables import checkpoint, held_out

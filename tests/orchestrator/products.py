@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from orchestrator.ensemble.combination import Combination, Head
-from orchestrator.ensemble.writing import Source, Sources, write
+from orchestrator.product.combination import Combination, Head
+from orchestrator.product.writing import Source, Sources, write
 from trainables.data.pixels import resize_image
 from trainables.models import build_model
 from trainables.models.heads import HEADS

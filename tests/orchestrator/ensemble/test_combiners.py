@@ -9,10 +9,10 @@ import pytest
 from heldouts import Kind, classification, multi, of_members, segmentation
 
 from orchestrator.ensemble.boosted import line_search
-from orchestrator.ensemble.combination import Combination, Head
 from orchestrator.ensemble.combiners import NAMES, class_objective, fit, mask_objective, predict
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.scored import Scored, primary
+from orchestrator.product.combination import Combination, Head
 
 TASKS: dict[str, Callable[..., HeldOut]] = {"seg": segmentation, "cls": classification, "multi": multi}
 #: What `stacked` combines are classes.

@@ -19,8 +19,8 @@ from orchestrator import run_search
 from orchestrator.cli import UserError
 from orchestrator.ensemble import library
 from orchestrator.ensemble.assembly import refuse_overlap
-from orchestrator.ensemble.model import Ensemble
 from orchestrator.ensemble.run import run_ensemble
+from orchestrator.product.model import Ensemble
 from orchestrator.ranking import rank, read_trials
 from trainables.data import prepare, read_manifest
 from trainables.data.pixels import read_image

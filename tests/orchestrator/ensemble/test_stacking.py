@@ -14,9 +14,9 @@ from orchestrator.cli import UserError
 from orchestrator.ensemble import stacking
 from orchestrator.ensemble.grouped import grouped_error
 from orchestrator.ensemble.heldout import HeldOut
-from orchestrator.ensemble.shape import FEATURES
-from orchestrator.ensemble.stack import FLOOR, Stack, stack_features
 from orchestrator.ensemble.stacking import _splits, fit_stack
+from orchestrator.product.shape import FEATURES
+from orchestrator.product.stack import FLOOR, Stack, stack_features
 
 
 def _held_out(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.cli import UserError
-from orchestrator.ensemble.folder import DESCRIPTION
+from orchestrator.product.folder import DESCRIPTION
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
@@ -21,7 +21,7 @@ def fetched(model: str, tracking_uri: str | None = None) -> Iterator[Path]:
 
     Args:
         model: `models:/NAME@ALIAS` or `models:/NAME/VERSION`; else a folder: an exported MLflow model, or what
-            `orchestrator.ensemble.writing.write` wrote. For a folder no MLflow store is looked at.
+            `orchestrator.product.writing.write` wrote. For a folder no MLflow store is looked at.
         tracking_uri: of the store that has the registry; see `orchestrator.store.tracking_uri`.
 
     Raises:

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 from products import checkpoint, head, pictures, small_product
 
-from orchestrator.ensemble.combination import Combination
-from orchestrator.ensemble.model import Ensemble
-from orchestrator.ensemble.writing import Source, Sources, write
 from orchestrator.predict import main
 from orchestrator.predict_files import find_images
+from orchestrator.product.combination import Combination
+from orchestrator.product.model import Ensemble
+from orchestrator.product.writing import Source, Sources, write
 
 POINT = {"kept": "specificity", "rate": 0.9, "threshold": 0.2}
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.shape import FEATURES, largest_component, lesion_shape, perimeter
+from orchestrator.product.shape import FEATURES, largest_component, lesion_shape, perimeter
 
 SIZE = 400
 ROWS, COLUMNS = np.mgrid[:SIZE, :SIZE]

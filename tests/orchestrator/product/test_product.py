@@ -29,10 +29,10 @@ from PIL import Image
 from processes import Process
 from products import pictures, small_product
 
-from orchestrator.ensemble import product
-from orchestrator.ensemble.model import Ensemble
-from orchestrator.ensemble.prediction import COLUMNS
 from orchestrator.predict import main
+from orchestrator.product import mlflow_model
+from orchestrator.product.model import Ensemble
+from orchestrator.product.prediction import COLUMNS
 from orchestrator.store import ensure_experiment, open_store
 
 POINT = {"kept": "specificity", "rate": 0.9, "threshold": 0.3}
@@ -45,7 +45,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for task in ("seg", "cls", "multi"):
         folder = tmp_path_factory.mktemp(f"my {task}")
         ensemble = small_product(folder, task, networks=1, operating_points=[POINT])
-        product.save(folder / "model", ensemble)
+        mlflow_model.save(folder / "model", ensemble)
         folders[task] = folder / "model"
     return folders
 
@@ -74,7 +74,7 @@ def test_nothing_is_pickled_and_nothing_else_is_packed(saved: dict[str, Path]) -
         kinds = {Path(name).suffix or Path(name).name for name in names}
         assert kinds == {".py", ".json", ".safetensors", ".yaml", ".txt", "MLmodel"}
         assert not [name for name in names if "__pycache__" in name]
-        assert {path.name for path in (folder / "code").iterdir()} == set(product.PACKAGES)
+        assert {path.name for path in (folder / "code").iterdir()} == set(mlflow_model.PACKAGES)
         assert "artifacts/ensemble/ensemble.json" in names
         assert {path.name for path in folder.parent.iterdir()} == {"model", "ensemble", f"{task} 0"}
 
@@ -109,7 +109,7 @@ for folder in folders:
 def test_pinned_requirements_are_all_that_it_needs(saved: dict[str, Path], tmp_path: Path) -> None:
     """As in a clean environment with these and what they bring: no Ray, Optuna, albumentations, torchmetrics."""
     lines = (saved["multi"] / "requirements.txt").read_text().split()
-    assert sorted(lines) == sorted(product.requirements())
+    assert sorted(lines) == sorted(mlflow_model.requirements())
     assert all(re.fullmatch(r"[\w-]+==[\d.]+\w*", line) for line in lines)
     covered = closure({line.partition("==")[0] for line in lines})
     assert not {"ray", "optuna", "albumentations", "torchmetrics"} & covered
@@ -179,14 +179,14 @@ def test_an_export_is_taken_as_it_is_and_never_overwritten(
     assert main(["--task", "multi", "--model", str(saved["multi"]), "--out", "out", "a.png"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "out"], "no mlflow.db"
     with pytest.raises(FileExistsError):
-        product.save(saved["multi"], saved["multi"] / "artifacts" / "ensemble")
+        mlflow_model.save(saved["multi"], saved["multi"] / "artifacts" / "ensemble")
 
 
 def register(uri: str, folder: Path, name: str) -> None:
     """The model as the champion of a store."""
     client = open_store(uri, create=True)
     run = client.create_run(ensure_experiment(client, uri, "ensembles", None))
-    source = product.log(client, run.info.run_id, folder)
+    source = mlflow_model.log(client, run.info.run_id, folder)
     client.create_registered_model(name)
     version = client.create_model_version(name, source, run.info.run_id)
     client.set_registered_model_alias(name, "champion", version.version)

@@ -11,10 +11,10 @@ from safetensors import SafetensorError
 from scipy.special import expit, softmax
 from torch import nn
 
-from orchestrator.ensemble.combination import Combination, Head
-from orchestrator.ensemble.disagreement import mask_uncertainty
-from orchestrator.ensemble.folder import ModelError, Network, Part
-from orchestrator.ensemble.networks import Logits, enlarge, load_network, network_logits
+from orchestrator.product.combination import Combination, Head
+from orchestrator.product.disagreement import mask_uncertainty
+from orchestrator.product.folder import ModelError, Network, Part
+from orchestrator.product.networks import Logits, enlarge, load_network, network_logits
 from trainables.data.pixels import placement, to_original_size
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.disagreement import class_uncertainty, mask_uncertainty
+from orchestrator.product.disagreement import class_uncertainty, mask_uncertainty
 
 
 def test_networks_that_are_sure_of_different_classes_are_as_unsure_as_can_be() -> None:

@@ -13,12 +13,12 @@ from typing import NamedTuple, Self
 import numpy as np
 import torch
 
-from orchestrator.ensemble.disagreement import class_uncertainty
-from orchestrator.ensemble.folder import Description, read
-from orchestrator.ensemble.networks import Logits
-from orchestrator.ensemble.part import LoadedPart, Loader
-from orchestrator.ensemble.prediction import Prediction, lesion_boxes
-from orchestrator.ensemble.shape import lesion_shape
+from orchestrator.product.disagreement import class_uncertainty
+from orchestrator.product.folder import Description, read
+from orchestrator.product.networks import Logits
+from orchestrator.product.part import LoadedPart, Loader
+from orchestrator.product.prediction import Prediction, lesion_boxes
+from orchestrator.product.shape import lesion_shape
 from trainables.data.pixels import resize_image
 
 #: Images that are predicted together; each network's mask logits of all of them are in memory at once.
@@ -51,7 +51,7 @@ class Ensemble:
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
-        """The ensemble of a folder that `orchestrator.ensemble.writing.write` wrote.
+        """The ensemble of a folder that `orchestrator.product.writing.write` wrote.
 
         Args:
             folder: with `ensemble.json`.

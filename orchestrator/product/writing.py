@@ -1,4 +1,4 @@
-"""Writing the product: from checkpoints and a combination to the folder that `orchestrator.ensemble.model` loads."""
+"""Writing the product: from checkpoints and a combination to the folder that `orchestrator.product.model` loads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from orchestrator.ensemble.combination import Combination
-from orchestrator.ensemble.folder import DESCRIPTION, Description, Member, ModelError, Network, Part
+from orchestrator.product.combination import Combination
+from orchestrator.product.folder import DESCRIPTION, Description, Member, ModelError, Network, Part
 
 #: Files of a checkpoint, as `trainables.checkpoint` writes them.
 _WEIGHTS, _MODEL = "best.safetensors", "model.json"

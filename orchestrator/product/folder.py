@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.ensemble.combination import Combination
+from orchestrator.product.combination import Combination
 
 DESCRIPTION, FORMAT = "ensemble.json", 1
 

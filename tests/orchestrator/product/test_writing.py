@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from products import checkpoint, head, small_product
 
-from orchestrator.ensemble.combination import Combination
-from orchestrator.ensemble.folder import ModelError, read
-from orchestrator.ensemble.writing import Source, Sources, write
+from orchestrator.product.combination import Combination
+from orchestrator.product.folder import ModelError, read
+from orchestrator.product.writing import Source, Sources, write
 
 MEAN = Combination("mean", classes=head(0.5, 0.5))
 

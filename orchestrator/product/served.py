@@ -19,10 +19,9 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from orchestrator.ensemble.model import Ensemble
+from orchestrator.product.model import Ensemble
+from orchestrator.product.prediction import ARTIFACT, IMAGE, MASK
 from trainables.data.pixels import UnreadableError, read_image
-
-IMAGE, MASK, ARTIFACT = "image", "mask_png", "ensemble"
 
 
 class Served(PythonModel):

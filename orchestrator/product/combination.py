@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.special import softmax
 
-from orchestrator.ensemble.stack import Stack
+from orchestrator.product.stack import Stack
 
 
 @dataclass(frozen=True)

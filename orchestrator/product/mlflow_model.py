@@ -19,8 +19,7 @@ from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
-from orchestrator.ensemble.prediction import COLUMNS, encode_png
-from orchestrator.ensemble.served import ARTIFACT, IMAGE, MASK
+from orchestrator.product.prediction import ARTIFACT, COLUMNS, IMAGE, MASK, encode_png
 from trainables.data.phantom import phantom_image
 
 #: What runs the product, nothing that trains: the rest of `pyproject.toml` is not needed to predict. ImageHash because
@@ -53,7 +52,7 @@ def save(folder: Path, ensemble: Path) -> None:
 
     Args:
         folder: to be made; it must not exist.
-        ensemble: folder that `orchestrator.ensemble.writing.write` wrote.
+        ensemble: folder that `orchestrator.product.writing.write` wrote.
 
     Raises:
         OSError: the folder exists or cannot be written.
@@ -65,7 +64,7 @@ def save(folder: Path, ensemble: Path) -> None:
         new = Path(scratch) / "model"
         mlflow.pyfunc.save_model(
             path=str(new),
-            python_model=str(_source("orchestrator.ensemble.served")),
+            python_model=str(_source("orchestrator.product.served")),
             artifacts={ARTIFACT: str(ensemble)},
             code_paths=[str(_source(name).parent) for name in PACKAGES],
             signature=_signature(),

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from orchestrator.ensemble.shape import FEATURES
+from orchestrator.product.shape import FEATURES
 from trainables.data.manifest import CLASSES
 
 #: Components below this share of the image have no box unless they are the largest, as in the detection metrics.
 LEAST_AREA = 0.001
+#: Of the model that MLflow serves: the column of its input, that of masks in its output, and the ensemble within it.
+IMAGE, MASK, ARTIFACT = "image", "mask_png", "ensemble"
 BOX = ("left", "top", "right", "bottom")
 #: Columns of a row, the same for every task; what a task does not predict is empty.
 COLUMNS = (
@@ -38,7 +40,7 @@ class Prediction:
             component of the mask, the largest first, and others of at least .1 % of the image. None for cls.
         shape: `FEATURES` of the largest component, float64 [F], NaN where there is none; None where nothing predicts
             a mask. For cls it is that of the masks that its stack looks at.
-        uncertainty: 0..1, see `orchestrator.ensemble.disagreement`.
+        uncertainty: 0..1, see `orchestrator.product.disagreement`.
     """
 
     classes: tuple[str, ...]

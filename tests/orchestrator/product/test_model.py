@@ -16,13 +16,13 @@ from products import CONFIGS, checkpoint, head, pictures, small_product
 from safetensors.torch import load_file
 from scipy.special import log_softmax, softmax
 
-from orchestrator.ensemble.combination import Combination
-from orchestrator.ensemble.folder import ModelError
-from orchestrator.ensemble.model import BATCH, Ensemble
-from orchestrator.ensemble.prediction import Prediction, lesion_boxes
-from orchestrator.ensemble.shape import FEATURES, lesion_shape
-from orchestrator.ensemble.stack import Stack
-from orchestrator.ensemble.writing import Source, Sources, write
+from orchestrator.product.combination import Combination
+from orchestrator.product.folder import ModelError
+from orchestrator.product.model import BATCH, Ensemble
+from orchestrator.product.prediction import Prediction, lesion_boxes
+from orchestrator.product.shape import FEATURES, lesion_shape
+from orchestrator.product.stack import Stack
+from orchestrator.product.writing import Source, Sources, write
 from trainables.data.pixels import resize_image, to_original_size
 from trainables.models import build_model
 
@@ -54,7 +54,7 @@ def same(one: Prediction, other: Prediction, tolerance: float = 1e-4) -> bool:
 
 
 def test_nothing_that_trains_is_imported() -> None:
-    code = "import sys, orchestrator.ensemble.model; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, orchestrator.product.model; print(*{name.split('.')[0] for name in sys.modules})"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "torch" in found
     assert not set(TRAINING) & set(found)
