@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each copy of two files
 
+import shutil
 import tempfile
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -38,7 +39,12 @@ REQUIREMENTS = (
     "torch",
     "torchvision",
 )
-PACKAGES = ("orchestrator", "search_spaces", "trainables")
+#: The code that ships, beside each package's own `__init__.py`: what predicts, and nothing that trains.
+CODE = {
+    "orchestrator": ("product",),
+    "search_spaces": ("cls.py", "multi.py", "seg.py"),
+    "trainables": ("data", "inference.py", "memory.py", "models"),
+}
 #: Where the model lies among a run's artifacts.
 ARTIFACT_PATH = "model"
 _EXAMPLE_SIDE = 64
@@ -62,11 +68,12 @@ def save(folder: Path, ensemble: Path) -> None:
         raise FileExistsError(f"{folder} exists already")
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         new = Path(scratch) / "model"
+        code = _code(Path(scratch) / "code")
         mlflow.pyfunc.save_model(
             path=str(new),
             python_model=str(_source("orchestrator.product.served")),
             artifacts={ARTIFACT: str(ensemble)},
-            code_paths=[str(_source(name).parent) for name in PACKAGES],
+            code_paths=[str(package) for package in code],
             signature=_signature(),
             input_example=pd.DataFrame({IMAGE: [_example()]}),
             pip_requirements=requirements(),
@@ -98,6 +105,19 @@ def _signature() -> ModelSignature:
 def _example() -> bytes:
     image, _ = phantom_image(np.random.default_rng(0), 2)
     return encode_png(cv2.resize(image, (_EXAMPLE_SIDE, _EXAMPLE_SIDE), interpolation=cv2.INTER_AREA))
+
+
+def _code(folder: Path) -> list[Path]:
+    """The packages of `CODE`, copied into a folder that is made."""
+    for package, parts in CODE.items():
+        home = _source(package).parent
+        (folder / package).mkdir(parents=True)
+        for part in ("__init__.py", *parts):
+            if (home / part).is_dir():
+                shutil.copytree(home / part, folder / package / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(home / part, folder / package / part)
+    return [folder / package for package in CODE]
 
 
 def _source(module: str) -> Path:

@@ -74,7 +74,8 @@ def test_nothing_is_pickled_and_nothing_else_is_packed(saved: dict[str, Path]) -
         kinds = {Path(name).suffix or Path(name).name for name in names}
         assert kinds == {".py", ".json", ".safetensors", ".yaml", ".txt", "MLmodel"}
         assert not [name for name in names if "__pycache__" in name]
-        assert {path.name for path in (folder / "code").iterdir()} == set(mlflow_model.PACKAGES)
+        assert {path.name for path in (folder / "code").iterdir()} == set(mlflow_model.CODE)
+        assert not [name for name in names if name.startswith("code/") and ("ensemble" in name or "training" in name)]
         assert "artifacts/ensemble/ensemble.json" in names
         assert {path.name for path in folder.parent.iterdir()} == {"model", "ensemble", f"{task} 0"}
 
