@@ -171,7 +171,10 @@ def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str
             source = mlflow_model.log(client, run_id, Path(scratch) / "model", f"model-{tags['digest']}")
         for file in (registry.HELD_OUT, registry.TEST):
             client.log_artifact(run_id, str(home / file), f"predictions-{tags['digest']}")
-        version = str(client.create_model_version(name, source, run_id, tags=tags).version)
+        synthetic = "SYNTHETIC data. " if tags["synthetic"] == "true" else ""
+        words = f"{synthetic}{tags['combiner']} of {tags['members']}. Test: {tags['test']}. "
+        words += f"Held out: {tags['held_out']}. Not a medical device."
+        version = str(client.create_model_version(name, source, run_id, tags=tags, description=words).version)
     return version, f"models:/{name}/{version}"
 
 
