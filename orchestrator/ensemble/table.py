@@ -124,6 +124,7 @@ def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str, say: 
     if spread is not None:
         count = len(test["retraining"]["values"])
         say(f"          each fold's models alone: standard deviation {spread:.4f} over {count}")
+    say(f"          {_uncertainty(test['uncertainty'])}")
     say(f"          the test images of these data were scored {_times(test['times_scored'])} so far")
     for point in test["operating_points"]:
         rates = [
@@ -139,6 +140,16 @@ def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str, say: 
     model = "" if found["promoted"] else f" --model {found['model_uri']}"
     use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"
     say(f"use it    {use} --out predictions IMAGE|FOLDER ...")
+
+
+def _uncertainty(found: dict[str, Any]) -> str:
+    """Whether uncertainty is of use, in words."""
+    errors = f"{found['errors']} errors among {found['images']} images"
+    if found["auroc_for_errors"] is None:
+        return f"uncertainty cannot be judged ({errors})"
+    low, high = found["interval"]
+    useful = "tells errors from the rest" if found["useful"] else "was not shown to tell errors from the rest"
+    return f"uncertainty {useful}: AUROC {found['auroc_for_errors']:.3f} ({low:.3f} to {high:.3f}), {errors}"
 
 
 def figures(found: dict[str, Any]) -> dict[str, float]:
