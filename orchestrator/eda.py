@@ -155,7 +155,7 @@ def facts(found: Survey) -> list[tuple[str, int]]:
         ("groups", len(set(data.groups.tolist()))),
         ("with a lesion", int((found.measured["lesion_pixels"] > 0).sum())),
         ("near-duplicate clusters", len(found.clusters)),
-        ("that disagree", sum(map(disagrees, found.clusters))),
+        ("clusters that disagree", sum(map(disagrees, found.clusters))),
         ("faults", len(data.faults)),
     ]
 
