@@ -77,7 +77,7 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def measure(ensemble: Ensemble, source: Path, out: Path) -> dict[str, float]:
     """Seconds of each step alone, and of all together."""
-    files = find_images([source], out)
+    files, _ = find_images([source], out)
     with ThreadPoolExecutor(threads()) as pool:
         decoding, decoded = seconds(lambda: list(pool.map(decode, files)))
     images = [one.image for one in decoded]

@@ -65,17 +65,19 @@ def load(model: str, task: str, tracking_uri: str | None = None) -> Ensemble:
 def _predict(options: argparse.Namespace) -> int:
     import cv2
 
-    from orchestrator.predict_files import find_images, predict_files
+    from orchestrator.predict_files import find_images, make_room, predict_files
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
-    images = find_images(options.images, options.out)
+    images, closed = find_images(options.images, options.out)
     if not images:
         raise UserError(f"no image in {', '.join(map(str, options.images))}; give PNG, JPEG, BMP or TIFF files")
     if options.out.exists() and not options.out.is_dir():
         raise UserError(f"--out {options.out}: not a folder; name another")
     model = options.model or f"models:/breast-ultrasound-{options.task}@champion"
     ensemble = load(model, options.task, options.tracking_uri)
+    make_room(options.out, images)
     report = predict_files(ensemble, images, options.out, overlays=options.overlays)
+    report.unreadable += closed
     if not report.rows:
         path, cause = report.unreadable[0]
         others = f", nor can {len(images) - 1} others" if len(images) > 1 else ""

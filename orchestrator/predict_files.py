@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import os
+import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -15,12 +17,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from orchestrator.cli import UserError
 from orchestrator.overlay import draw_overlay
 from orchestrator.product.model import BATCH, Ensemble, Outputs
 from orchestrator.product.prediction import COLUMNS
 from trainables.data.pixels import IMAGE_SUFFIXES, UnreadableError, read_image
 
 TABLE, MASKS, OVERLAYS = "predictions.csv", "masks", "overlays"
+#: An empty file by which a folder is known to hold results, be they not complete.
+MARK = ".predictions"
 
 
 class ImageFile(NamedTuple):
@@ -44,16 +49,17 @@ class _Decoded(NamedTuple):
     digest: str
 
 
-def find_images(inputs: Sequence[Path], out: Path) -> list[ImageFile]:
+def find_images(inputs: Sequence[Path], out: Path) -> tuple[list[ImageFile], list[tuple[Path, str]]]:
     """The images that are meant, each once: files as given, folders searched through for images that are no masks.
 
-    Hidden files and folders are passed over, and so are results in `out`. PNGs are named by the files' paths below
+    Hidden files and folders are passed over, and so are results, in `out` or of another run; folders that cannot be
+    read come second, with the reason. PNGs are named by the files' paths below
     what is common to all inputs; where two would be called the same (`a.png`, `a.jpg`) the later keeps its suffix, too.
     """
     found: dict[Path, Path] = {}
+    unreadable: list[tuple[Path, str]] = []
     for given in inputs:
-        files = _below(given, {out.absolute() / name for name in ("", MASKS, OVERLAYS)}) if given.is_dir() else [given]
-        for file in files:
+        for file in _below(given, os.path.realpath(out), unreadable) if given.is_dir() else [given]:
             found.setdefault(Path(os.path.abspath(file)), file)
     roots = [os.path.abspath(given if given.is_dir() else given.parent) for given in inputs]
     common, taken, images = Path(os.path.commonpath(roots)), set[str](), []
@@ -66,7 +72,7 @@ def find_images(inputs: Sequence[Path], out: Path) -> list[ImageFile]:
             number += 1
         taken.add(png.casefold())
         images.append(ImageFile(file, png))
-    return images
+    return images, unreadable
 
 
 def predict_files(ensemble: Ensemble, images: Sequence[ImageFile], out: Path, *, overlays: bool) -> Report:
@@ -111,6 +117,10 @@ def predict_files(ensemble: Ensemble, images: Sequence[ImageFile], out: Path, *,
         report.rows += [row.result() for row in rows]
     if report.rows:
         write_table(out / TABLE, report.rows)
+    (out / MARK).unlink(missing_ok=True)  # the table says whose they are
+    if not report.rows:
+        with contextlib.suppress(OSError):  # other things lie there
+            out.rmdir()
     return report
 
 
@@ -155,11 +165,43 @@ def write_table(file: Path, rows: Sequence[dict[str, Any]]) -> None:
     part.replace(file)
 
 
-def _below(folder: Path, results: set[Path]) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+def make_room(out: Path, images: Sequence[ImageFile]) -> None:
+    """Have `out` hold results of this run alone: those of an earlier one are deleted, anything else is left alone.
+
+    Raises:
+        UserError: folders for results are there and are not ours, or an image is among the results.
+    """
+    theirs = [name for name in (MASKS, OVERLAYS) if (out / name).exists()]
+    if theirs and not _is_ours(out):
+        raise UserError(f"--out {out}: its folder {theirs[0]} was not made by this command; name another folder")
+    for image in images:
+        below = Path(os.path.realpath(image.path))
+        if any(below.is_relative_to(os.path.realpath(out / name)) for name in theirs):
+            raise UserError(f"{image.path}: it is a result in --out {out}, which is written anew; name another folder")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).touch()
+    for name in theirs:
+        shutil.rmtree(out / name)
+    (out / TABLE).unlink(missing_ok=True)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether results were written there, or begun to be."""
+    return (folder / MARK).is_file() or (folder / TABLE).is_file()
+
+
+def _below(folder: Path, out: str, unreadable: list[tuple[Path, str]]) -> Iterator[Path]:
+    def note(error: OSError) -> None:
+        unreadable.append((Path(error.filename), error.strerror or str(error)))
+
+    for place, folders, names in os.walk(folder, onerror=note):
         here = Path(place)
-        searched = (name for name in folders if not name.startswith(".") and (here / name).absolute() not in results)
-        folders[:] = sorted(searched)
+        results = (MASKS, OVERLAYS) if _is_ours(here) else ()
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and name not in results and os.path.realpath(here / name) != out
+        )
         for name in sorted(names):
             file = here / name
             if file.suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".") and "_mask" not in file.stem.lower():

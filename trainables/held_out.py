@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import shutil
@@ -10,11 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from trainables import checkpoint
@@ -86,9 +89,15 @@ def _train(job: Job, data: Prepared, source: Source | None, gpu: bool, threads: 
     )
     before = 0.0
     for folder in (_part(job), _aside(_part(job))):
-        if (folder / checkpoint.STATE).is_file():
+        try:
             before = checkpoint.resume(folder, training)[0]["seconds"]
             break
+        except FileNotFoundError:
+            continue
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError, SafetensorError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: torch of a file that was cut
+                raise
+            shutil.rmtree(folder)  # damaged, as by a power cut: what it held is trained again
     started = saved = time.perf_counter()
     while training.epoch < job.config["epochs"]:
         training.train_epoch()

@@ -56,7 +56,7 @@ def deliver(
     assert row.scored
     assert single.combination
     points = operating_thresholds(row.scored)
-    digest = _digest(row.combination, members, segmenter, settings.tta)
+    digest = _digest([row.combination, single.combination], members, segmenter, settings.tta)
     # Not in a search's folder: the same candidates may win for several searches, and are one winner.
     home = team.search.cache / "winners" / digest
     _write(home / "ensemble", row.combination, members, segmenter, team, points, synthetic=synthetic)
@@ -65,10 +65,10 @@ def deliver(
     evidence.save(home / registry.HELD_OUT)
     client = open_store(settings.tracking_uri, create=True)
     test = testing.stored(home)
+    # Counted first: a look that a crash cut off was a look.
+    client.set_tag(run_id, f"{registry.SCORED}{digest}", "once")
     if test is None:
         team.say(f"the {winner} ensemble is scored on the test images")
-        # Counted first: a look that a crash cut off was a look.
-        client.set_tag(run_id, f"{registry.SCORED}{digest}", "once")
         combinations = row.combination, single.combination
         test = testing.score(team, members, held.candidates, *combinations, segmenter, points, settings.seed, home)
     test["times_scored"] = registry.times_scored(client, team.data.data_fingerprint)
@@ -129,8 +129,17 @@ def _sources(members: Sequence[Member]) -> list[Source]:
     return [Source(i, member.name, list(member.checkpoints.values())) for i, member in enumerate(members)]
 
 
-def _digest(combination: Combination, members: Sequence[Member], segmenter: Segmenter | None, mirrored: bool) -> str:
-    """Names a winner by what it predicts with: networks, weights and calibration, of what it uses alone.
+def _digest(
+    combinations: Sequence[Combination], members: Sequence[Member], segmenter: Segmenter | None, mirrored: bool
+) -> str:
+    """Names a winner, and the best single that it is compared with, by what they predict with."""
+    parts = [_parts(one, members, segmenter) for one in combinations]
+    size = max(member.size for member in members)
+    return hashlib.sha256(json.dumps([mirrored, size, *parts]).encode()).hexdigest()[:16]
+
+
+def _parts(combination: Combination, members: Sequence[Member], segmenter: Segmenter | None) -> list[Any]:
+    """Networks, weights and calibration, of what it uses alone.
 
     Numbers are rounded to what makes no difference, so that the same ensemble, fitted again, has the same name.
     """
@@ -139,7 +148,7 @@ def _digest(combination: Combination, members: Sequence[Member], segmenter: Segm
         return [f"{value:.3g}" for value in values]
 
     used = combination.members
-    parts: list[Any] = [mirrored]
+    parts: list[Any] = []
     for folder in (folder for position in used for folder in members[position].checkpoints.values()):
         parts.append(hashlib.sha256((folder / checkpoint.WEIGHTS).read_bytes()).hexdigest())
     for head in (combination.classes, combination.masks):
@@ -151,7 +160,7 @@ def _digest(combination: Combination, members: Sequence[Member], segmenter: Segm
         if combination.stack.uses_shape and segmenter:
             folders = segmenter.member.checkpoints.values()
             parts += [hashlib.sha256((folder / checkpoint.WEIGHTS).read_bytes()).hexdigest() for folder in folders]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    return parts
 
 
 def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]) -> tuple[str, str]:

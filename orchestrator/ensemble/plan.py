@@ -58,14 +58,16 @@ def candidates(
     return found, statistics.median(seconds) if seconds else 0.0
 
 
-def check_truth(task: Task, data: Prepared) -> None:
+def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
     """See before hours of training that the images to be compared and tested on can be scored at all.
+
+    Args:
+        compared: the folds that combiners are compared on.
 
     Raises:
         UserError: they have no lesion, or a single class.
     """
-    folds = range(int(data.split.max()) + 1)
-    for words, parts in (("test images", [TEST]), ("images to be compared on", folds)):
+    for words, parts in (("test images", [TEST]), ("images to be compared on", compared)):
         rows = np.concatenate(held_out_rows(task, data, parts))
         if task.name != "cls" and not data.masks[rows].any():
             raise UserError(f"no ensemble: the {words} show no lesion, so there is no Dice; give another split")

@@ -76,18 +76,25 @@ def model_name(task: str) -> str:
 
 
 def champion(client: MlflowClient, task: str) -> ModelVersion | None:
-    """The standing champion, if there is one."""
+    """The standing champion, if there is one.
+
+    Raises:
+        MlflowException: the store cannot say.
+    """
     try:
         return client.get_model_version_by_alias(model_name(task), CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no such alias
+            raise
         return None
 
 
 def times_scored(client: MlflowClient, data_fingerprint: str) -> int:
-    """How often test images of these data were scored, over all ensembles in the store."""
+    """How many winners were scored on the test images of these data, over all ensembles in the store."""
     condition = f"tags.kind = 'ensemble' and tags.data_fingerprint = {quote(data_fingerprint)}"
     ids = [experiment.experiment_id for experiment in experiments(client)]
-    return sum(tag.startswith(SCORED) for run in runs_of(client, ids, condition) for tag in run.data.tags)
+    tags = {tag for run in runs_of(client, ids, condition) for tag in run.data.tags}
+    return sum(tag.startswith(SCORED) for tag in tags)
 
 
 def verdict(

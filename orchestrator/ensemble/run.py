@@ -75,10 +75,10 @@ def build(
     tracker = Tracker(settings.tracking_uri, search.experiment)
     with closing(tracker), plan.alone(folder, search.name), plan.terminable():
         task = make_task(search.task, search.classes)
-        plan.check_truth(task, data)
         workers = Workers(plan.share(search), search.cache / "predictions")
         team = Team(task, search, data, workers, settings.tta, settings.out_of_fold, say)
         team.prepared[search.image_size, search.masks] = data
+        plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])
         top_k, rounds = settings.limits(search.data is None)
         candidates, median = plan.candidates(settings, search, data, team, top_k, say)
         if synthetic:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import ray
 from rich.console import Console
 from scipy.special import softmax
 
@@ -19,12 +20,10 @@ from orchestrator.ensemble.workers import Ask, Workers
 from orchestrator.settings import SearchSettings
 from orchestrator.store import first_line
 from orchestrator.tracking import Tracker
-from trainables.data import DataError, Prepared
+from trainables.data import Prepared
 from trainables.held_out import Job
-from trainables.memory import is_out_of_memory
 from trainables.models.weights import Source, find
 from trainables.tasks import Task
-from trainables.training import DivergedError
 
 #: Configurations that re-balance the classes.
 REBALANCED = ("sampler", "oversample", "weights")
@@ -34,8 +33,7 @@ Say = Callable[[str], None]
 
 def _for_good(error: BaseException) -> bool:
     """Whether a training would fail again: not for a full disk, or a worker that died."""
-    out_of_memory = isinstance(error, RuntimeError) and is_out_of_memory(error)
-    return isinstance(error, DivergedError | DataError) or out_of_memory
+    return not isinstance(error, OSError | ray.exceptions.RayError)
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ REQUIREMENTS = (
 #: The code that ships, beside each package's own `__init__.py`: what predicts, and nothing that trains.
 CODE = {
     "orchestrator": ("product",),
-    "search_spaces": ("cls.py", "multi.py", "seg.py"),
+    "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
     "trainables": ("data", "inference.py", "memory.py", "models"),
 }
 #: Where the model lies among a run's artifacts.

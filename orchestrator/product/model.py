@@ -73,7 +73,11 @@ class Ensemble:
 
     def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
         """Of grey images, uint8 [H,W], each of its own size."""
-        return [self.finish(image, outputs) for image, outputs in zip(images, self.forward(images), strict=True)]
+        found: list[Prediction] = []
+        for start in range(0, len(images), BATCH):  # so that the logits of all are never in memory together
+            batch = images[start : start + BATCH]
+            found += [self.finish(image, outputs) for image, outputs in zip(batch, self.forward(batch), strict=True)]
+        return found
 
     def forward(self, images: Sequence[np.ndarray]) -> list[Outputs]:
         """What the networks say of grey images, uint8 [H,W]: the first and longest step, for `finish`."""

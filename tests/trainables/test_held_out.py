@@ -96,6 +96,28 @@ def test_a_kill_between_two_renames_loses_nothing(
     assert [path.name for path in tmp_path.glob("[!.]*")] == ["fold-1"]
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut"])
+def test_a_damaged_checkpoint_is_trained_again(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    job, real = Job(tmp_path / "fold-1", "seg", CONFIG, fold=1), Training.train_epoch
+
+    def dies_in_the_second(self: Training) -> dict[str, float]:
+        if self.epoch == 1:
+            raise KeyboardInterrupt
+        return real(self)
+
+    monkeypatch.setattr(Training, "train_epoch", dies_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        held_out.train(job, prepared, None)
+    monkeypatch.setattr(Training, "train_epoch", real)
+    state = tmp_path / "fold-1.part" / checkpoint.STATE
+    state.write_bytes(state.read_bytes()[: 5000 if damage == "cut" else 0])
+    held_out.train(job, prepared, None)
+    assert job.done
+
+
 def test_a_start_keeps_its_body_and_draws_its_head_anew(prepared: Prepared, tmp_path: Path) -> None:
     first = Job(tmp_path / "first", "seg", CONFIG, fold=1)
     held_out.train(first, prepared, None)

@@ -119,7 +119,7 @@ def test_folders_are_searched_and_masks_left_out(tmp_path: Path) -> None:
         file.rename(tmp_path / "in" / name)
     (tmp_path / "in" / "notes.txt").write_text("no image")
     save(tmp_path / "in" / "out" / "masks" / "x.png", image)
-    found = find_images([Path("in")], Path("in/out"))
+    found, _ = find_images([Path("in")], Path("in/out"))
     assert [str(one.path) for one in found] == ["in/n.bmp", "in/a/x.png", "in/a/deep/y.TIF", "in/b/x.png"]
     assert [one.png for one in found] == ["n.png", "a/x.png", "a/deep/y.png", "b/x.png"]
 
@@ -137,6 +137,43 @@ def test_results_never_overwrite_each_other(seg: Path, tmp_path: Path) -> None:
         size = Image.open(tmp_path / row["file"]).size
         assert Image.open(tmp_path / "out" / row["mask"]).size == size
         assert Image.open(tmp_path / "out" / row["mask"].replace("masks", "overlays", 1)).size == size
+
+
+def test_masks_that_somebody_drew_are_never_overwritten(seg: Path, tmp_path: Path, capsys) -> None:
+    image, drawn = pictures(1)[0], np.full((9, 9), 255, np.uint8)
+    save(tmp_path / "data" / "images" / "a.png", image)
+    truth = save(tmp_path / "data" / "masks" / "a.png", drawn)
+    assert run("--task", "seg", "--model", seg, "--out", "data", "data/images") == 2
+    assert "its folder masks was not made by this command" in capsys.readouterr().err
+    assert (np.array(Image.open(truth)) == drawn).all()
+    assert not (tmp_path / "data" / "predictions.csv").exists()
+
+
+def test_results_are_no_images_wherever_they_lie(seg: Path, tmp_path: Path) -> None:
+    save(tmp_path / "d" / "a.png", pictures(1)[0])
+    (tmp_path / "link").symlink_to(tmp_path / "d")
+    for out, given in (
+        ("d/run1", "d"),
+        ("d/run2", "d"),
+        ("d/../d/run1", "d"),
+        ("link/run1", "d"),
+        ("d/run1", "d/../d"),
+    ):
+        assert run("--task", "seg", "--model", seg, "--out", out, given) == 0
+        assert [Path(row["file"]).name for row in table(tmp_path / out)] == ["a.png"], (out, given)
+
+
+def test_a_second_run_leaves_nothing_of_the_first(seg: Path, tmp_path: Path, capsys) -> None:
+    for name, image in zip(("a", "b"), pictures(2), strict=True):
+        save(tmp_path / "in" / f"{name}.png", image)
+    assert run("--task", "seg", "--model", seg, "--out", "out", "in") == 0
+    assert run("--task", "seg", "--model", seg, "--out", "out", "--no-overlays", "in/a.png") == 0
+    assert {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")} == {
+        "predictions.csv",
+        "masks/a.png",
+    }
+    assert run("--task", "seg", "--model", seg, "--out", "out", "out/masks/a.png") == 2
+    assert "it is a result in --out out" in capsys.readouterr().err
 
 
 def test_odd_names_are_kept(seg: Path, tmp_path: Path) -> None:
