@@ -16,6 +16,7 @@ from orchestrator.ensemble.evaluation import PRIMARY
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.library import Candidate
 from orchestrator.ensemble.settings import EnsembleSettings
+from orchestrator.ensemble.uncertainty import LEAST_ERRORS
 from orchestrator.product.shape import FEATURES
 from orchestrator.settings import SearchSettings
 from orchestrator.words import format_seconds
@@ -144,9 +145,9 @@ def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str, say: 
 
 def _uncertainty(found: dict[str, Any]) -> str:
     """Whether uncertainty is of use, in words."""
-    errors = f"{found['errors']} errors among {found['images']} images"
-    if found["auroc_for_errors"] is None:
-        return f"uncertainty cannot be judged ({errors})"
+    errors = f"{found['errors']} error{'s' * (found['errors'] != 1)} among {found['images']} images"
+    if found["errors"] < LEAST_ERRORS or found["auroc_for_errors"] is None:
+        return f"uncertainty cannot be judged: {errors}"
     low, high = found["interval"]
     useful = "tells errors from the rest" if found["useful"] else "was not shown to tell errors from the rest"
     return f"uncertainty {useful}: AUROC {found['auroc_for_errors']:.3f} ({low:.3f} to {high:.3f}), {errors}"

@@ -13,6 +13,8 @@ from orchestrator.ensemble.scored import Scored, binary_auroc, dice_by_image
 
 #: A mask of a lower Dice is an error.
 LEAST_DICE = 0.5
+#: With fewer errors, or fewer images that are right, nothing is said of how well they are told apart.
+LEAST_ERRORS = 5
 #: Percentages of the images, the most certain first, at which the risk-coverage curve is given.
 COVERAGES = range(10, 101, 10)
 
@@ -39,7 +41,7 @@ def usefulness(uncertainty: np.ndarray, scored: Scored, drawn: Sequence[np.ndarr
         than an image that is right; None unless there are both. `risk_coverage`: [coverage, error rate among the most
         certain images of that share], and `risk_coverage_area`, the mean of that rate over all coverages (Geifman
         et al., ICLR 2019); an uncertainty that says nothing has the error rate for area. `useful`: the interval lies
-        above .5.
+        above .5, and there are at least 5 errors and 5 images that are right.
     """
     wrong, known = errors(scored)
     area = binary_auroc(uncertainty[known], wrong[known])
@@ -53,7 +55,7 @@ def usefulness(uncertainty: np.ndarray, scored: Scored, drawn: Sequence[np.ndarr
         "interval": None if math.isnan(area) else [low, high],
         "risk_coverage": [[share / 100, _at(share, risks)] for share in COVERAGES if len(risks)],
         "risk_coverage_area": float(risks.mean()) if len(risks) else None,
-        "useful": low > 0.5,
+        "useful": bool(low > 0.5 and LEAST_ERRORS <= wrong[known].sum() <= known.sum() - LEAST_ERRORS),
     }
 
 

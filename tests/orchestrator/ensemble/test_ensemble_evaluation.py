@@ -225,6 +225,13 @@ def test_without_errors_nothing_is_said_of_uncertainty() -> None:
     assert (found["errors"], found["risk_coverage_area"]) == (0, 0)
 
 
+def test_a_single_error_shows_no_use_however_well_it_is_told() -> None:
+    scored, wrong = _half_right()
+    few = scored.take(np.concatenate([np.flatnonzero(~wrong), np.flatnonzero(wrong)[:1]]))
+    found = usefulness(np.arange(41.0), few, resamples(np.arange(41), few.targets, 50, seed=0))
+    assert (found["errors"], found["auroc_for_errors"], found["useful"]) == (1, 1, False)
+
+
 def test_a_mask_is_wrong_below_half() -> None:
     counts = np.array([[10, 0, 0], [1, 5, 5], [0, 0, 0], [0, 3, 0], [9, 0, 0]])
     scored = Scored(None, np.full(5, -1), counts, np.array([True, True, True, True, False]))
