@@ -20,8 +20,8 @@ def draw_overlay(image: np.ndarray, prediction: Prediction, *, synthetic: bool) 
         synthetic: whether the ensemble was trained on synthetic data, which the picture then says.
     """
     picture = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    scale = max(0.35, min(image.shape) / 1000)
-    width = max(1, round(2 * scale))
+    scale = max(0.4, min(image.shape) / 1000)
+    width = max(1, round(scale))
     assert prediction.mask is not None
     outlines, _ = cv2.findContours(prediction.mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outlines, -1, OUTLINE, width)
@@ -29,8 +29,11 @@ def draw_overlay(image: np.ndarray, prediction: Prediction, *, synthetic: bool) 
     lines = [(", ".join([*words, f"uncertainty {prediction.uncertainty:.2f}"]), TEXT)]
     if synthetic:
         lines.append(("MODEL OF SYNTHETIC DATA", WARNING))
-    for number, (line, colour) in enumerate(lines, 1):
-        place = (round(12 * scale), round(34 * scale * number))
-        for ink, thickness in (((0, 0, 0), width + 2), (colour, width)):  # a dark rim: readable on any tissue
-            cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, ink, thickness, cv2.LINE_AA)
+    bottom = 0
+    for line, colour in lines:
+        (right, height), below = cv2.getTextSize(line, cv2.FONT_HERSHEY_SIMPLEX, scale, width)
+        top, bottom = bottom, bottom + height + 2 * below
+        cv2.rectangle(picture, (0, top), (right + 2 * below, bottom), (0, 0, 0), cv2.FILLED)  # readable on any tissue
+        place = (below, bottom - below)
+        cv2.putText(picture, line, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, width, cv2.LINE_AA)
     return encode_png(picture)
