@@ -13,6 +13,7 @@ from rich.console import Console
 
 from orchestrator import dataset, resume
 from orchestrator.cli import UserError, make_settings, parse_settings
+from orchestrator.ensemble.plan import check_truth
 from orchestrator.ensemble.run import build
 from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.exits import DONE, FAILED, INTERRUPTED, guarded
@@ -21,6 +22,7 @@ from orchestrator.ledger import Ledger
 from orchestrator.logs import quiet
 from orchestrator.settings import SearchSettings
 from orchestrator.tuner import ray_session
+from trainables.data import Prepared
 from trainables.tasks import make_task
 
 #: Settings that the ensemble at the end of a search has from it.
@@ -53,8 +55,9 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
             resume.make_folder(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
             ledger = Ledger(settings.folder)
         with quiet(settings.folder / "search.log") as console, ray_session(settings.dashboard):
+            follows = settings.ensemble and ensemble_follows(settings, data, console)
             found = launch(settings, data, ledger, synthetic=synthetic, console=console)
-            if settings.ensemble and found["status"] == "done":
+            if follows and found["status"] == "done":
                 ensemble = make_settings(
                     EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)}
                 )
@@ -68,6 +71,17 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     finally:
         if ledger:
             ledger.close()
+
+
+def ensemble_follows(settings: SearchSettings, data: Prepared, console: Console) -> bool:
+    """Whether the data allow an ensemble; said before the search, not after hours of it."""
+    task = make_task(settings.task, settings.classes)
+    try:
+        check_truth(task, data, range(1, int(data.split.max()) + 1))
+    except UserError as error:
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        return False
+    return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:

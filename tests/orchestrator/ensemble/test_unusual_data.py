@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from orchestrator.cli import UserError
 from orchestrator.ensemble import plan
 from orchestrator.ensemble.assembly import held_out_rows
+from orchestrator.search import ensemble_follows
+from orchestrator.settings import SearchSettings
 from trainables.data import Prepared
 from trainables.data.splits import TEST
 from trainables.tasks import make_task
@@ -28,6 +32,18 @@ def test_a_test_set_of_normals_is_refused_before_hours_of_training(prepared: Pre
     data = replace(prepared, split=np.where(normals, TEST, np.arange(len(normals)) % 3))
     with pytest.raises(UserError, match=f"the test images .*{missing}"):
         plan.check_truth(make_task(task), data, [1, 2])
+
+
+def test_a_search_says_before_it_begins_that_no_ensemble_can_follow(
+    prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    settings = SearchSettings(task="cls", storage=tmp_path, tracking_uri="sqlite:///x.db")
+    assert ensemble_follows(settings, prepared, Console())
+    assert not capsys.readouterr().out
+    benign = prepared.labels == 1
+    data = replace(prepared, split=np.where(benign, TEST, np.arange(len(benign)) % 3))
+    assert not ensemble_follows(settings, data, Console())
+    assert "no ensemble: the test images are all of one class" in capsys.readouterr().out
 
 
 def test_groups_that_reach_over_a_given_split_are_not_scored(prepared: Prepared) -> None:
