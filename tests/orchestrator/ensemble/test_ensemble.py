@@ -57,8 +57,8 @@ class Home:
         return found
 
     def trained(self) -> dict[str, int]:
-        """When each model of a fold was written."""
-        files = (self.folder / "runs").glob("**/fold-*/best.safetensors")
+        """When each model of a fold that is trained was written; one in training has a longer name."""
+        files = (self.folder / "runs").glob("**/fold-?/best.safetensors")
         return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in files}
 
 
@@ -195,7 +195,7 @@ def test_killed_among_folds_and_among_boost_rounds_it_goes_on(phantom: Path, tmp
     def count(pattern: str) -> int:
         return len(list((tmp_path / "runs").glob(pattern)))
 
-    folds, boosts = "seg/folds/*/fold-*/best.safetensors", "seg/ensemble/boost/*/fold-*/best.safetensors"
+    folds, boosts = "seg/folds/*/fold-?/best.safetensors", "seg/ensemble/boost/*/fold-?/best.safetensors"
     with launch(1) as first:
         first.until(lambda: count(folds) >= 1)
         first.kill()
