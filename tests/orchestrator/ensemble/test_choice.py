@@ -114,6 +114,7 @@ def _compared(task: str, held_out: HeldOut) -> dict[str, Row]:
     return {row.name: row for row in compare(task, held_out)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["seg", "cls"])
 def test_complementary_experts_are_boosted(task: str) -> None:
     experts = {"seg": segmentation(kind="complementary"), "cls": classification(candidates=6, kind="complementary")}
@@ -128,6 +129,7 @@ def test_complementary_experts_are_boosted(task: str) -> None:
     assert choose(list(rows.values()))[0] not in ("best", "mean")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 2])
 def test_one_good_among_noise_is_best(seed: int) -> None:
     """The others are the good one under noise, the same for all five: they know nothing that it does not."""
@@ -141,6 +143,7 @@ def test_one_good_among_noise_is_best(seed: int) -> None:
     assert mean.value < -2 * mean.standard_error
 
 
+@pytest.mark.slow
 def test_noise_beside_a_good_one_does_no_harm() -> None:
     """Its temperature takes noise out of the mean, which is then as good as the best."""
     rows = _compared("cls", classification(n=150, kind="one good"))
@@ -150,6 +153,7 @@ def test_noise_beside_a_good_one_does_no_harm() -> None:
     assert rows[winner].score == pytest.approx(rows["best"].score, abs=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["seg", "cls"])
 def test_nothing_replaces_one_of_identical_members(task: str) -> None:
     held_out = of_members({"seg": segmentation, "cls": classification}[task](), [0, 0, 0])
@@ -202,6 +206,7 @@ def test_one_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose(list(rows.values()))
 
 
+@pytest.mark.slow
 def test_members_of_boosting_can_win() -> None:
     rows = _compared("cls", classification(n=150, trained=1, skill=0.7))
     assert "member 4" in rows["boosted-trained"].members
@@ -209,6 +214,7 @@ def test_members_of_boosting_can_win() -> None:
     assert not any("member 4" in rows[name].members for name in ("best", "mean", "greedy", "boosted"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["seg", "cls", "multi"])
 def test_twenty_images_are_enough_to_choose(task: str) -> None:
     held_out = {"seg": segmentation, "cls": classification, "multi": multi}[task](n=20)
@@ -220,6 +226,7 @@ def test_twenty_images_are_enough_to_choose(task: str) -> None:
     assert all(math.isfinite(row.score) and math.isfinite(row.standard_error) for row in rows if row.name in ran)
 
 
+@pytest.mark.slow
 def test_a_class_may_be_missing_in_a_fold() -> None:
     held_out = classification(n=150)
     missing = held_out.take(np.flatnonzero((held_out.folds != 3) | (held_out.labels != 0)))

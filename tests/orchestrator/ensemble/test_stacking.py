@@ -132,6 +132,7 @@ def test_good_candidates_weigh_more_than_noise_and_no_candidate_is_left_out() ->
     assert list(weights)[:3] == ["log p(normal) net0", "log p(benign) net0", "log p(malignant) net0"]
 
 
+@pytest.mark.slow
 def test_complementary_candidates_and_shape_beat_each_alone() -> None:
     data, new = _drawn(400, skill=0.8), _drawn(400, skill=0.8, seed=1)
     sign = np.eye(len(FEATURES))[2]
@@ -162,6 +163,7 @@ def test_pure_noise_costs_little_more_than_the_share_of_each_class() -> None:
     assert _loss(found, new.targets) < -0.8 * np.log(0.8) - 0.2 * np.log(0.2) + 0.05
 
 
+@pytest.mark.slow
 def test_the_order_of_the_rows_does_not_matter() -> None:
     data = replace(_drawn(330), shape=_shape(330), groups=np.arange(330) // 2)
     mixed = data.take(np.random.default_rng(3).permutation(330))
