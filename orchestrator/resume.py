@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from orchestrator.cli import UserError
+from orchestrator.files import write_text
 from orchestrator.ledger import TrialRecord
 
 SETTINGS = "settings.yaml"
@@ -62,9 +63,7 @@ def drop_strays(folder: Path, record: TrialRecord) -> None:
 
 def write(folder: Path, settings: Mapping[str, Any]) -> None:
     """Keep the settings of a search, whole or not at all."""
-    part = folder / f"{SETTINGS}.part"
-    part.write_text(yaml.safe_dump(dict(settings), sort_keys=False))
-    os.replace(part, folder / SETTINGS)
+    write_text(folder / SETTINGS, yaml.safe_dump(dict(settings), sort_keys=False))
 
 
 def differences(settings: Mapping[str, Any], before: Mapping[str, Any]) -> str:

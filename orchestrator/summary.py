@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from orchestrator import views
 from orchestrator.budget import Budget
 from orchestrator.callback import SearchCallback, label
 from orchestrator.dataset import split_sizes
+from orchestrator.files import write_text
 from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.settings import SearchSettings
 from orchestrator.words import format_seconds
@@ -128,9 +128,7 @@ def figures(found: dict[str, Any]) -> dict[str, float]:
 
 def write(folder: Path, summary: dict[str, Any]) -> None:
     """Write summary.json under a temporary name, then rename."""
-    part = folder / f"{FILE}.part"
-    part.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(part, folder / FILE)
+    write_text(folder / FILE, json.dumps(summary, indent=2) + "\n")
 
 
 def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, console: Console) -> None:

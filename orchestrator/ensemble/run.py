@@ -6,7 +6,6 @@ import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -23,6 +22,7 @@ from orchestrator.ensemble.rounds import Boosting, boost
 from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.ensemble.team import Team
 from orchestrator.ensemble.workers import Workers
+from orchestrator.files import write_text
 from orchestrator.logs import quiet
 from orchestrator.settings import SearchSettings
 from orchestrator.stale import marks
@@ -110,7 +110,7 @@ def build(
             )
             found = _summary(settings, search, data, candidates, held.names, rows, winner, why, boosted) | delivered
             found["seconds"] = round(time.monotonic() - started, 1)
-            _write(search.folder / FILE, found)
+            write_text(search.folder / FILE, json.dumps(found, indent=2) + "\n")
             tracker.log_picture("", search.folder / FILE, "ensemble")
             status, figures = "FINISHED", table.figures(found)
         except KeyboardInterrupt:
@@ -190,9 +190,3 @@ def _summary(
         "winner": winner,
         "why": why,
     }
-
-
-def _write(file: Path, found: dict[str, Any]) -> None:
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(json.dumps(found, indent=2) + "\n")
-    part.replace(file)

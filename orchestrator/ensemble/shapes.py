@@ -13,6 +13,7 @@ from orchestrator.ensemble import combiners
 from orchestrator.ensemble.assembly import Member, held_out, on_test
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.team import Team
+from orchestrator.files import write_text
 from orchestrator.product.combination import Combination, Head
 from orchestrator.product.shape import lesion_shape
 from trainables import checkpoint
@@ -77,9 +78,7 @@ def keep(folder: Path, members: Sequence[Member], best: Combination, team: Team)
         "checkpoints": {str(fold): str(path) for fold, path in member.checkpoints.items()},
         "combination": Combination("best", masks=head).to_json(),
     }
-    part = folder / f"{FILE}.part"
-    part.write_text(json.dumps(stored, indent=2))
-    part.replace(folder / FILE)
+    write_text(folder / FILE, json.dumps(stored, indent=2))
 
 
 def find(storage: Path, team: Team) -> Segmenter | None:

@@ -19,6 +19,7 @@ from orchestrator.ensemble.registry import Evidence
 from orchestrator.ensemble.scored import primary
 from orchestrator.ensemble.shapes import Segmenter
 from orchestrator.ensemble.team import Team
+from orchestrator.files import write_text
 from orchestrator.product.combination import Combination
 from orchestrator.product.model import Ensemble
 from trainables.data.pixels import read_image, to_original_size
@@ -68,9 +69,7 @@ def score(
     found = final_scores(team.task.name, predicted, other, images, unsure, points, seed)
     found["retraining"] = _retraining(team, members, candidates, combination, said)
     Evidence(measure(predicted, images).scored, said.digests, said.groups, said.labels).save(home / registry.TEST)
-    part = home / "test.json.part"
-    part.write_text(json.dumps(found, indent=2))
-    part.replace(home / "test.json")
+    write_text(home / "test.json", json.dumps(found, indent=2))
     return found
 
 
