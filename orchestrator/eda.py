@@ -17,8 +17,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from orchestrator import dataset
 from orchestrator.cli import UserError, make_settings, parse_settings
 from orchestrator.exits import DONE, guarded
-from orchestrator.pages import eda_figures, eda_observations, eda_pictures, eda_statistics, eda_tables, page
-from orchestrator.pages.eda_survey import Survey, disagrees, survey
+from orchestrator.pages import page
+from orchestrator.pages.eda import figures, observations, pictures, statistics, tables
+from orchestrator.pages.eda.survey import Survey, disagrees, survey
 from orchestrator.settings import Folder, SearchSettings
 from orchestrator.words import format_seconds
 from trainables.data import is_phantom
@@ -103,11 +104,11 @@ def write_page(settings: EdaSettings, console: Console) -> Path:
 def contents(found: Survey, search: SearchSettings, synthetic: bool) -> dict[str, Any]:
     """What the template `eda.html` shows."""
     data = found.data
-    medians, comparisons = eda_statistics.compare(found)
+    medians, comparisons = statistics.compare(found)
     lesions = found.seen & (found.measured["lesion_pixels"] > 0)
     clusters = {}
     for name, which in (("agreeing", False), ("disagreeing", True)):
-        shown, rest = eda_pictures.clusters(found, which)
+        shown, rest = pictures.clusters(found, which)
         clusters[name] = {"shown": shown, "rest": rest, "found": len(shown) + len(rest)}
     return {
         "title": "Exploratory data analysis",
@@ -117,30 +118,30 @@ def contents(found: Survey, search: SearchSettings, synthetic: bool) -> dict[str
         "fingerprint": data.data_fingerprint,
         "sections": SECTIONS.items(),
         "facts": facts(found),
-        "observations": eda_observations.observations(found, comparisons),
-        "method": eda_observations.METHOD,
-        "samples": eda_pictures.samples(found),
+        "observations": observations.observations(found, comparisons),
+        "method": observations.METHOD,
+        "samples": pictures.samples(found),
         "has_masks": data.has_masks,
         "split_seed": search.split_seed,
         "distance": search.duplicate_distance,
         "notes": data.notes,
         "charts": {
-            "classes": eda_figures.class_distribution(found),
-            "parts": eda_figures.part_balance(found),
-            "sizes": eda_figures.lesion_sizes(found) if lesions.any() else None,
-            "positions": eda_figures.lesion_positions(found),
-            "dimensions": eda_figures.image_sizes(found),
-            "grey": eda_figures.grey_levels(found),
+            "classes": figures.class_distribution(found),
+            "parts": figures.part_balance(found),
+            "sizes": figures.lesion_sizes(found) if lesions.any() else None,
+            "positions": figures.lesion_positions(found),
+            "dimensions": figures.image_sizes(found),
+            "grey": figures.grey_levels(found),
         },
         "tables": {
-            "classes": eda_tables.class_counts(found),
-            "origins": eda_tables.origins(found),
-            "parts": eda_tables.split_balance(found),
-            "pixels": eda_tables.pixel_counts(found),
-            "sizes": eda_tables.size_ranges(found),
-            "medians": eda_tables.class_medians(medians),
-            "differences": eda_tables.class_differences(comparisons),
-            "faults": eda_tables.faults(found),
+            "classes": tables.class_counts(found),
+            "origins": tables.origins(found),
+            "parts": tables.split_balance(found),
+            "pixels": tables.pixel_counts(found),
+            "sizes": tables.size_ranges(found),
+            "medians": tables.class_medians(medians),
+            "differences": tables.class_differences(comparisons),
+            "faults": tables.faults(found),
         },
         **clusters,
     }

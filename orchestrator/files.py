@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 
 def write_text(file: Path, text: str) -> None:
@@ -14,4 +18,17 @@ def write_text(file: Path, text: str) -> None:
     """
     part = file.with_name(f"{file.name}.part")
     part.write_text(text)
+    os.replace(part, file)
+
+
+def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write plain arrays, compressed, as `numpy.load` reads them; under a temporary name, then renamed.
+
+    Raises:
+        OSError: it cannot be written; what stood there stays.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    with part.open("wb") as stream:
+        np.savez_compressed(stream, **dict[str, Any](arrays))
     os.replace(part, file)

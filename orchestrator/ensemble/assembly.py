@@ -12,7 +12,7 @@ import numpy as np
 
 from orchestrator.cli import UserError
 from orchestrator.ensemble.grouped import inner_folds
-from orchestrator.ensemble.heldout import HeldOut, TrueMasks
+from orchestrator.ensemble.heldout import HeldOut, PackedMasks
 from orchestrator.ensemble.workers import Ask, Workers
 from orchestrator.product.networks import Logits, enlarge
 from trainables import checkpoint
@@ -141,7 +141,7 @@ def _truth(task: Task, members: Sequence[Member], rows: np.ndarray) -> dict[str,
         "targets": to_targets(labels, classes) if classes else np.full(len(rows), -1, np.int64),
         "has_mask": largest.has_mask[rows],
         "truth": np.array(largest.masks[rows]) if masks else None,
-        "originals": TrueMasks([read_merged_mask(largest, row) for row in rows]) if masks else None,
+        "originals": PackedMasks([read_merged_mask(largest, row) for row in rows]) if masks else None,
         "keep_aspect": largest.keep_aspect,
         "labels": labels,
         "groups": largest.groups[rows],

@@ -8,8 +8,8 @@ from typing import Self
 import numpy as np
 
 
-class TrueMasks:
-    """Merged masks at original size, a bit a pixel.
+class PackedMasks:
+    """Masks at original size, a bit a pixel.
 
     Args:
         masks: N of bool [H,W], each of its own size.
@@ -27,9 +27,22 @@ class TrueMasks:
         height, width = self._sizes[row]
         return np.unpackbits(self._bits[row], count=height * width).reshape(height, width).view(bool)
 
-    def take(self, rows: np.ndarray) -> TrueMasks:
+    def arrays(self) -> dict[str, np.ndarray]:
+        """`bits`, uint8: of one mask after the other, each from a byte's first bit. `sizes`: int64 [N,2]."""
+        sizes = np.array(self._sizes, np.int64).reshape(-1, 2)
+        return {"bits": np.concatenate([np.empty(0, np.uint8), *self._bits]), "sizes": sizes}
+
+    @classmethod
+    def of_arrays(cls, bits: np.ndarray, sizes: np.ndarray) -> PackedMasks:
+        """What `arrays` gave."""
+        found = object.__new__(cls)
+        found._sizes = [(height, width) for height, width in sizes.tolist()]
+        found._bits = np.split(bits, np.cumsum(-(-sizes.prod(1) // 8))[:-1]) if len(sizes) else []
+        return found
+
+    def take(self, rows: np.ndarray) -> PackedMasks:
         """The masks of these rows."""
-        taken = object.__new__(TrueMasks)
+        taken = object.__new__(PackedMasks)
         taken._sizes, taken._bits = [self._sizes[i] for i in rows], [self._bits[i] for i in rows]
         return taken
 
@@ -67,7 +80,7 @@ class HeldOut:
     targets: np.ndarray
     has_mask: np.ndarray
     truth: np.ndarray | None
-    originals: TrueMasks | None
+    originals: PackedMasks | None
     keep_aspect: bool
     shape: np.ndarray | None
     labels: np.ndarray

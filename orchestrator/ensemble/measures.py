@@ -9,7 +9,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from orchestrator.ensemble.heldout import TrueMasks
+from orchestrator.ensemble.heldout import PackedMasks
 from orchestrator.ensemble.scored import Scored, primary
 from trainables.data.manifest import CLASSES
 from trainables.data.pixels import to_original_size
@@ -34,7 +34,7 @@ class Images:
 
     targets: np.ndarray
     has_mask: np.ndarray
-    originals: TrueMasks | None
+    originals: PackedMasks | None
     keep_aspect: bool
     labels: np.ndarray
     groups: np.ndarray
@@ -64,12 +64,14 @@ class Measured:
         distances: `hd95` in pixels of images with a known lesion, float64 [N], else NaN.
         pixels: of each image of known mask at original size, int64 [N], else 0.
         boxes: (predicted, true) of each image of known mask and class, for multi.
+        masks: predicted, at original size; of no pixels where the true mask is not known. None for cls.
     """
 
     scored: Scored
     distances: np.ndarray
     pixels: np.ndarray
     boxes: tuple[tuple[Boxes, Boxes], ...]
+    masks: PackedMasks | None
 
 
 def measure(predicted: Predicted, images: Images) -> Measured:
@@ -79,14 +81,15 @@ def measure(predicted: Predicted, images: Images) -> Measured:
     boxes = []
     if predicted.planes is None or images.originals is None:
         scored = Scored(predicted.probabilities, images.targets, None, images.has_mask)
-        return Measured(scored, distances, pixels, ())
+        return Measured(scored, distances, pixels, (), None)
+    masks = [np.zeros((0, 0), bool)] * count
     for row in np.flatnonzero(images.has_mask).tolist():
         truth = images.originals[row]
         plane = predicted.planes[row].astype(np.float32)
         logits = to_original_size(plane, *truth.shape, keep_aspect=images.keep_aspect)
         lesion = logits > predicted.threshold
         counts[row] = confusion_counts(torch.from_numpy(lesion)[None], torch.from_numpy(truth)[None])[0]
-        pixels[row] = truth.size
+        pixels[row], masks[row] = truth.size, lesion
         if truth.any():
             distances[row] = hd95(lesion, truth)
         if predicted.probabilities is not None and images.targets[row] >= 0:
@@ -94,7 +97,7 @@ def measure(predicted: Predicted, images: Images) -> Measured:
             found = _boxes(lesion, logits, predicted.probabilities[row, -2:])
             boxes.append((found, true_boxes(truth, lesion_class)))
     scored = Scored(predicted.probabilities, images.targets, counts, images.has_mask)
-    return Measured(scored, distances, pixels, tuple(boxes))
+    return Measured(scored, distances, pixels, tuple(boxes), PackedMasks(masks))
 
 
 def scores(task: str, measured: Measured, rows: np.ndarray) -> dict[str, float]:

@@ -23,6 +23,7 @@ from orchestrator.ensemble.registry import Evidence
 from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.ensemble.shapes import Segmenter
 from orchestrator.ensemble.team import Team
+from orchestrator.files import write_arrays
 from orchestrator.product import mlflow_model
 from orchestrator.product.combination import Combination
 from orchestrator.product.writing import Source, Sources, write
@@ -46,7 +47,7 @@ def deliver(
     """Write the product, score it once on the test images, register it, and promote it by the rule.
 
     Returns:
-        `test`, `model_uri`, `promoted` and `why_promoted` of `ensemble.json`.
+        `digest`, `test`, `model_uri`, `promoted` and `why_promoted` of `ensemble.json`.
 
     Raises:
         UserError: a model cannot predict, or the store does not take the product.
@@ -62,7 +63,7 @@ def deliver(
     _write(home / "ensemble", row.combination, members, segmenter, team, points, synthetic=synthetic)
     compared = held.take(np.flatnonzero(held.compared))
     evidence = Evidence(row.scored, compared.digests, compared.groups, compared.labels)
-    evidence.save(home / registry.HELD_OUT)
+    write_arrays(home / registry.HELD_OUT, evidence.arrays())
     client = open_store(settings.tracking_uri, create=True)
     test = testing.stored(home)
     # Counted first: a look that a crash cut off was a look.
@@ -98,7 +99,7 @@ def deliver(
         raise UserError(f"{where} does not take the model ({first_line(error)}); it is in {home}") from error
     if settings.export:
         mlflow_model.save(settings.export, home / "ensemble")
-    return {"test": test, "model_uri": uri, "promoted": promoted, "why_promoted": why}
+    return {"digest": digest, "test": test, "model_uri": uri, "promoted": promoted, "why_promoted": why}
 
 
 def _write(

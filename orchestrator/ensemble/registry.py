@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mlflow import MlflowClient
@@ -37,19 +36,14 @@ class Evidence:
     groups: np.ndarray
     labels: np.ndarray
 
-    def save(self, file: Path) -> None:
-        """Write to a file of plain arrays."""
-        arrays: dict[str, Any] = {"groups": self.groups, "labels": self.labels, "digests": np.array(self.digests)}
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it as plain arrays."""
         scored = {name: array for name, array in vars(self.scored).items() if array is not None}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.part")
-        with part.open("wb") as stream:
-            np.savez(stream, **arrays, **scored)
-        part.replace(file)
+        return {"groups": self.groups, "labels": self.labels, "digests": np.array(self.digests), **scored}
 
     @classmethod
     def load(cls, file: Path) -> Evidence:
-        """What `save` wrote.
+        """From a file of `arrays`, whatever else is in it.
 
         Raises:
             OSError, ValueError: it cannot be read.

@@ -108,7 +108,8 @@ def build(
             delivered = deliver(
                 team, everyone, held, rows, winner, segmenter, settings, run_id, folder=folder, synthetic=synthetic
             )
-            found = _summary(settings, search, data, candidates, held.names, rows, winner, why, boosted) | delivered
+            found = _summary(settings, search, data, candidates, held, rows, winner, why, boosted) | delivered
+            found["data"]["synthetic"] = synthetic
             found["seconds"] = round(time.monotonic() - started, 1)
             write_text(search.folder / FILE, json.dumps(found, indent=2) + "\n")
             tracker.log_picture("", search.folder / FILE, "ensemble")
@@ -170,7 +171,7 @@ def _summary(
     search: SearchSettings,
     data: Prepared,
     candidates: Sequence[Candidate],
-    names: Sequence[str],
+    held: HeldOut,
     rows: Sequence[Row],
     winner: str,
     why: str,
@@ -178,14 +179,17 @@ def _summary(
 ) -> dict[str, Any]:
     return {
         "task": search.task,
+        "classes": search.classes,
         "name": search.name,
+        "settings": settings.model_dump(mode="json"),
         "data": {"fingerprint": data.data_fingerprint, "source": search.source},
         "out_of_fold": settings.out_of_fold,
+        "compared": {"images": int(held.compared.sum()), "optimistic": held.optimistic},
         "candidates": [
             {"run_id": one.run_id, "name": one.name, "architecture": one.architecture, "score": one.score}
             for one in candidates
         ],
-        "combiners": [row.to_json() | {"weights": table.weights(row, names)} for row in rows],
+        "combiners": [row.to_json() | {"weights": table.weights(row, held.names)} for row in rows],
         "boost_rounds": boosted,
         "winner": winner,
         "why": why,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -15,15 +16,17 @@ from orchestrator.ensemble.assembly import Member, on_test
 from orchestrator.ensemble.evaluation import final_scores
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.measures import Images, Predicted, measure
-from orchestrator.ensemble.registry import Evidence
 from orchestrator.ensemble.scored import primary
 from orchestrator.ensemble.shapes import Segmenter
 from orchestrator.ensemble.team import Team
+from orchestrator.ensemble.tested import Tested
 from orchestrator.files import write_text
 from orchestrator.product.combination import Combination
 from orchestrator.product.model import Ensemble
 from trainables.data.pixels import read_image, to_original_size
 
+#: The figures of a winner, beside its predictions.
+FIGURES = "test.json"
 #: Differences between the product and what is scored above which they are not the same model: of a probability, and as
 #: a share of an image's pixels. Half precision, of stored planes and on a GPU, stays far below.
 PROBABILITY, PIXELS = 0.1, 0.05
@@ -31,10 +34,11 @@ PROBABILITY, PIXELS = 0.1, 0.05
 
 def stored(home: Path) -> dict[str, Any] | None:
     """The figures of a winner whose test images were scored already."""
-    file = home / "test.json"
-    if not file.is_file() or not (home / registry.TEST).is_file():
+    try:
+        Tested.load(home / registry.TEST)
+        found: dict[str, Any] = json.loads((home / FIGURES).read_text())
+    except (OSError, ValueError, KeyError, BadZipFile):  # not there, damaged, or of an older version
         return None
-    found: dict[str, Any] = json.loads(file.read_text())
     return found
 
 
@@ -68,8 +72,8 @@ def score(
     unsure = _ask_product(home / "ensemble", team, said, predicted)
     found = final_scores(team.task.name, predicted, other, images, unsure, points, seed)
     found["retraining"] = _retraining(team, members, candidates, combination, said)
-    Evidence(measure(predicted, images).scored, said.digests, said.groups, said.labels).save(home / registry.TEST)
-    write_text(home / "test.json", json.dumps(found, indent=2))
+    Tested.of(measure(predicted, images), images, said.digests, unsure).save(home / registry.TEST)
+    write_text(home / FIGURES, json.dumps(found, indent=2))
     return found
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import cv2
 import matplotlib
@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from orchestrator.cli import UserError
 
 JPEG_QUALITY = 82
+SYNTHETIC = "SYNTHETIC DATA: phantom images made by this program. Their figures say nothing about patients."
 #: Inches that fill a page's column, and half of it.
 FULL, HALF = 11.0, 5.2
 INK, FAINT = "#22272d", "#d5d9de"
@@ -92,6 +93,13 @@ class Picture:
     lines: Sequence[str] = field(default_factory=tuple)
 
 
+class Observation(NamedTuple):
+    """A sentence, and what it rests on."""
+
+    claim: str
+    evidence: str
+
+
 def styled(draw: Callable[Drawing, Drawn]) -> Callable[Drawing, Drawn]:
     """A function that draws charts, in the pages' style."""
 
@@ -148,7 +156,8 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(count=count, counted=counted)
+    environment.filters.update(count=count, counted=counted, kind=lambda block: type(block).__name__)
+    environment.globals.update(SYNTHETIC=SYNTHETIC)
     return environment.get_template(template).render(**values)
 
 
@@ -185,6 +194,14 @@ def number(value: float, digits: int, sign: bool = False) -> str:
         return "-"
     text = f"{value:{'+' if sign else ''},.{digits}f}"
     return text.replace("-", "−")
+
+
+def with_interval(value: float, interval: Sequence[float] | None, digits: int = 3, sign: bool = False) -> str:
+    """A figure and its interval in brackets, if there is one: `0.708 (0.637 to 0.775)`."""
+    text = number(value, digits, sign)
+    return (
+        text if interval is None or not np.isfinite(interval).all() else f"{text} ({spanned(*interval, digits, sign)})"
+    )
 
 
 def percent(part: float, whole: float, digits: int = 1) -> str:

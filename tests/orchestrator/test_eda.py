@@ -13,8 +13,8 @@ from PIL import Image
 from webpages import Page, assert_self_contained, looked_at
 
 from orchestrator.eda import main
-from orchestrator.pages.eda_statistics import compare, ratio_interval, twins_in_training
-from orchestrator.pages.eda_survey import MEASURED, Survey, measure
+from orchestrator.pages.eda.statistics import compare, ratio_interval, twins_in_training
+from orchestrator.pages.eda.survey import MEASURED, Survey, measure
 from trainables.data import CLASSES, write_phantom
 
 HOSTILE = "a \"b\" 'c' <script>alert(1)<b> & ünï 乳腺 \u202e(x).png"

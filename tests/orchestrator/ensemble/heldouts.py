@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from orchestrator.ensemble.heldout import HeldOut, TrueMasks
+from orchestrator.ensemble.heldout import HeldOut, PackedMasks
 from trainables.data.pixels import resize_mask
 
 #: `independent`: candidates alike in skill, each with errors of its own. `complementary`: the first candidate alone
@@ -67,7 +67,7 @@ def segmentation(
         planes=np.stack(planes).astype(np.float16),
         has_mask=np.ones(n, bool),
         truth=truth,
-        originals=TrueMasks(originals),
+        originals=PackedMasks(originals),
     )
 
 

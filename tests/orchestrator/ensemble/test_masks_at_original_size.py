@@ -7,7 +7,7 @@ import pytest
 import torch
 from heldouts import segmentation
 
-from orchestrator.ensemble.heldout import TrueMasks
+from orchestrator.ensemble.heldout import PackedMasks
 from orchestrator.ensemble.masks import (
     THRESHOLDS,
     best_threshold,
@@ -66,7 +66,7 @@ def test_the_best_threshold_has_the_largest_dice_all() -> None:
 def test_of_thresholds_as_good_the_one_nearest_to_zero_is_taken() -> None:
     truth = np.zeros((24, 24), bool)
     truth[5:9, 5:9] = True
-    held_out = replace(segmentation(n=1), originals=TrueMasks([truth]))
+    held_out = replace(segmentation(n=1), originals=PackedMasks([truth]))
     for inside, outside, expected in ((3.0, -3.0, 0.0), (3.0, 1.0, 1.0), (-1.0, -3.0, -1.125), (9.0, 8.0, 0.0)):
         plane = np.where(truth, inside, outside).astype(np.float32)
         assert THRESHOLDS[best_threshold(original_counts([plane], held_out))] == expected

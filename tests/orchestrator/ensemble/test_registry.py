@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.ensemble.registry import HELD_OUT, TEST, Evidence, verdict
 from orchestrator.ensemble.scored import Scored
+from orchestrator.files import write_arrays
 
 N = 120
 
@@ -26,8 +27,8 @@ def evidence(skill: float, seed: int = 0, n: int = N) -> Evidence:
 
 
 def champion(folder: Path, held_out: Evidence, test: Evidence, **tags: str) -> dict[str, Any]:
-    held_out.save(folder / HELD_OUT)
-    test.save(folder / TEST)
+    write_arrays(folder / HELD_OUT, held_out.arrays())
+    write_arrays(folder / TEST, test.arrays())
     own = {"data_fingerprint": "d1", "synthetic": "false", "classes": "3", "optimistic": "false"}
     standing = SimpleNamespace(version="3", tags={**own, **tags})
     return {"standing": standing, "stored": folder}
@@ -119,7 +120,7 @@ def test_predictions_that_cannot_be_read_keep_the_champion(tmp_path: Path) -> No
 
 def test_evidence_is_compared_on_the_images_of_both(tmp_path: Path) -> None:
     one, other = evidence(2.0), evidence(0.5, seed=1, n=60)
-    other.save(tmp_path / "other.npz")
+    write_arrays(tmp_path / "other.npz", other.arrays())
     found = one.difference(Evidence.load(tmp_path / "other.npz"), "cls")
     assert found is not None
     assert found[1] <= found[0] <= found[2]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.pages.eda_statistics import QUANTITIES, Comparison, Median
-from orchestrator.pages.eda_survey import PARTS, Survey, class_name
+from orchestrator.pages.eda.statistics import QUANTITIES, Comparison, Median
+from orchestrator.pages.eda.survey import PARTS, Survey, class_name
 from orchestrator.pages.page import Table, counted, number, percent, spanned
 from trainables.data import CLASSES
 from trainables.data.splits import TEST

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from orchestrator.pages.eda_survey import Member, Survey, class_name, disagrees, read
-from orchestrator.pages.eda_tables import shown
+from orchestrator.pages.eda.survey import Member, Survey, class_name, disagrees, read
+from orchestrator.pages.eda.tables import shown
 from orchestrator.pages.page import Picture, picture
 
 #: Samples of each class.

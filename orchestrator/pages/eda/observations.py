@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count as from_here
-from typing import NamedTuple
 
 import numpy as np
 
 from orchestrator.ensemble.bootstrap import INTERVAL
-from orchestrator.pages.eda_statistics import (
+from orchestrator.pages.eda.statistics import (
     DRAWS,
     FEWEST_GROUPS,
     TEST_SHARE,
@@ -18,16 +17,9 @@ from orchestrator.pages.eda_statistics import (
     ratio_interval,
     twins_in_training,
 )
-from orchestrator.pages.eda_survey import PARTS, Survey, class_name, disagrees
-from orchestrator.pages.page import number, percent, spanned
+from orchestrator.pages.eda.survey import PARTS, Survey, class_name, disagrees
+from orchestrator.pages.page import Observation, number, percent, spanned
 from trainables.data import CLASSES
-
-
-class Observation(NamedTuple):
-    """A sentence, and what it rests on."""
-
-    claim: str
-    evidence: str
 
 
 def observations(survey: Survey, comparisons: Sequence[Comparison]) -> list[Observation]:

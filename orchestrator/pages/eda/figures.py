@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from matplotlib.axes import Axes
 
-from orchestrator.pages.eda_statistics import quantities
-from orchestrator.pages.eda_survey import PARTS, Survey, class_name
+from orchestrator.pages.eda.statistics import quantities
+from orchestrator.pages.eda.survey import PARTS, Survey, class_name
 from orchestrator.pages.page import FAINT, FULL, HALF, Chart, canvas, chart, styled
 from trainables.charts import COLOURS
 from trainables.data import NORMAL

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.ensemble.bootstrap import INTERVAL, interval, resamples
-from orchestrator.pages.eda_survey import Survey
+from orchestrator.pages.eda.survey import Survey
 from trainables.data import CLASSES, NORMAL
 
 #: A class of fewer groups is too small for an interval over groups.

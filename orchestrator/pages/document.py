@@ -1,0 +1,93 @@
+"""A page as sections of blocks, which HTML and Markdown are both made from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.pages.page import Chart, Observation, Picture, Table, render
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; a quiet one says how to read what follows, a warning what it must not be taken for."""
+
+    words: str
+    quiet: bool = False
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Sentences, each with what it rests on."""
+
+    items: Sequence[Observation]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures in rows of six, and what they are."""
+
+    caption: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Charts and tables that stand side by side where there is room."""
+
+    items: Sequence[Chart | Table]
+
+
+Block = Heading | Text | Observations | Gallery | Beside | Table | Chart
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page. `id` is what a link to it says: lower case letters and hyphens."""
+
+    id: str
+    name: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Document:
+    """A page.
+
+    Attributes:
+        title: at its top. lead: a quiet line or two below.
+        facts: figures at the top, by name.
+        sections: its parts; those without blocks are left out.
+        synthetic: whether any of its data are, which the page then says before anything else.
+        end: what made it, with the full identity of its data.
+    """
+
+    title: str
+    lead: Sequence[str]
+    facts: Sequence[tuple[str, str | int]]
+    sections: Sequence[Section]
+    synthetic: bool
+    end: str
+
+    def filled(self) -> list[Section]:
+        """The sections that have anything to show."""
+        return [section for section in self.sections if section.blocks]
+
+
+def to_html(document: Document) -> str:
+    """The page as HTML."""
+    return render(
+        "document.html",
+        title=document.title,
+        synthetic=document.synthetic,
+        document=document,
+        sections=[(section.id, section.name) for section in document.filled()],
+    )

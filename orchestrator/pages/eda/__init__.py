@@ -1,0 +1,1 @@
+"""The page that looks at a dataset."""

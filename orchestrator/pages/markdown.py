@@ -1,0 +1,63 @@
+"""A page as Markdown: the same sentences and tables; charts and pictures by what they show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from orchestrator.pages.document import Beside, Block, Document, Gallery, Heading, Observations, Text
+from orchestrator.pages.page import SYNTHETIC, Table, count
+
+#: Characters that would be taken for marks, wherever they stand.
+_MARKS = re.compile(r"([\\`*_\[\]<>|#~])")
+
+
+def to_markdown(document: Document) -> str:
+    """The page as GitHub-flavoured Markdown; text is escaped, wherever it comes from."""
+    lines = [f"# {_plain(document.title)}", ""]
+    if document.synthetic:
+        lines += [f"**{_plain(SYNTHETIC)}**", ""]
+    lines += [line for text in document.lead for line in (_plain(text), "")]
+    lines += [*(f"- {_plain(name)}: {_plain(count(value))}" for name, value in document.facts), ""]
+    for section in document.filled():
+        lines += [f"## {_plain(section.name)}", ""]
+        for block in section.blocks:
+            lines += _block(block)
+    lines += [f"{_plain(document.end)} Not a medical device."]
+    return "\n".join(lines) + "\n"
+
+
+def _block(block: Block) -> Iterator[str]:
+    if isinstance(block, Heading):
+        yield from (f"### {_plain(block.words)}", "")
+    elif isinstance(block, Text):
+        yield from (f"**{_plain(block.words)}**" if block.warning else _plain(block.words), "")
+    elif isinstance(block, Observations):
+        yield from (f"- **{_plain(one.claim)}** {_plain(one.evidence)}" for one in block.items)
+        yield ""
+    elif isinstance(block, Gallery):
+        names = "; ".join(", ".join(map(_plain, picture.lines)) or _plain(picture.shows) for picture in block.pictures)
+        yield from (f"{_plain(block.caption)} Pictures are in the HTML page: {names}.", "")
+    elif isinstance(block, Beside):
+        for item in block.items:
+            yield from _block(item)
+    elif isinstance(block, Table):
+        yield from _table(block)
+    else:
+        yield from (f"*{_plain(block.caption)}* (a chart; it is in the HTML page)", "")
+
+
+def _table(table: Table) -> Iterator[str]:
+    yield from (_plain(table.caption), "")
+    yield _row(map(_plain, table.columns))
+    yield _row(":--" if i < table.texts else "--:" for i in range(len(table.columns)))
+    yield from (_row(_plain(count(cell)) for cell in row) for row in table.rows)
+    yield ""
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _plain(text: str) -> str:
+    return _MARKS.sub(r"\\\1", " ".join(text.split()))
