@@ -199,9 +199,10 @@ def number(value: float, digits: int, sign: bool = False) -> str:
 def with_interval(value: float, interval: Sequence[float] | None, digits: int = 3, sign: bool = False) -> str:
     """A figure and its interval in brackets, if there is one: `0.708 (0.637 to 0.775)`."""
     text = number(value, digits, sign)
-    return (
-        text if interval is None or not np.isfinite(interval).all() else f"{text} ({spanned(*interval, digits, sign)})"
-    )
+    if interval is None or not np.isfinite(interval).all():
+        return text
+    low, high = interval
+    return f"{text} ({spanned(low, high, digits, sign)})"
 
 
 def percent(part: float, whole: float, digits: int = 1) -> str:
