@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from home import Home
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +29,15 @@ def store(empty_store: Path, tmp_path: Path) -> str:
     folder.mkdir()
     shutil.copy(empty_store, folder / "mlflow.db")
     return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+@pytest.fixture(scope="session")
+def home(phantom: Path, tmp_path_factory: pytest.TempPathFactory, ray_local: None) -> Home:
+    """Searches of all tasks with their ensembles, which takes minutes; add to it, do not take away."""
+    from home import Home
+
+    found = Home(tmp_path_factory.mktemp("an ensemble with spaces"), phantom)
+    for task in ("seg", "cls", "multi"):
+        found.search(task)
+        found.champion(task)
+    return found

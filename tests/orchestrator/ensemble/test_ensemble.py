@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import mlflow.pyfunc
 import numpy as np
 import pytest
+from home import Home
 from mlflow import MlflowClient
 from mlflow_runs import runs
 from processes import Process
 
-from orchestrator import run_search
 from orchestrator.cli import UserError
 from orchestrator.ensemble import library
 from orchestrator.ensemble.assembly import refuse_overlap
-from orchestrator.ensemble.run import run_ensemble
 from orchestrator.product.model import Ensemble
 from orchestrator.ranking import rank, read_trials
 from trainables.data import prepare, read_manifest
@@ -28,48 +25,6 @@ from trainables.data.pixels import read_image
 pytestmark = pytest.mark.slow
 
 ROWS = ["best", "mean", "greedy", "boosted", "boosted-trained", "stacked"]
-SMALL: dict[str, Any] = {"trials": 2, "epochs": 4, "image_size": 64, "batch_size": 8, "folds": 3, "boost_rounds": 1}
-ARCH = {"seg": ("smp_unet",), "cls": ("tf_efficientnet_lite0",), "multi": ("smp_unet",)}
-
-
-class Home:
-    """A folder with a store and searches."""
-
-    def __init__(self, folder: Path, phantom: Path) -> None:
-        self.folder, self.phantom = folder, phantom
-        self.uri = f"sqlite:///{folder}/mlflow.db"
-        self.first: dict[str, dict[str, Any]] = {}
-
-    def search(self, task: str, **fields: Any) -> dict[str, Any]:
-        where = {"storage": self.folder / "runs", "tracking_uri": self.uri, "data": self.phantom}
-        return run_search(task=task, arch=ARCH[task], name=task, **{**SMALL, **where, **fields})
-
-    def ensemble(self, task: str, **fields: Any) -> dict[str, Any]:
-        return run_ensemble(task=task, storage=self.folder / "runs", tracking_uri=self.uri, **fields)
-
-    def champion(self, task: str) -> None:
-        """Make its winner the champion whatever the rule says of models that learned for seconds."""
-        self.first[task] = self.found(task)
-        self.ensemble(task, name=task, boost_rounds=1, promote="always")
-
-    def found(self, task: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.folder / "runs" / task / "ensemble.json").read_text())
-        return found
-
-    def trained(self) -> dict[str, int]:
-        """When each model of a fold that is trained was written; one in training has a longer name."""
-        files = (self.folder / "runs").glob("**/fold-?/best.safetensors")
-        return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in files}
-
-
-@pytest.fixture(scope="module")
-def home(phantom: Path, tmp_path_factory: pytest.TempPathFactory, ray_local: None) -> Home:
-    folder = tmp_path_factory.mktemp("an ensemble with spaces")
-    found = Home(folder, phantom)
-    for task in ("seg", "cls", "multi"):
-        found.search(task)
-        found.champion(task)
-    return found
 
 
 @pytest.mark.parametrize("task", ["seg", "cls", "multi"])
