@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -78,16 +79,28 @@ class Document:
     end: str
 
     def filled(self) -> list[Section]:
-        """The sections that have anything to show."""
-        return [section for section in self.sections if section.blocks]
+        """The sections that have anything to show, and of them what there is."""
+        shown = [
+            Section(one.id, one.name, [block for block in one.blocks if not _empty(block)]) for one in self.sections
+        ]
+        return [section for section in shown if section.blocks]
 
 
 def to_html(document: Document) -> str:
     """The page as HTML."""
-    return render(
+    html = render(
         "document.html",
         title=document.title,
         synthetic=document.synthetic,
         document=document,
-        sections=[(section.id, section.name) for section in document.filled()],
+        sections=document.filled(),
     )
+    names = re.findall(r'\bid="([^"]+)"', html)
+    assert len(names) == len(set(names)), "two charts of one name, or two sections of one id"
+    return html
+
+
+def _empty(block: Block) -> bool:
+    if isinstance(block, Gallery):
+        return not block.pictures
+    return isinstance(block, Observations | Beside) and not block.items

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
@@ -50,6 +51,7 @@ STYLE: Any = {
     "ytick.labelcolor": INK,
     "legend.frameon": False,
     "svg.fonttype": "none",
+    "text.parse_math": False,  # names may hold dollars
 }
 Drawing = ParamSpec("Drawing")
 Drawn = TypeVar("Drawn")
@@ -119,7 +121,8 @@ def chart(name: str, figure: Figure, caption: str) -> Chart:
     """
     figure.patch.set_visible(False)
     stream = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": name}):
+    with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser sets the words, in a font of its own
         figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = stream.getvalue()
     svg = svg[svg.index("<svg") :]

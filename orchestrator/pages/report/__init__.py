@@ -1,0 +1,1 @@
+"""The report: what searches and their ensembles came to, side by side."""
