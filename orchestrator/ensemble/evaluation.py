@@ -37,10 +37,8 @@ def final_scores(
         seed: of the resamples, the same for both models.
 
     Returns:
-        Plain values. `metric`: the primary one; its `value` and `interval`. `best_single`: its value for that model;
-        `difference` and, paired, `difference_interval`. `scores`: {name: {value, interval}}, without interval (None)
-        for boxes. `confusion`, as the function of that name has it. `operating_points`: as `apply_thresholds`.
-        `uncertainty`: as `usefulness`.
+        What `figures` returns, and of the other model: `best_single`, its value; `difference` and, paired,
+        `difference_interval`.
 
     Raises:
         ValueError: the images lack what the primary metric rests on.
@@ -51,14 +49,39 @@ def final_scores(
         raise ValueError(f"{PRIMARY[task]} cannot be computed: these images have no lesion, or a single class")
     drawn = resamples(images.groups, images.labels, INTERVAL, seed)
     draws, single_draws = (spread(lambda some: primary(task, some), one, drawn) for one in (measured.scored, other))
-    boxes = {name: {"value": found, "interval": None} for name, found in detections(measured).items()}
-    return {
-        "metric": PRIMARY[task],
-        "value": value,
-        "interval": list(interval(draws)),
+    return figures(task, measured, uncertainty, drawn, points) | {
         "best_single": single,
         "difference": value - single,
         "difference_interval": list(interval(draws - single_draws)),
+    }
+
+
+def figures(
+    task: str,
+    measured: Measured,
+    uncertainty: np.ndarray,
+    drawn: Sequence[np.ndarray],
+    points: Sequence[dict[str, Any]] = (),
+) -> dict[str, Any]:
+    """All of the task's metrics of one model, with 95 % intervals.
+
+    Args:
+        task: seg, cls or multi. measured: N images. uncertainty: float [N]. drawn: resamples of their rows.
+        points: as for `final_scores`.
+
+    Returns:
+        Plain values. `metric`: the primary one; its `value` and `interval`, None where no image has what it rests on.
+        `scores`: {name: {value, interval}}, without interval (None) for boxes. `confusion`, as the function of that
+        name has it. `operating_points`: as `apply_thresholds`. `uncertainty`: as `usefulness`.
+    """
+    value = primary(task, measured.scored)
+    known = bool(np.isfinite(value))
+    draws = spread(lambda some: primary(task, some), measured.scored, drawn) if known else np.empty(0)
+    boxes = {name: {"value": found, "interval": None} for name, found in detections(measured).items()}
+    return {
+        "metric": PRIMARY[task],
+        "value": value if known else None,
+        "interval": list(interval(draws)) if known else None,
         "scores": _with_intervals(task, measured, drawn) | boxes,
         "confusion": confusion(measured),
         "operating_points": apply_thresholds(points, measured.scored),

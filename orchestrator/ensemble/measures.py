@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,6 +73,20 @@ class Measured:
     pixels: np.ndarray
     boxes: tuple[tuple[Boxes, Boxes], ...]
     masks: PackedMasks | None
+
+    @classmethod
+    def join(cls, parts: Sequence[Measured]) -> Measured:
+        """All images of the parts, one part after the other; either all or none of them have masks."""
+        packed = [part.masks.arrays() for part in parts if part.masks is not None]
+        names = ("bits", "sizes")
+        masks = {name: np.concatenate([arrays[name] for arrays in packed]) for name in names if packed}
+        return cls(
+            Scored.join([part.scored for part in parts]),
+            np.concatenate([part.distances for part in parts]),
+            np.concatenate([part.pixels for part in parts]),
+            tuple(pair for part in parts for pair in part.boxes),
+            PackedMasks.of_arrays(**masks) if masks else None,
+        )
 
 
 def measure(predicted: Predicted, images: Images) -> Measured:

@@ -23,12 +23,16 @@ from orchestrator.ensemble.registry import Evidence
 from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.ensemble.shapes import Segmenter
 from orchestrator.ensemble.team import Team
-from orchestrator.files import write_arrays
+from orchestrator.files import write_arrays, write_text
 from orchestrator.product import mlflow_model
 from orchestrator.product.combination import Combination
+from orchestrator.product.folder import RESULTS, LearntFrom
 from orchestrator.product.writing import Source, Sources, write
 from orchestrator.store import TrackingError, first_line, open_store, shown_uri
 from trainables import checkpoint
+from trainables.data import CLASSES, UNKNOWN
+from trainables.data.prepared import image_hashes
+from trainables.data.splits import TEST
 
 
 def deliver(
@@ -73,6 +77,7 @@ def deliver(
         combinations = row.combination, single.combination
         test = testing.score(team, members, held.candidates, *combinations, segmenter, points, settings.seed, home)
     test["times_scored"] = registry.times_scored(client, team.data.data_fingerprint)
+    write_text(home / "ensemble" / RESULTS, json.dumps(_results(row, held, test, home, team, synthetic=synthetic)))
     if team.task.name == "seg" and settings.out_of_fold:
         shapes.keep(folder, members, single.combination, team)
     tags = {
@@ -115,15 +120,43 @@ def _write(
     shape = None
     if segmenter and combination.stack is not None and combination.stack.uses_shape:
         shape = Sources(segmenter.combination, _sources([segmenter.member]), segmenter.member.size)
+    data = team.data
+    # Not the training images alone: one fold of them, at least, chose epoch and configuration.
+    rows = np.flatnonzero(np.isin(data.groups, data.groups[data.split != TEST]))
+    hashes = image_hashes(data, team.search.cache, rows)
     write(
         folder,
         Sources(combination, _sources(members), max(member.size for member in members)),
-        keep_aspect=team.data.keep_aspect,
+        keep_aspect=data.keep_aspect,
         synthetic=synthetic,
         tta=team.mirrored,
         operating_points=points,
         shape=shape,
+        learnt_from=LearntFrom(hashes, team.search.duplicate_distance),
     )
+
+
+def _results(
+    row: Row, held: HeldOut, test: dict[str, Any], home: Path, team: Team, *, synthetic: bool
+) -> dict[str, Any]:
+    """What the product reached on its own data, for who has it alone: `results.json` in its folder."""
+    labels = Evidence.load(home / registry.TEST).labels.tolist()
+    counts = {name: labels.count(index) for index, name in enumerate(CLASSES)} | {"unknown": labels.count(UNKNOWN)}
+    return {
+        "data_fingerprint": team.data.data_fingerprint,
+        "synthetic": synthetic,
+        "combiner": row.name,
+        "members": row.members,
+        "held_out": {
+            "metric": test["metric"],
+            "value": row.score,
+            "standard_error": row.standard_error,
+            "images": int(held.compared.sum()),
+            "optimistic": held.optimistic,
+        },
+        "test": test,
+        "test_images": counts,
+    }
 
 
 def _sources(members: Sequence[Member]) -> list[Source]:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
 
 from orchestrator.product.combination import Combination
 
 DESCRIPTION, FORMAT = "ensemble.json", 1
+#: What an evaluation needs beside it; folders of older versions have neither.
+LEARNT_FROM, RESULTS = "trained-on.safetensors", "results.json"
 
 
 class ModelError(ValueError):
@@ -105,6 +111,54 @@ class Description:
             trained_on=tuple(stored["trained_on"]),
             versions=stored["versions"],
         )
+
+
+class LearntFrom(NamedTuple):
+    """Images by which near-duplicates of what a model was trained on, or chosen by, are known.
+
+    Attributes:
+        hashes: `trainables.data.duplicates.perceptual_hash` of each, uint8 [n,128].
+        distance: largest Hamming distance, in bits of 256, between near-duplicates of these data.
+    """
+
+    hashes: np.ndarray
+    distance: int
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file, for `read_learnt_from`."""
+        return to_bytes({"hashes": np.ascontiguousarray(self.hashes)}, {"distance": str(self.distance)})
+
+
+def read_learnt_from(folder: Path) -> LearntFrom | None:
+    """The images that the ensemble in a folder learnt from; None where an older version wrote it.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    file = folder / LEARNT_FROM
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, "np") as found:
+            return LearntFrom(found.get_tensor("hashes"), int(found.metadata()["distance"]))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """What the ensemble in a folder reached on its own data; None where that was not written.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    file = folder / RESULTS
+    if not file.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
+    return found
 
 
 def read(folder: Path) -> Description:

@@ -94,6 +94,14 @@ class Ensemble:
             found += [Outputs(*(_take(one, i) for one in logits)) for i in range(len(batch))]
         return found
 
+    def plane(self, outputs: Outputs) -> np.ndarray:
+        """Calibrated mask logits in the geometry of prepared data, float [S,S], of what `forward` gave for an image.
+
+        The mask is where they exceed `description.main.combination.masks.threshold` at the image's own size; for
+        ensembles that predict masks alone.
+        """
+        return self._main.plane(outputs.main)
+
     def finish(self, image: np.ndarray, outputs: Outputs) -> Prediction:
         """The prediction of an image, uint8 [H,W], from what `forward` gave for it; threads may share the work."""
         main, combination, keep_aspect = self._main, self._main.combination, self.description.keep_aspect

@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestrator.product.combination import Combination
-from orchestrator.product.folder import DESCRIPTION, Description, Member, ModelError, Network, Part
+from orchestrator.product.folder import (
+    DESCRIPTION,
+    LEARNT_FROM,
+    Description,
+    LearntFrom,
+    Member,
+    ModelError,
+    Network,
+    Part,
+)
 
 #: Files of a checkpoint, as `trainables.checkpoint` writes them.
 _WEIGHTS, _MODEL = "best.safetensors", "model.json"
@@ -45,11 +54,13 @@ def write(
     tta: bool = False,
     operating_points: Sequence[dict[str, Any]] = (),
     shape: Sources | None = None,
+    learnt_from: LearntFrom | None = None,
 ) -> None:
     """Write an ensemble, under another name until it is complete. One that is there already is replaced.
 
     Weight files are linked, or copied where the file system cannot link; a checkpoint's file is never changed in place.
-    Task, classes, data and training images are those of the checkpoints. For the arguments see `Description`.
+    Task, classes, data and training images are those of the checkpoints. For the arguments see `Description`,
+    and `LearntFrom` for the images by which an evaluation knows near-duplicates of them.
 
     Raises:
         ModelError: a member is missing, checkpoints are of different tasks or data, or the folder holds something else.
@@ -80,6 +91,8 @@ def write(
             trained_on=tuple(sorted({digest for model in models for digest in model["trained_on"]})),
             versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
         )
+        if learnt_from is not None:
+            (new / LEARNT_FROM).write_bytes(learnt_from.to_bytes())
         (new / DESCRIPTION).write_text(json.dumps(description.to_json(), indent=1))
         if folder.exists():
             folder.replace(Path(scratch) / "old")

@@ -18,6 +18,11 @@ from trainables.data.manifest import Fault, Record
 FORMAT = 1
 
 
+def content_key(digest: str, label: int, masks: int) -> str:
+    """Name of an outcome: the digest of a record's files, its label and its number of masks."""
+    return f"{digest}:{label}:{masks}"
+
+
 class ExaminedIndex:
     """Outcomes of `decode` without their pixels, by content: a second run decodes nothing to know the groups."""
 
@@ -32,7 +37,11 @@ class ExaminedIndex:
     @staticmethod
     def key(record: Record) -> str:
         """What the outcome depends on: the files' bytes, the label and the number of masks."""
-        return f"{digest(record)}:{record.label}:{len(record.masks)}"
+        return content_key(digest(record), record.label, len(record.masks))
+
+    def image_hash(self, key: str) -> np.ndarray:
+        """The perceptual hash of a remembered image, uint8 [128]."""
+        return np.frombuffer(bytes.fromhex(self._entries[key]["image_hash"]), np.uint8)
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries
@@ -42,8 +51,7 @@ class ExaminedIndex:
         entry = self._entries[key]
         files = (record.image, *record.masks)
         faults = tuple(Fault(files[which], problem, action) for which, problem, action in entry["faults"])
-        image_hash = np.frombuffer(bytes.fromhex(entry["image_hash"]), np.uint8)
-        return Decoded(**{**entry, "faults": faults, "image_hash": image_hash}, image=None, masks=None)
+        return Decoded(**{**entry, "faults": faults, "image_hash": self.image_hash(key)}, image=None, masks=None)
 
     def put(self, key: str, record: Record, decoded: Decoded) -> None:
         """Remember an outcome."""

@@ -22,6 +22,8 @@ DEFAULT_DISTANCE = 50
 # is also hashed less TRIM at its left, at its right and at both sides.
 TRIM = 0.02
 WINDOWS = ((0.0, 0.0), (TRIM, TRIM), (TRIM, 0.0), (0.0, TRIM))
+#: Of a hash: 256 bits a window.
+HASH_BYTES = len(WINDOWS) * 32
 
 
 def perceptual_hash(image: np.ndarray) -> np.ndarray:
@@ -42,21 +44,34 @@ def cluster(hashes: np.ndarray, distance: int = DEFAULT_DISTANCE) -> np.ndarray:
     what links connect. Takes time N^2: 2 s for 10,000 images on one core.
     """
     n = len(hashes)
-    words = np.ascontiguousarray(hashes).view(np.uint64).reshape(n, len(WINDOWS), 4)
-    rows, columns = [np.arange(n)], [np.arange(n)]
-    for start in range(0, n, 64):
-        near = np.zeros((min(64, n - start), n), dtype=bool)
-        for window in range(len(WINDOWS)):
-            bits = np.zeros(near.shape, dtype=np.uint16)
-            for word in range(4):
-                bits += np.bitwise_count(words[start : start + 64, None, 0, word] ^ words[None, :, window, word])
-            near |= bits <= distance
-        row, column = np.nonzero(near)
-        rows.append(row + start)
-        columns.append(column)
-    links = np.concatenate(rows), np.concatenate(columns)
+    links = _whole_in_window(hashes, hashes, distance)
     graph = coo_array((np.ones(len(links[0]), dtype=bool), links), shape=(n, n))
     return canonical(connected_components(graph, directed=False)[1])
+
+
+def near(hashes: np.ndarray, others: np.ndarray, distance: int = DEFAULT_DISTANCE) -> np.ndarray:
+    """Which images are linked to any of the others, by the rule of `cluster`: uint8 [N,128] and [M,128] -> bool [N]."""
+    found = np.zeros(len(hashes), bool)
+    found[_whole_in_window(hashes, others, distance)[0]] = True
+    found[_whole_in_window(others, hashes, distance)[1]] = True
+    return found
+
+
+def _whole_in_window(hashes: np.ndarray, others: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (row, column), int64 [L] each: the whole of `hashes[row]` is near any window of `others[column]`."""
+    one, other = (np.ascontiguousarray(some).view(np.uint64).reshape(-1, len(WINDOWS), 4) for some in (hashes, others))
+    rows, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start in range(0, len(one), 64):
+        close = np.zeros((min(64, len(one) - start), len(other)), dtype=bool)
+        for window in range(len(WINDOWS)):
+            bits = np.zeros(close.shape, dtype=np.uint16)
+            for word in range(4):
+                bits += np.bitwise_count(one[start : start + 64, None, 0, word] ^ other[None, :, window, word])
+            close |= bits <= distance
+        row, column = np.nonzero(close)
+        rows.append(row + start)
+        columns.append(column)
+    return np.concatenate(rows), np.concatenate(columns)
 
 
 def canonical(groups: np.ndarray) -> np.ndarray:

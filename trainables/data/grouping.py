@@ -14,6 +14,9 @@ from trainables.data import duplicates, splits
 from trainables.data.examine import Decoded
 from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault, Manifest, Record
 
+#: What is wrong with an image whose near-duplicates disagree with it.
+OTHER_CLASS = "near-duplicate of another class"
+
 
 class Row(NamedTuple):
     """One image: what its layout says, the key of its examination, what that found, and the side it is given."""
@@ -22,6 +25,21 @@ class Row(NamedTuple):
     key: str
     outcome: Decoded
     side: str
+
+
+class Joined(NamedTuple):
+    """The N images that can be used, in order of content, and which of them stand together.
+
+    Attributes:
+        rows: the images.
+        clusters, groups: int64 [N]: near-duplicates; these and patients together.
+        faults: all that was found wrong.
+    """
+
+    rows: list[Row]
+    clusters: np.ndarray
+    groups: np.ndarray
+    faults: list[Fault]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +97,7 @@ def given_sides(manifest: Manifest, test_source: str = "") -> list[str]:
 def group(
     manifest: Manifest, examined: Sequence[Row], *, test_source: str, distance: int, seed: int, folds: int
 ) -> Grouped:
-    """Leave out what cannot be used, group the rest and split it.
-
-    Groups are the union of patients and of near-duplicate clusters. A patient's identifier counts within its source;
-    a source is a whole dataset and joins nothing, so patient 1 of two sources is two patients.
+    """Leave out what cannot be used, group the rest as `join` does, and split it.
 
     A group on two sides of a split that is given is named, and stays where it was put; where a source is held out, the
     other sources' part of such a group is left out.
@@ -97,10 +112,7 @@ def group(
     Raises:
         DataError: no usable image is left, or none on a side that is given, or there are too few groups for the folds.
     """
-    rows, clusters, faults = _agreeing(manifest, examined, distance)
-    patients = [f"{row.record.source}\0{row.record.patient}" if row.record.patient else "" for row in rows]
-    groups = splits.merge_groups(patients, clusters.tolist())
-
+    rows, clusters, groups, faults = join(manifest, examined, distance)
     in_train = np.array([row.side == splits.TRAIN for row in rows])
     straddling = duplicates.conflicts(groups, np.array([splits.SIDES.index(row.side) for row in rows]))
     leaking = straddling & (in_train if test_source else ~in_train)
@@ -126,8 +138,27 @@ def group(
         split=split,
         faults=tuple(sorted(faults, key=lambda fault: fault.file)),
         left_out=len(examined) - len(rows) + sum(fault.action.startswith("left out") for fault in manifest.faults),
-        notes=(*_group_notes(clusters, groups, distance), *_side_notes(sides, test_source), *notes),
+        notes=(*group_notes(clusters, groups, distance), *_side_notes(sides, test_source), *notes),
     )
+
+
+def join(manifest: Manifest, examined: Sequence[Row], distance: int) -> Joined:
+    """Leave out what cannot be used, and group the rest.
+
+    Groups are the union of patients and of near-duplicate clusters. A patient's identifier counts within its source;
+    a source is a whole dataset and joins nothing, so patient 1 of two sources is two patients.
+
+    Args:
+        manifest: what was read.
+        examined: a row for each of its records.
+        distance: largest Hamming distance between near-duplicates.
+
+    Raises:
+        DataError: no usable image is left.
+    """
+    rows, clusters, faults = _agreeing(manifest, examined, distance)
+    patients = [f"{row.record.source}\0{row.record.patient}" if row.record.patient else "" for row in rows]
+    return Joined(rows, clusters, splits.merge_groups(patients, clusters.tolist()), faults)
 
 
 def _agreeing(manifest: Manifest, examined: Sequence[Row], distance: int) -> tuple[list[Row], np.ndarray, list[Fault]]:
@@ -143,7 +174,7 @@ def _agreeing(manifest: Manifest, examined: Sequence[Row], distance: int) -> tup
     for i in np.flatnonzero(conflicting).tolist():
         others = (clusters == clusters[i]) & (labels != labels[i]) & (labels != UNKNOWN)
         twins = [f"{CLASSES[row.record.label]}/{row.record.image.name}" for row in _take(usable, others)[:3]]
-        problem = f"near-duplicate of another class ({', '.join(twins)})"
+        problem = f"{OTHER_CLASS} ({', '.join(twins)})"
         faults.append(Fault(usable[i].record.image, problem, "left out"))
     if conflicting.all():
         raise DataError(f"{manifest.root}: every image has a near-duplicate of another class; check the labels")
@@ -175,7 +206,8 @@ def _across(rows: list[Row], groups: np.ndarray, i: int) -> Row:
     return min(others, key=lambda row: splits.SIDES.index(row.side))
 
 
-def _group_notes(clusters: np.ndarray, groups: np.ndarray, distance: int) -> list[str]:
+def group_notes(clusters: np.ndarray, groups: np.ndarray, distance: int) -> list[str]:
+    """What a user should know about groups, a line each; for clusters and groups, int64 [N], of `join`."""
     counts = np.unique(clusters, return_counts=True)[1]
     notes = [
         f"{len(groups)} images in {len(np.unique(groups))} groups; {counts[counts > 1].sum()} have a near-duplicate"

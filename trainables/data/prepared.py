@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data import splits
-from trainables.data.cache import FORMAT, ExaminedIndex, read_arrays, write_arrays
-from trainables.data.duplicates import DEFAULT_DISTANCE
+from trainables.data.cache import FORMAT, ExaminedIndex, content_key, read_arrays, write_arrays
+from trainables.data.duplicates import DEFAULT_DISTANCE, HASH_BYTES, perceptual_hash
 from trainables.data.examine import decode
 from trainables.data.grouping import Row, given_sides, group
 from trainables.data.manifest import CLASSES, DataError, Fault, Manifest, Record
+from trainables.data.pixels import read_image
 
 #: `progress(done, total)`, called as images are decoded.
 Progress = Callable[[int, int], None]
@@ -184,6 +185,21 @@ def prepare(
         data_fingerprint=data_fingerprint,
         prepared_fingerprint=prepared_fingerprint,
     )
+
+
+def image_hashes(data: Prepared, cache: Path, rows: np.ndarray) -> np.ndarray:
+    """Perceptual hashes of these rows (int64 [n]), uint8 [n,128], as `prepare` found and remembered them in `cache`.
+
+    What was forgotten, as when two searches wrote at once, is read again.
+
+    Raises:
+        UnreadableError: an image file that was forgotten cannot be read any more.
+    """
+    index, found = ExaminedIndex(cache), np.zeros((len(rows), HASH_BYTES), np.uint8)
+    for place, row in enumerate(rows.tolist()):
+        key = content_key(data.digests[row], int(data.labels[row]), len(data.mask_files[row]))
+        found[place] = index.image_hash(key) if key in index else perceptual_hash(read_image(Path(data.files[row])))
+    return found
 
 
 def _columns(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:

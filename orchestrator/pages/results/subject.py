@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.ensemble.tested import Tested
-from trainables.data import Manifest, Prepared
+from trainables.data import Manifest, Prepared, Record
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,20 @@ class Subject:
 
 def shown_images(data: Prepared, manifest: Manifest) -> dict[str, Shown]:
     """The files of all images by image digest."""
-    folder = manifest.root if manifest.root.is_dir() else manifest.root.parent
-    found = {}
-    several = len(set(data.sources)) > 1
-    for row, digest in enumerate(data.image_digests):
-        columns = {"source": data.sources[row]} if several else {}
-        columns |= {name: values[row] for name, values in data.subgroups.items()}
-        image = Path(data.files[row])
-        masks = tuple(map(Path, data.mask_files[row]))
-        found[digest] = Shown(os.path.relpath(image, folder), image, masks, columns)
-    return found
+    by_file = {str(record.image): record for record in manifest.records}
+    return dict(zip(data.image_digests, shown([by_file[file] for file in data.files], manifest.root), strict=True))
+
+
+def shown(records: Sequence[Record], root: Path) -> list[Shown]:
+    """The files of some images of the data that were read from `root`, a folder or a table."""
+    folder = root if root.is_dir() else root.parent
+    several = len({record.source for record in records}) > 1
+    return [
+        Shown(
+            os.path.relpath(record.image, folder),
+            record.image,
+            record.masks,
+            {**({"source": record.source} if several else {}), **dict(record.subgroups)},
+        )
+        for record in records
+    ]

@@ -1,0 +1,124 @@
+"""External validation: what a model says of images that are new to it, and how right that is."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from orchestrator.ensemble.bootstrap import INTERVAL, resamples
+from orchestrator.ensemble.evaluation import figures
+from orchestrator.ensemble.heldout import PackedMasks
+from orchestrator.ensemble.measures import Images, Measured, Predicted, measure
+from orchestrator.ensemble.tested import Tested
+from orchestrator.fresh import Fresh, Progress
+from orchestrator.pages.eda.statistics import FEWEST_GROUPS
+from orchestrator.pages.eda.survey import read
+from orchestrator.pages.results.subject import Subject, shown
+from orchestrator.predict_files import threads
+from orchestrator.product.folder import Description
+from orchestrator.product.model import BATCH, Ensemble, Outputs
+from trainables.data import Manifest, Record
+
+#: By which pages tell the external result from the model's own.
+TITLE = "external"
+
+
+def ask(ensemble: Ensemble, fresh: Fresh, progress: Progress) -> tuple[Measured, np.ndarray]:
+    """What a model says of the images, measured at original size with its own thresholds; and how unsure it is.
+
+    Never more than `BATCH` images are in memory; of the others figures are kept, and masks, a bit a pixel.
+
+    Returns:
+        Figures of the N images, and uncertainty, float64 [N].
+
+    Raises:
+        UserError: a file cannot be read any more.
+    """
+    measured: list[Measured] = []
+    unsure: list[float] = []
+    with ThreadPoolExecutor(threads()) as pool:
+        for start in range(0, len(fresh.rows), BATCH):
+            numbers = range(start, min(start + BATCH, len(fresh.rows)))
+            files = list(pool.map(_read, [fresh.rows[i].record for i in numbers]))
+            outputs = ensemble.forward([image for image, _ in files])
+            for found, doubt in pool.map(partial(_measure, ensemble, fresh), numbers, files, outputs):
+                measured.append(found)
+                unsure.append(doubt)
+            progress(len(measured), len(fresh.rows))
+    return Measured.join(measured), np.array(unsure)
+
+
+def as_subject(
+    description: Description, fresh: Fresh, measured: Measured, unsure: np.ndarray, manifest: Manifest, seed: int = 0
+) -> Subject:
+    """The external result, as pages show one.
+
+    Args:
+        seed: of the resamples; the default is that of ensembles, so that the same images give the same intervals.
+    """
+    images = Images(fresh.targets, fresh.has_mask, None, description.keep_aspect, fresh.labels, fresh.groups)
+    digests = [row.outcome.image_digest for row in fresh.rows]
+    # A bootstrap of very few groups says nothing.
+    few = len(np.unique(fresh.groups)) < FEWEST_GROUPS
+    drawn = [] if few else resamples(fresh.groups, fresh.labels, INTERVAL, seed)
+    found = _clean(figures(description.task, measured, unsure, drawn, description.operating_points))
+    tested = Tested.of(measured, images, digests, unsure)
+    files = shown([row.record for row in fresh.rows], manifest.root)
+    by_digest = dict(zip(digests, files, strict=True))
+    return Subject(description.task, TITLE, description.classes, tested, found, by_digest)
+
+
+def _read(record: Record) -> tuple[np.ndarray, np.ndarray]:
+    """An image, uint8 [H,W], and the union of its masks, bool [H,W]."""
+    image, masks = read(str(record.image), list(map(str, record.masks)))
+    merged = np.zeros(image.shape, bool)
+    for mask in masks:
+        merged |= mask
+    return image, merged
+
+
+class _One(NamedTuple):
+    measured: Measured
+    uncertainty: float
+
+
+def _measure(
+    ensemble: Ensemble, fresh: Fresh, row: int, files: tuple[np.ndarray, np.ndarray], outputs: Outputs
+) -> _One:
+    """One image, as the product predicts it and as the test images were measured."""
+    image, truth = files
+    said = ensemble.finish(image, outputs)
+    masks = ensemble.description.main.combination.masks
+    predicted = Predicted(
+        None if said.probabilities is None else said.probabilities[None],
+        ensemble.plane(outputs)[None] if masks else None,
+        masks.threshold if masks else 0.0,
+    )
+    here = np.array([row])
+    images = Images(
+        targets=fresh.targets[here],
+        has_mask=fresh.has_mask[here],
+        originals=PackedMasks([truth]) if masks else None,
+        keep_aspect=ensemble.description.keep_aspect,
+        labels=fresh.labels[here],
+        groups=fresh.groups[here],
+    )
+    return _One(measure(predicted, images), said.uncertainty)
+
+
+def _clean(found: dict[str, Any]) -> dict[str, Any]:
+    """Figures with None for intervals that are not known, and without a score of two parts that has only one."""
+
+    def known(bounds: list[float] | None) -> list[float] | None:
+        return bounds if bounds and np.isfinite(bounds).all() else None
+
+    scores = {name: {**one, "interval": known(one["interval"])} for name, one in found["scores"].items()}
+    doubt = {**found["uncertainty"], "interval": known(found["uncertainty"]["interval"])}
+    found = found | {"interval": known(found["interval"]), "scores": scores, "uncertainty": doubt}
+    if found["metric"] == "score" and not {"dice", "auroc"} <= set(scores):
+        scores.pop("score", None)
+        found |= {"value": None, "interval": None}
+    return found

@@ -1,0 +1,181 @@
+"""Which images of a dataset are new to a model, and which of them stand together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from orchestrator.cli import UserError
+from orchestrator.predict_files import threads
+from orchestrator.product.folder import Description, LearntFrom
+from trainables.data import UNKNOWN, Fault, Manifest
+from trainables.data.duplicates import DEFAULT_DISTANCE, near
+from trainables.data.examine import decode
+from trainables.data.grouping import OTHER_CLASS, Row, group_notes, join
+from trainables.data.splits import TRAIN
+from trainables.tasks.cls import to_targets
+
+#: What is done with an image that is not scored.
+LEFT_OUT = "left out"
+#: Why an image is not new to a model.
+COPY = "the very file is among the model's training images"
+NEAR = "near-duplicate of an image that the model learnt from"
+TOGETHER = "of the patient or near-duplicates of such an image"
+#: `progress(done, total)`.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """The N images of a dataset that a model is scored on, in order of content, and what became of the others.
+
+    Attributes:
+        rows: the images. groups: int64 [N], patients and near-duplicates.
+        targets: int64 [N], as the model counts its classes, -1 unknown; all -1 for seg. has_mask: bool [N].
+        seen: images left out because the model learnt from them, or from what stands together with them: first those
+            that are not the very files.
+        faults: all else that was found wrong.
+        passed_over: images without what the model can be scored on, and why, by reason.
+        left_out: images left out for faults.
+        notes: what a user should know about groups, a line each.
+        distance: largest Hamming distance, in bits of 256, between near-duplicates.
+    """
+
+    rows: Sequence[Row]
+    groups: np.ndarray
+    targets: np.ndarray
+    has_mask: np.ndarray
+    seen: tuple[Fault, ...]
+    faults: tuple[Fault, ...]
+    passed_over: dict[str, int]
+    left_out: int
+    notes: tuple[str, ...]
+    distance: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Index into `CLASSES`, -1 unknown: int64 [N]."""
+        return np.array([row.record.label for row in self.rows], np.int64)
+
+
+def fresh_images(
+    manifest: Manifest,
+    description: Description,
+    learnt_from: LearntFrom | None,
+    progress: Progress,
+    distance: int | None = None,
+) -> Fresh:
+    """Examine a dataset as `trainables.data.prepare` does, and leave out what a model cannot be scored on.
+
+    Left out are, beside what is faulty: images that the model learnt from, byte for byte or nearly, with all of their
+    groups, since another image of a patient is not new either.
+
+    Args:
+        manifest: what was read. description, learnt_from: of the model.
+        progress: called as images are decoded.
+        distance: largest Hamming distance between near-duplicates; that of the model's own data by default.
+
+    Raises:
+        DataError: no usable image. UserError: nothing is left to score.
+    """
+    if distance is None:
+        distance = learnt_from.distance if learnt_from else DEFAULT_DISTANCE
+    joined = join(manifest, _examined(manifest, progress), distance)
+    reasons = _seen(joined.rows, joined.groups, set(description.trained_on), learnt_from, distance)
+    labels = np.array([row.record.label for row in joined.rows], np.int64)
+    has_mask = np.array([manifest.has_mask(row.record) for row in joined.rows])
+    classes = len(description.classes)
+    targets = to_targets(labels, classes) if classes else np.full(len(labels), UNKNOWN, np.int64)
+    lacks = _lacks(description.task, labels, targets, has_mask)
+    new = np.array([not reason for reason in reasons])
+    kept = np.flatnonzero(new & (lacks == ""))
+    passed_over = {reason: count for reason, count in Counter(lacks[new].tolist()).items() if reason}
+    if not len(kept):
+        raise UserError(f"{manifest.root}: no image is left to score: {_why(joined.rows, reasons, passed_over)}")
+    groups = joined.groups[kept]
+    return Fresh(
+        rows=[joined.rows[i] for i in kept.tolist()],
+        groups=groups,
+        targets=targets[kept],
+        has_mask=has_mask[kept],
+        seen=tuple(
+            Fault(row.record.image, reason, LEFT_OUT)
+            for row, reason in sorted(
+                zip(joined.rows, reasons, strict=True), key=lambda pair: (pair[1] == COPY, pair[0].record.image)
+            )
+            if reason
+        ),
+        faults=tuple(sorted(joined.faults, key=lambda fault: fault.file)),
+        passed_over=passed_over,
+        left_out=len(manifest.records)
+        - len(joined.rows)
+        + sum(fault.action.startswith(LEFT_OUT) for fault in manifest.faults),
+        notes=(*group_notes(joined.clusters[kept], groups, distance), *_doubts(joined.faults, manifest, distance)),
+        distance=distance,
+    )
+
+
+def _examined(manifest: Manifest, progress: Progress) -> list[Row]:
+    rows = []
+    with ThreadPoolExecutor(threads()) as pool:
+        # Of one pixel: what is predicted is read anew, at its own size, so that memory stays flat.
+        for record, found in zip(
+            manifest.records, pool.map(lambda record: decode(record, 1, False), manifest.records), strict=True
+        ):
+            rows.append(Row(record, "", replace(found, image=None, masks=None), TRAIN))
+            progress(len(rows), len(manifest.records))
+    return rows
+
+
+def _seen(
+    rows: Sequence[Row], groups: np.ndarray, trained_on: set[str], learnt_from: LearntFrom | None, distance: int
+) -> list[str]:
+    """Why each image is not new to the model; "" for one that is."""
+    copies = np.array([row.outcome.image_digest[:16] in trained_on for row in rows])
+    alike = np.zeros(len(rows), bool)
+    if learnt_from is not None and len(learnt_from.hashes):
+        alike = near(np.stack([row.outcome.image_hash for row in rows]), learnt_from.hashes, distance)
+    first = {groups[i]: rows[i].record.image.name for i in np.flatnonzero(copies | alike).tolist()[::-1]}
+    reasons = []
+    for i, group in enumerate(groups.tolist()):
+        if copies[i]:
+            reasons.append(COPY)
+        elif alike[i]:
+            reasons.append(NEAR)
+        else:
+            reasons.append(f"{TOGETHER} ({first[group]})" if group in first else "")
+    return reasons
+
+
+def _doubts(faults: Sequence[Fault], manifest: Manifest, distance: int) -> list[str]:
+    """Whether so many near-duplicates disagree on their class that they may be none."""
+    count = sum(fault.problem.startswith(OTHER_CLASS) for fault in faults)
+    if count <= max(5, 0.05 * len(manifest.records)):
+        return []
+    return [
+        f"warning: {count} images are left out because a near-duplicate is of another class; "
+        f"if they are not the same lesion, try --duplicate-distance {distance // 2}"
+    ]
+
+
+def _lacks(task: str, labels: np.ndarray, targets: np.ndarray, has_mask: np.ndarray) -> np.ndarray:
+    """Why each image cannot be scored, as in training; "" where it can: str [N]."""
+    found = np.full(len(labels), "", dtype=object)
+    if task == "seg":
+        found[~has_mask] = "the mask is not known"
+        return found
+    found[targets < 0] = "the class is not known"
+    found[(targets < 0) & (labels != UNKNOWN)] = "normal, which the model does not know"
+    if task == "multi":
+        found[(labels == UNKNOWN) & has_mask] = ""
+    return found
+
+
+def _why(rows: Sequence[Row], reasons: Sequence[str], passed_over: dict[str, int]) -> str:
+    seen = sum(map(bool, reasons))
+    parts = [f"{seen} of {len(rows)} were learnt from, or are near-duplicates or patients of such"] if seen else []
+    return "; ".join([*parts, *(f"{count} of {len(rows)}: {reason}" for reason, count in passed_over.items())])

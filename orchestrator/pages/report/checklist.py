@@ -1,0 +1,138 @@
+"""Items of CLAIM and TRIPOD+AI with what a run can say to them; the others are left to the author.
+
+CLAIM: Tejani et al., Checklist for Artificial Intelligence in Medical Imaging (CLAIM): 2024 Update, Radiology:
+Artificial Intelligence 6, 2024. TRIPOD+AI: Collins et al., BMJ 385, 2024, e078378. Items have short names of our own.
+"""
+
+from __future__ import annotations
+
+from orchestrator.pages.page import Table, counted
+from orchestrator.pages.report.gather import Gathered
+from orchestrator.pages.results.errors import columns
+from trainables.data import UNKNOWN
+
+AUTHOR = "for the author"
+CAPTION = (
+    "Items of CLAIM (2024 update; Tejani et al., Radiology: Artificial Intelligence 2024) and of TRIPOD+AI (Collins et "
+    "al., BMJ 2024) by short names of our own, with what this run can say. It is no substitute for the checklists."
+)
+
+
+def checklist(gathered: Gathered) -> Table:
+    """An item a row, in about the order of a paper."""
+    rows = [[item, by, answer] for item, by, answer in _items(gathered)]
+    return Table(CAPTION, ("item", "asked for by", "answer"), rows, texts=3)
+
+
+def _items(gathered: Gathered) -> list[tuple[str, str, str]]:
+    claim, tripod, both = "CLAIM", "TRIPOD+AI", "both"
+    return [
+        ("Title and abstract name the method", both, AUTHOR),
+        ("Background, intended use and clinical role", both, f"intended use: model card; clinical role: {AUTHOR}"),
+        ("Objectives, hypotheses and aim of the study", both, AUTHOR),
+        ("Prospective or retrospective design", claim, AUTHOR),
+        ("Health inequalities between groups of patients", tripod, AUTHOR),
+        ("Sources of the data, sites and dates", both, f"folder or table: model card; sites and dates: {AUTHOR}"),
+        ("Participants: who was eligible, and where", both, AUTHOR),
+        ("Images left out, and why", both, _left_out(gathered)),
+        ("Image acquisition", claim, AUTHOR),
+        ("De-identification", claim, AUTHOR),
+        ("Preparation of the data", both, _preparation(gathered)),
+        ("Missing data", both, _missing(gathered)),
+        ("Reference standard, its rationale and its source", both, f"the labels and masks as given; else {AUTHOR}"),
+        ("Annotators, their tools and their agreement", claim, AUTHOR),
+        ("Predictors", tripod, "the image alone; nothing is known of the patient"),
+        ("Partitions, and the level at which they are disjoint", claim, _partitions(gathered)),
+        ("Sample size", both, f"{_sizes(gathered)}; no calculation was made: {AUTHOR}"),
+        ("Model: structure, inputs and outputs", both, "model card and search; networks in the registered models"),
+        ("Software and versions", claim, "model card"),
+        ("Initial parameters", claim, _initial(gathered)),
+        ("Training, hyperparameters, number of models trained", both, f"search: {_trials(gathered)}"),
+        (
+            "Class imbalance",
+            tripod,
+            "balance is a searched hyperparameter; the classes of parts: model card",
+        ),
+        ("Selection of the final model", both, "model card; ensembles: rule, rows and reason"),
+        ("Ensembling", claim, "ensembles: combiners, members and weights"),
+        ("Metrics, and their uncertainty", both, "side by side: 95 % intervals over groups of images, within classes"),
+        ("Robustness to training again", claim, _robustness(gathered)),
+        ("Explainability", claim, f"none is given beside outlines and lesion-shape features; else {AUTHOR}"),
+        ("Fairness: sub-groups", tripod, _subgroups(gathered)),
+        ("Output of the model and its thresholds", tripod, "model card; operating points"),
+        ("Evaluation on internal data", both, "every figure here is of internal test images"),
+        ("Evaluation on external data", both, f"not on this page: python -m orchestrator.evaluate; {AUTHOR}"),
+        ("Flow of participants, their demographics", both, f"images and groups: model card; patients: {AUTHOR}"),
+        ("Performance with intervals, by sub-group, too", both, "side by side, classification, segmentation, errors"),
+        ("Calibration", tripod, "classification: calibration curve, Brier score, calibration error"),
+        ("Failure analysis", claim, "best and worst cases; errors; known failure modes"),
+        ("Model updating", tripod, "none: the models are as they were trained"),
+        ("Interpretation, and implications for practice", both, AUTHOR),
+        ("Limitations", both, f"strengths and limits, from the figures; others: {AUTHOR}"),
+        ("Use in practice: poor input, skills of users", tripod, AUTHOR),
+        ("Ethical approval", tripod, AUTHOR),
+        ("Registration and protocol", both, AUTHOR),
+        ("Availability of data, code and models", both, AUTHOR),
+        ("Funding and conflicts of interest", both, AUTHOR),
+        ("Involvement of patients and the public", tripod, AUTHOR),
+    ]
+
+
+def _left_out(gathered: Gathered) -> str:
+    said = next((one.summary["data"]["left_out"] for one in gathered.studied if one.summary), None)
+    left = gathered.data.left_out if gathered.data is not None else said
+    return AUTHOR if left is None else f"{counted(left, 'image')}, by rules of files and duplicates; else {AUTHOR}"
+
+
+def _preparation(gathered: Gathered) -> str:
+    sizes = sorted({one.search.image_size for one in gathered.studied})
+    kept = {one.search.keep_aspect for one in gathered.studied}
+    how = "letterboxed" if kept == {True} else "stretched" if kept == {False} else "letterboxed or stretched"
+    return f"grey, {how} to squares of {' or '.join(map(str, sizes))} px; several masks of an image are united to score"
+
+
+def _missing(gathered: Gathered) -> str:
+    if gathered.data is None:
+        return AUTHOR
+    masks = int((~gathered.data.has_mask).sum())
+    classes = int((gathered.data.labels == UNKNOWN).sum())
+    return f"{counted(masks, 'image')} without a known mask, {classes:,} without a class; nothing is imputed"
+
+
+def _partitions(gathered: Gathered) -> str:
+    known = gathered.manifest is not None and any(record.patient for record in gathered.manifest.records)
+    level = "patients and clusters of near-duplicates" if known else "clusters of near-duplicates; no patient is known"
+    given = gathered.manifest is not None and any(record.split for record in gathered.manifest.records)
+    if given or any(one.search.test_source for one in gathered.studied):
+        return f"as given with the data; groups: {level}"
+    return f"drawn at random by group, within classes: {level}"
+
+
+def _sizes(gathered: Gathered) -> str:
+    tested = len(gathered.studied[0].subject.tested)
+    trained = gathered.studied[0].description
+    return f"{tested:,} test images" + (f", {len(trained.trained_on):,} trained on" if trained else "")
+
+
+def _initial(gathered: Gathered) -> str:
+    trials = [trial for one in gathered.studied for trial in one.summary.get("trials", [])]
+    kinds = sorted({trial["weights_source"] for trial in trials})
+    return f"encoder weights of the trials: {', '.join(kinds)}" if kinds else "see the search"
+
+
+def _trials(gathered: Gathered) -> str:
+    counts = [
+        f"{counted(len(one.summary['trials']), 'trial')} of {one.title}" for one in gathered.studied if one.summary
+    ]
+    return ", ".join(counts) or "not ended yet"
+
+
+def _robustness(gathered: Gathered) -> str:
+    tested = [one.ensemble["test"]["retraining"]["standard_deviation"] for one in gathered.studied]
+    known = any(value is not None for value in tested)
+    return "ensembles: spread over the models of each fold" if known else AUTHOR
+
+
+def _subgroups(gathered: Gathered) -> str:
+    named = columns([one.subject for one in gathered.studied])
+    return f"errors by {', '.join(named)}" if named else f"no sub-groups are known in these data: {AUTHOR}"

@@ -1,0 +1,160 @@
+"""What a report is made of: searches, their ensembles and stored test predictions. Nothing is predicted here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator import dataset
+from orchestrator.cli import UserError
+from orchestrator.ledger import FILE as LEDGER
+from orchestrator.ledger import is_held
+from orchestrator.pages.report.found import TITLES, Entry, named, newest
+from orchestrator.pages.report.registered import Registered, registered
+from orchestrator.pages.results.subject import Shown, Subject, shown_images
+from orchestrator.product import folder as product
+from orchestrator.product.folder import Description, ModelError
+from orchestrator.settings import SearchSettings
+from orchestrator.summary import FILE as SUMMARY
+from trainables.data import CLASSES, Manifest, Prepared
+
+
+@dataclass(frozen=True)
+class Studied:
+    """A search and its ensemble.
+
+    Attributes:
+        search: its settings. summary: of `summary.json`; empty where the search has not ended yet.
+        ensemble: of `ensemble.json`. subject: the winner and what it said of the test images.
+        description: of the product; None where that cannot be read.
+        registered: what the tracking store says of it. running: whether the search is at work.
+    """
+
+    search: SearchSettings
+    summary: dict[str, Any]
+    ensemble: dict[str, Any]
+    subject: Subject
+    description: Description | None
+    registered: Registered
+    running: bool
+
+    @property
+    def task(self) -> str:
+        """seg, cls or multi."""
+        return self.search.task
+
+    @property
+    def title(self) -> str:
+        """By which the page tells it from the others."""
+        return self.subject.title
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether its combiners were compared on the fold that chose epoch and configuration."""
+        return bool(self.ensemble["compared"]["optimistic"])
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a report shows, all of one data fingerprint.
+
+    Attributes:
+        studied: at least one, at most one of each task.
+        data, manifest: the data; None where they cannot be read any more, or have changed, which `notes` then says.
+        notes: what is not shown, and why; a line each.
+    """
+
+    studied: tuple[Studied, ...]
+    data: Prepared | None
+    manifest: Manifest | None
+    notes: tuple[str, ...]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data are phantom images."""
+        return any(one.ensemble["data"]["synthetic"] for one in self.studied)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data."""
+        return str(self.studied[0].ensemble["data"]["fingerprint"])
+
+
+def gather(storage: Path, names: Sequence[str], tracking_uri: str, console: Console) -> Gathered:
+    """The newest ensemble of each task on the data of the newest of all, or those of the searches named.
+
+    Args:
+        storage: folder of the searches.
+        tracking_uri: the store to ask; "" for the one that each ensemble was logged to.
+        console: shows progress where data are read anew.
+
+    Raises:
+        UserError: there is none to show, a named one cannot be shown, or those named are not of the same data.
+    """
+    chosen, notes = (named(storage, names), list[str]()) if names else newest(storage)
+    chosen.sort(key=lambda entry: list(TITLES).index(entry.search.task))
+    read = _data(chosen, console)
+    if isinstance(read, str):
+        notes.append(read)
+        data, manifest, images = None, None, dict[str, Shown]()
+    else:
+        (data, manifest), images = read, shown_images(*read)
+    studied = tuple(_studied(entry, tracking_uri, images) for entry in chosen)
+    running = [one.search.name for one in studied if one.running]
+    notes += [f"the search {name} is still running: its part of the page is as of now" for name in running]
+    return Gathered(studied, data, manifest, tuple(notes))
+
+
+def _studied(entry: Entry, tracking_uri: str, images: dict[str, Shown]) -> Studied:
+    search, ensemble = entry.search, entry.ensemble
+    winner = next(row for row in ensemble["combiners"] if row["name"] == ensemble["winner"])
+    classes = CLASSES[-ensemble["classes"] :] if search.task != "seg" else ()
+    known = registered(tracking_uri or ensemble["settings"]["tracking_uri"], ensemble)
+    figures = {**ensemble["test"], "members": len(winner["members"])}
+    if known.times_scored is not None:  # since then others may have looked
+        figures["times_scored"] = known.times_scored
+    try:
+        description = product.read(search.cache / "winners" / ensemble["digest"] / "ensemble")
+        figures["networks"] = networks(description)
+    except ModelError:
+        description = None
+    subject = Subject(search.task, TITLES[search.task], classes, entry.tested, figures, images)
+    return Studied(search, _summary(search), ensemble, subject, description, known, is_held(search.folder / LEDGER))
+
+
+def networks(description: Description) -> int:
+    """How many networks a product holds: those of its members, and those whose masks give a stack its lesion shape."""
+    parts = [part for part in (description.main, description.shape) if part]
+    return len({network.file for part in parts for member in part.members for network in member.networks})
+
+
+def _summary(search: SearchSettings) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((search.folder / SUMMARY).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _data(chosen: Sequence[Entry], console: Console) -> tuple[Prepared, Manifest] | str:
+    """The data that all of them were scored on, read once: the same fingerprint is the same files, groups and split.
+
+    Returns:
+        The data, or in words why there are none.
+    """
+    why = ""
+    for search in {str(entry.search.data): entry.search for entry in chosen}.values():
+        try:
+            data, manifest = dataset.read(search, console)
+        except UserError as error:
+            why = why or f"no pictures and no sub-groups: {error}"
+            continue
+        if data.data_fingerprint == chosen[0].fingerprint:
+            return data, manifest
+        why = f"no pictures and no sub-groups: the data in {manifest.root} have changed since they were scored"
+    return why

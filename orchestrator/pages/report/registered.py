@@ -1,0 +1,57 @@
+"""What the tracking store says today of an ensemble: whether it is the champion, how often its test was scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from orchestrator.ensemble import registry
+from orchestrator.store import TrackingError, first_line, open_store, shown_uri
+
+
+@dataclass(frozen=True)
+class Registered:
+    """An ensemble in the registry.
+
+    Attributes:
+        version: the version that it was registered as. champion: the standing champion's; "" if there is none.
+        times_scored: winners that were scored on the test images of these data, over all ensembles of the store.
+        silence: why the store says nothing; `champion` and `times_scored` are then not known.
+    """
+
+    version: str
+    champion: str = ""
+    times_scored: int | None = None
+    silence: str = ""
+
+    @property
+    def state(self) -> str:
+        """Whether it is the champion, in words."""
+        if self.silence:
+            return "not known"
+        if self.champion == self.version:
+            return "the champion"
+        return f"not the champion; that is version {self.champion}" if self.champion else "no champion stands"
+
+
+def registered(uri: str, ensemble: Mapping[str, Any]) -> Registered:
+    """Ask the store at `uri`; looking changes nothing there.
+
+    Args:
+        ensemble: of `ensemble.json`.
+    """
+    name, _, version = str(ensemble["model_uri"]).removeprefix("models:/").rpartition("/")
+    try:
+        client: MlflowClient = open_store(uri, create=False)
+        found = client.get_model_version(name, version)
+        if found.tags.get("digest") != ensemble["digest"]:
+            return Registered(version, silence=f"version {version} of {name} in {shown_uri(uri)} is another model")
+        standing = registry.champion(client, ensemble["task"])
+        times = registry.times_scored(client, ensemble["data"]["fingerprint"])
+    except (TrackingError, MlflowException) as error:
+        return Registered(version, silence=first_line(error))
+    return Registered(version, str(standing.version) if standing else "", times)

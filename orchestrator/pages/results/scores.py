@@ -1,0 +1,193 @@
+"""Tables of scores: all metrics side by side, those of each class, operating points, and what is taken for what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from orchestrator.ensemble.bootstrap import INTERVAL
+from orchestrator.pages.document import Beside, Block
+from orchestrator.pages.page import Chart, Table, canvas, chart, count, number, percent, styled, with_interval
+from orchestrator.pages.results.means import by_title, counted_images
+from orchestrator.pages.results.subject import Subject
+
+
+class Metric(NamedTuple):
+    """A metric's part of the table, and its name in words."""
+
+    part: str
+    words: str
+
+
+#: In the order of the table, by their names in `figures["scores"]`.
+METRICS = {
+    "score": Metric("primary", "score, mean of Dice and AUROC"),
+    "dice": Metric("masks", "Dice of lesions"),
+    "iou": Metric("masks", "IoU of lesions"),
+    "dice_all": Metric("masks", "Dice of all images, an empty mask right for normals"),
+    "fpr_normal": Metric("masks", "share of normals with a false alarm"),
+    "hd95": Metric("masks", "95 % Hausdorff distance, pixels"),
+    "miou": Metric("masks", "mean IoU of background, benign, malignant pixels"),
+    "auroc": Metric("classes", "AUROC, mean of classes"),
+    "auroc_malignant": Metric("classes", "AUROC of malignant"),
+    "map": Metric("classes", "average precision, mean of classes"),
+    "accuracy": Metric("classes", "accuracy"),
+    "balanced_accuracy": Metric("classes", "balanced accuracy (mean recall)"),
+    "precision": Metric("classes", "precision, mean of classes"),
+    "specificity": Metric("classes", "specificity, mean of classes"),
+    "f1": Metric("classes", "F1, mean of classes"),
+    "nll": Metric("classes", "negative log-likelihood"),
+    "brier": Metric("classes", "Brier score, 0 to 2"),
+    "ece": Metric("classes", "expected calibration error"),
+    "map_box": Metric("boxes", "COCO mAP of boxes"),
+    "map_box50": Metric("boxes", "AP50 of boxes"),
+}
+#: Metrics of which less is better.
+LOWER = frozenset({"fpr_normal", "hd95", "nll", "brier", "ece"})
+PARTS = ("primary", "masks", "classes", "boxes")
+#: Those that are not shares are read with fewer digits.
+DIGITS = {"hd95": 1}
+Rows = list[list[str | int]]
+
+
+def metrics(subjects: Sequence[Subject]) -> Table:
+    """A row a metric, a column a model, each with its interval."""
+    rows, rules = metric_rows([subject.figures for subject in subjects])
+    who = by_title({subject.title: counted_images(subject.tested) for subject in subjects})
+    caption = (
+        f"Scores on images that no model was trained on, masks at original size. n = {who}. In brackets 95 % "
+        f"intervals over {INTERVAL:,} resamples of groups within classes; boxes have none."
+    )
+    return Table(caption, ("metric", *(subject.title for subject in subjects)), rows, rules)
+
+
+def metric_rows(figures: Sequence[Mapping[str, Any]]) -> tuple[Rows, list[int]]:
+    """Rows of a table of metrics: words, then a cell for each set of figures; and where a new part begins.
+
+    What any of them ranks by comes first. Metrics that none has are left out; `-` where one lacks it.
+    """
+    ranked = {one.get("metric") for one in figures}
+    parts: dict[str, Rows] = {part: [] for part in PARTS}
+    for name, metric in METRICS.items():
+        cells = [_cell(one["scores"].get(name), DIGITS.get(name, 3)) for one in figures]
+        if any(cell != "-" for cell in cells):
+            lower = " (lower is better)" if name in LOWER else ""
+            parts["primary" if name in ranked else metric.part].append([metric.words + lower, *cells])
+    ends = np.cumsum([len(rows) for rows in parts.values() if rows])
+    return [row for rows in parts.values() for row in rows], ends[:-1].tolist()
+
+
+def short(metric: str) -> str:
+    """A metric's name within a sentence."""
+    return METRICS[metric].words.split(",")[0]
+
+
+def per_class(subject: Subject) -> Table | None:
+    """Each class against the rest; None for a model without classes."""
+    if not subject.classes:
+        return None
+    scores, targets = subject.figures["scores"], subject.tested.evidence.scored.targets
+    rows: Rows = [
+        [
+            name,
+            int((targets == index).sum()),
+            *(_cell(scores.get(f"{score}_{name}")) for score in ("precision", "recall", "specificity", "f1", "auroc")),
+        ]
+        for index, name in enumerate(subject.classes)
+    ]
+    caption = (
+        f"{subject.title}: each class against the rest, by the likeliest class; n counts the images of the class, "
+        f"of {int((targets >= 0).sum()):,}. In brackets 95 % intervals over resamples of groups."
+    )
+    return Table(caption, ("class", "n", "precision", "recall", "specificity", "F1", "AUROC"), rows)
+
+
+def operating_points(subjects: Sequence[Subject]) -> Table | None:
+    """Thresholds for malignant and what they do here; None where no model has any."""
+    rows: Rows = []
+    rules = []
+    for subject in subjects:
+        targets = subject.tested.evidence.scored.targets
+        malignant = int((targets == len(subject.classes) - 1).sum())
+        points = subject.figures.get("operating_points") or []
+        if points and rows:
+            rules.append(len(rows))
+        for point in points:
+            rows.append(
+                [
+                    subject.title,
+                    f"{100 * point['rate']:.0f} % {point['kept']}",
+                    number(point["threshold"], 3),
+                    *(_cell(point[rate]) for rate in ("sensitivity", "specificity")),
+                    malignant,
+                    point["n"] - malignant,
+                ]
+            )
+    if not rows:
+        return None
+    caption = (
+        "Malignant against the rest: an image is called malignant from a threshold of its probability upwards that "
+        "keeps a rate on held-out predictions of training images. Nothing was fitted here; in brackets Wilson "
+        "intervals of 95 %, which take images for independent."
+    )
+    columns = ("model", "kept on held-out images", "threshold", "sensitivity", "specificity", "malignant", "others")
+    return Table(caption, columns, rows, rules, texts=2)
+
+
+def confusion(subject: Subject) -> list[Block]:
+    """What is taken for what: images by class, and pixels."""
+    found = subject.figures.get("confusion") or {}
+    blocks: list[Block] = []
+    if subject.classes and "classes" in found:
+        counts = np.array(found["classes"])
+        words = f"{subject.title}: images by true class (rows) and likeliest class (columns)"
+        drawn = _class_chart(subject, counts, f"{words}; the darker, the larger its share of the true class.")
+        listed = _counts(
+            counts, subject.classes, f"{words}, with shares of the true class. n = {counts.sum():,} images."
+        )
+        blocks.append(Beside((drawn, listed)))
+    if "pixels" in found:
+        counts = np.array(found["pixels"])
+        words = f"{subject.title}: pixels at original size, truth in rows, with shares of the row."
+        known = int(subject.tested.evidence.scored.has_mask.sum())
+        blocks.append(
+            _counts(counts, ("background", "lesion"), f"{words} n = {counts.sum():,} pixels of {known:,} images.")
+        )
+    return blocks
+
+
+def _cell(found: Mapping[str, Any] | None, digits: int = 3) -> str:
+    return "-" if found is None else with_interval(found["value"], found["interval"], digits)
+
+
+def _counts(counts: np.ndarray, names: Sequence[str], caption: str) -> Table:
+    rows: Rows = [
+        [name, *(f"{count(n)} ({percent(n, row.sum())})" for n in row.tolist()), int(row.sum())]
+        for name, row in zip(names, counts, strict=True)
+    ]
+    return Table(caption, ("truth", *(f"called {name}" for name in names), "all"), rows)
+
+
+@styled
+def _class_chart(subject: Subject, counts: np.ndarray, caption: str) -> Chart:
+    size = len(subject.classes)
+    figure, (axes,) = canvas(0.9 + 1.05 * size, 0.6 + 0.85 * size)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    for (row, column), n in np.ndenumerate(counts):
+        share = float(shares[row, column])
+        # From white to a dark blue, so that figures stay readable and the order holds in grey.
+        shade = tuple(1 - share * (1 - part) for part in (0.03, 0.27, 0.47))
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor="white", linewidth=2))
+        ink = "white" if share > 0.5 else "#22272d"
+        axes.text(column, row, f"{n:,}\n{percent(n, counts[row].sum(), 0)}", ha="center", va="center", color=ink)
+    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="likeliest class", ylabel="true class")
+    axes.set_xticks(range(size), subject.classes)
+    axes.set_yticks(range(size), subject.classes)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    slug = re.sub("[^a-z]+", "-", subject.title.lower()).strip("-")
+    return chart(f"confusion-{subject.task}-{slug}", figure, f"{caption} n = {counts.sum():,} images.")
