@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import INTERVAL, resamples
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, resamples
 from orchestrator.ensemble.evaluation import figures
 from orchestrator.ensemble.heldout import PackedMasks
 from orchestrator.ensemble.measures import Images, Measured, Predicted, measure
 from orchestrator.ensemble.tested import Tested
 from orchestrator.fresh import Fresh, Progress
-from orchestrator.pages.eda.statistics import FEWEST_GROUPS
 from orchestrator.pages.eda.survey import read
 from orchestrator.pages.results.subject import Subject, shown
 from orchestrator.predict_files import threads

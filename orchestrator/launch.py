@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from ray import tune
 from rich.console import Console
 
-from orchestrator import packing, pictures, resources, resume, spaces, summary, views
+from orchestrator import inputs, logged_models, packing, pictures, resources, resume, spaces, summary, views
 from orchestrator.budget import Budget
 from orchestrator.callback import SearchCallback
 from orchestrator.cli import UserError
@@ -59,7 +59,8 @@ def launch(
     try:
         ledger.launch(identity, share.gpus)
         own = {**tags, **marks(settings.folder)}
-        tracker.start_search(settings.name, settings.model_dump(mode="json"), own, identity["id"])
+        told = inputs.dataset(data, settings.source)
+        tracker.start_search(settings.name, settings.model_dump(mode="json"), own, identity["id"], data=told)
         ledger.settle()
         for record in ledger.unfinished():
             resume.drop_strays(settings.folder, record)
@@ -73,25 +74,43 @@ def launch(
         _train(settings, data, plan, share, ledger, budget, callback, progress, console, known)
         found = summary.summarise(settings, data, ledger, callback, budget, synthetic=synthetic, slots=share.slots)
         summary.write(settings.folder, found)  # before what can take long: a second Ctrl-C must not lose it
+        shown = list[Path]()
         if found["status"] == "done":
-            try:
-                folder = settings.folder / "pictures"
-                pictures.log_best(found["trials"], data, folder, tracker, synthetic=synthetic)
-            except KeyboardInterrupt:
-                console.print("pictures left out")
+            folder, rows = settings.folder / "pictures", found["trials"]
+            shown = pictures.log_all(rows, data, folder, share, tracker, synthetic=synthetic, console=console)
         found["tracking_lag_seconds"] = round(tracker.lag, 3)
         tracker.end_search(RUN_STATUS[found["status"]], summary.figures(found), {"why": found["why"]})
     except Exception:
         tracker.end_search("FAILED", {}, {})
         raise
     finally:
-        if not tracker.close():
+        written = tracker.close()
+        if not written:
             console.print(f"--resume {settings.name} writes it later", markup=False, highlight=False)
     for row in found["trials"]:
         row["mlflow_run_id"] = tracker.run_id(row["trial_id"])
+    if found["status"] == "done" and written:
+        for pictured in shown:
+            (pictured / pictures.LOGGED).touch()
+        _log_models(settings, data, found, synthetic=synthetic, console=console)
     summary.write(settings.folder, found)
     summary.show(found, settings, tracker.experiment_id, console)
     return found
+
+
+def _log_models(
+    settings: SearchSettings, data: Prepared, found: dict[str, Any], *, synthetic: bool, console: Console
+) -> None:
+    try:
+        logged_models.log_best(
+            found["trials"],
+            settings.tracking_uri,
+            settings.folder,
+            keep_aspect=data.keep_aspect,
+            synthetic=synthetic,
+        )
+    except KeyboardInterrupt:
+        console.print("models left out")
 
 
 def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Console) -> tuple[Plan, Resources]:

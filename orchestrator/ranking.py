@@ -67,7 +67,7 @@ def read_trials(uri: str, experiment: str | None = None, task: str | None = None
         if experiment is not None and experiment not in known:
             raise TrackingError(f"no experiment {experiment}; choose from {', '.join(sorted(known))}")
         ids = [known[experiment]] if experiment is not None else list(known.values())
-        rows = [_row(run) for run in runs_of(client, ids, condition)]
+        rows = [trial_row(run) for run in runs_of(client, ids, condition)]
     except TrackingError:
         raise
     except Exception as error:  # whatever a driver or a server may raise
@@ -105,6 +105,27 @@ def _order(row: TrialRow) -> tuple[float, float, str]:
     return -(row.best or 0.0), math.inf if row.seconds is None else row.seconds, row.run_id
 
 
+def best_trials(
+    client: MlflowClient, experiment_id: str, task: str, classes: int, fingerprint: str, primary: str, count: int
+) -> list[TrialRow]:
+    """The first of `rank` of one ranking of an experiment, without reading its other trials.
+
+    Raises:
+        MlflowException, OSError: the store cannot say.
+    """
+    condition = (
+        f"tags.kind = 'trial' and tags.task = {quote(task)} and tags.classes = '{classes}' "
+        f"and tags.data_fingerprint = {quote(fingerprint)}"
+    )
+    rows: list[TrialRow] = []
+    for run in runs_of(client, [experiment_id], condition, f"metrics.`best/{primary}` DESC", 2 * count):
+        row = trial_row(run)
+        if row.best is None or (len(rows) >= count and row.best < (rows[count - 1].best or 0.0)):
+            break  # the rest is worse; equals are told apart by their time
+        rows.append(row)
+    return rank(rows, count)[0].ranked if rows else []
+
+
 def experiments(client: MlflowClient) -> Iterator[Experiment]:
     """All experiments of a store."""
     token = None
@@ -116,18 +137,20 @@ def experiments(client: MlflowClient) -> Iterator[Experiment]:
             return
 
 
-def runs_of(client: MlflowClient, ids: list[str], condition: str) -> Iterator[Run]:
-    """All runs of these experiments that meet a condition."""
+def runs_of(client: MlflowClient, ids: list[str], condition: str, order: str = "", size: int = PAGE) -> Iterator[Run]:
+    """All runs of these experiments that meet a condition, in an order, asked for by so many as they are taken."""
     token = None
     while True:
-        page = client.search_runs(ids, condition, max_results=PAGE, page_token=token)
+        by = [order] if order else None
+        page = client.search_runs(ids, condition, max_results=size, order_by=by, page_token=token)
         yield from page
         token = page.token
         if not token:
             return
 
 
-def _row(run: Run) -> TrialRow:
+def trial_row(run: Run) -> TrialRow:
+    """A trial's run as a row."""
     info, tags = run.info, run.data.tags
     best = run.data.metrics.get(f"best/{tags.get('primary')}", math.nan)
     return TrialRow(

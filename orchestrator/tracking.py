@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric
+from mlflow.entities import Dataset, Metric
 
+from orchestrator.inputs import dataset_input
+from orchestrator.notes import Notes, now_ms
 from orchestrator.stale import close_stale
 from orchestrator.store import TrackingError, ensure_experiment, open_store, shown_uri, tracking_uri
-from orchestrator.writer import PARENT, Notes, Writer, now_ms
+from orchestrator.writer import PARENT, Writer
 
 PATIENCE = 30.0  # seconds that start_search and close keep trying
 PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
@@ -56,22 +58,31 @@ class Tracker:
         self._writer = Writer(client, self.experiment_id, shown_uri(self.uri))
         self._search = self._id = ""
         self._launch = 0
+        self._data: Dataset | None = None
         self._earlier: dict[str, str] = {}  # trial id -> run id, of earlier launches
 
     def start_search(
-        self, name: str, params: dict[str, Any], tags: dict[str, str], search_id: str = "", kind: str = "search"
+        self,
+        name: str,
+        params: dict[str, Any],
+        tags: dict[str, str],
+        search_id: str = "",
+        kind: str = "search",
+        data: Dataset | None = None,
     ) -> str:
         """Create the parent run, or reopen the one of this search. Returns its MLflow run id.
 
         `search_id` tells searches of the same name apart; by default the name does. A reopened run, of a search or of a
-        trial, keeps the parameters of its first launch: MLflow never changes them. `kind`: search, or ensemble.
+        trial, keeps the parameters of its first launch: MLflow never changes them. `kind`: search, or ensemble. `data`:
+        the input of this run and of those below it.
 
         Raises:
             TrackingError: the run could not be created within `PATIENCE` seconds.
         """
         self._search, self._id = name, search_id or name
         own = {"kind": kind, "search": name, "search_id": self._id}
-        self._writer.note(PARENT, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
+        self._data = data
+        self._begin(PARENT, kind, name, params, {**tags, **own})
         run = self._writer.run(PARENT, PATIENCE)
         if run is None:
             where, why = shown_uri(self.uri), self._writer.last_error or "no answer"
@@ -87,7 +98,11 @@ class Tracker:
         `kind`: trial, or the fold or boost of an ensemble.
         """
         own = {"kind": kind, "search": self._search, "search_id": self._id, "trial_id": trial_id}
-        self._writer.note(trial_id, Notes(name=name, params=flat(params), tags={**tags, **own}, status="RUNNING"))
+        self._begin(trial_id, kind, name, params, {**tags, **own})
+
+    def _begin(self, key: str, kind: str, name: str, params: dict[str, Any], tags: dict[str, str]) -> None:
+        data = [dataset_input(self._data, kind)] if self._data else []
+        self._writer.note(key, Notes(name=name, params=flat(params), tags=tags, data=data, status="RUNNING"))
 
     def run_id(self, trial_id: str) -> str:
         """The trial's MLflow run id, "" while it has none."""

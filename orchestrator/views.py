@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import json
 
-_PARAMS = ("architecture", "encoder", "loss", "optimizer", "lr", "batch_size", "augmentation")
+#: Architecture and encoder stand in a run's name.
+_PARAMS = ("loss", "lr", "optimizer")
+_TAGS = ("stopped", "search")
 
 
 def tag(primary: str) -> tuple[str, str]:
     """Key and value of the experiment tag that holds the view for a primary metric."""
     columns = [
         "attributes.`Created`",
+        "attributes.`Dataset`",
         f"metrics.`best/{primary}`",
         "metrics.`epoch`",
-        "tags.`stopped`",
-        "tags.`data_source`",
         *(f"params.`{name}`" for name in _PARAMS),
+        *(f"tags.`{name}`" for name in _TAGS),
     ]
     view = {
         "orderByKey": f"metrics.`best/{primary}`",

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
+from orchestrator import description
+from orchestrator.notes import Notes, Written, add
 from orchestrator.store import TrackingError, first_line, quote
 
 log = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ PARENT = ""  # the key of the search's own run; trials go by their trial id
 LONGEST_PAUSE = 2.0  # seconds between two attempts
 REST = 1.0  # seconds between two rounds of writing: what comes meanwhile goes into one batch
 WARN_AFTER = 60.0  # seconds without an answer
+DESCRIBE = 60.0  # seconds between two descriptions of the experiment while trials end
 
 # Asking again cannot help; anything else (locked, refused, timed out, 5xx) may pass.
 PERMANENT = {
@@ -30,44 +33,6 @@ PERMANENT = {
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 }
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-@dataclass
-class Notes:
-    """What waits to be written for one run. `since` (monotonic seconds) is the oldest call still waiting."""
-
-    since: float = field(default_factory=time.monotonic)
-    started: int = field(default_factory=now_ms)
-    name: str = ""
-    params: dict[str, str] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
-    metrics: list[Metric] = field(default_factory=list)
-    pictures: list[tuple[Path, str]] = field(default_factory=list)
-    status: str = ""
-    status_at: int = field(default_factory=now_ms)
-
-    def absorb(self, later: Notes) -> None:
-        """Add a later call's notes: the later status and tags win, the first parameters stay."""
-        self.name = self.name or later.name
-        self.params = later.params | self.params
-        self.tags |= later.tags
-        self.metrics += later.metrics
-        self.pictures += later.pictures
-        if later.status:
-            self.status, self.status_at = later.status, later.status_at
-
-
-@dataclass
-class Written:
-    """What a run in the store already holds."""
-
-    run_id: str
-    steps: dict[str, int] = field(default_factory=dict)  # metric -> highest step
-    params: set[str] = field(default_factory=set)
 
 
 class Writer:
@@ -88,15 +53,16 @@ class Writer:
         self._failing_since: float | None = None
         self._deadline: float | None = None
         self._warned = False
-        self._search_id = ""  # this and the pictures are the thread's own
+        self._search_id = ""  # from here on the thread's own
         self._pictures: list[tuple[str, Path, str]] = []
+        self._ranked, self._described = True, -math.inf  # whether it is as of now, and when it was written
         self._thread = threading.Thread(target=self._loop, name="mlflow-writer", daemon=True)
         self._thread.start()
 
     def note(self, key: str, notes: Notes) -> None:
         """Have `notes` written to the run of `key`."""
         with self._changed:
-            _add(self._notes, key, notes)
+            add(self._notes, key, notes)
             self._changed.notify_all()
 
     def run(self, key: str, wait: float = 0.0) -> Written | None:
@@ -156,6 +122,7 @@ class Writer:
                     self.lag = max(self.lag, time.monotonic() - taken.pop(key).since)
                 if deadline is not None:
                     self._kill_running()
+                self._describe(at_once=deadline is not None)
                 while self._pictures:  # last, so that an artifact store that fails holds up nothing else
                     self._picture(*self._pictures[0])
                     self._pictures.pop(0)
@@ -176,7 +143,7 @@ class Writer:
         with self._changed:
             later, self._notes = self._notes, left
             for key, notes in later.items():
-                _add(left, key, notes)
+                add(left, key, notes)
             self._failing_since = self._failing_since or time.monotonic()
             self.last_error = first_line(error)
             self._changed.notify_all()
@@ -205,6 +172,9 @@ class Writer:
         tags = [RunTag(name, value) for name, value in notes.tags.items()]
         self._attempt(key, "a batch", lambda: self._client.log_batch(run.run_id, metrics, params, tags))
         run.steps, run.params = steps, run.params | notes.params.keys()
+        if notes.data and not run.data:
+            self._attempt(key, "the data", lambda: self._client.log_inputs(run.run_id, notes.data))
+            run.data = True
         self._pictures += [(key, file, folder) for file, folder in notes.pictures]
         notes.pictures = []  # handed over: these notes may come back if the next call fails
         if notes.status == "RUNNING" and known:
@@ -212,6 +182,8 @@ class Writer:
         elif notes.status not in ("", "RUNNING"):
             end = (run.run_id, notes.status, notes.status_at)
             self._attempt(key, "a status", lambda: self._client.set_terminated(*end))
+        if notes.status and (key == PARENT or notes.status != "RUNNING"):
+            self._ranked, self._described = False, -math.inf if key == PARENT else self._described
 
     def _attempt(self, key: str, what: str, call: Callable[[], object]) -> bool:
         try:
@@ -226,6 +198,18 @@ class Writer:
             log.warning("MLflow refuses %s of %s: %s", what, key or "the search", self.last_error)
             return False
         return True
+
+    def _describe(self, *, at_once: bool) -> None:
+        """Bring the experiment's description up to date, if that is due; it is not worth a second attempt."""
+        now = time.monotonic()
+        if self._ranked or not (at_once or now - self._described > DESCRIBE):
+            return
+        self._ranked = True
+        try:
+            description.update(self._client, self._experiment_id)
+        except Exception as error:
+            log.info("the experiment's description stays as it was: %s", first_line(error))
+        self._described = time.monotonic()
 
     def _picture(self, key: str, file: Path, folder: str) -> None:
         if file.is_file():
@@ -247,7 +231,8 @@ class Writer:
                 self._client.update_run(run.info.run_id, "RUNNING")
             histories = [self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics]
             steps = {history[0].key: max(point.step for point in history) for history in histories}
-            written = Written(run.info.run_id, steps, set(run.data.params))
+            has_data = bool(run.inputs and run.inputs.dataset_inputs)
+            written = Written(run.info.run_id, steps, set(run.data.params), has_data)
         else:
             nested = {} if key == PARENT else {"mlflow.parentRunId": self._runs[PARENT].run_id}
             run = self._client.create_run(self._experiment_id, notes.started, {**notes.tags, **nested}, notes.name)
@@ -272,10 +257,3 @@ class Writer:
         while self._search_id and (left := self._find(running)):
             for run in left:
                 self._client.set_terminated(run.info.run_id, "KILLED")
-
-
-def _add(waiting: dict[str, Notes], key: str, notes: Notes) -> None:
-    if key in waiting:
-        waiting[key].absorb(notes)
-    else:
-        waiting[key] = notes

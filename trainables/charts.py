@@ -23,13 +23,26 @@ def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, names: Sequence[
         predicted: int64 [N], 0..K-1. labels: int64 [N], 0..K-1. names: the K classes.
     """
     counts = count_confusions(labels, predicted, labels=range(len(names)))
+    return _matrix(counts, names, f"Confusion matrix, {len(labels)} images", "class")
+
+
+def pixel_confusion(counts: np.ndarray) -> np.ndarray:
+    """Pixels of all images together by truth (rows) and prediction (columns), shaded by their share of the truth.
+
+    Args:
+        counts: int64 [2,2], {background, lesion}.
+    """
+    return _matrix(counts, ("background", "lesion"), f"Pixel confusion, {counts.sum():,} pixels", "pixel")
+
+
+def _matrix(counts: np.ndarray, names: Sequence[str], title: str, what: str) -> np.ndarray:
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axes = _square(f"Confusion matrix, {len(labels)} images", "predicted class", "true class")
+    figure, axes = _square(title, f"predicted {what}", f"true {what}")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names)
     axes.set_yticks(range(len(names)), names, rotation=90, va="center")
     for (row, column), count in np.ndenumerate(counts):
-        text = f"{count}\n{shares[row, column]:.0%}"
+        text = f"{count:,}\n{shares[row, column]:.1%}" if what == "pixel" else f"{count}\n{shares[row, column]:.0%}"
         axes.text(column, row, text, ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black")
     return _picture(figure)
 

@@ -10,6 +10,8 @@ from orchestrator.ensemble.scored import Scored, primary
 
 #: Resamples for a choice, of which only the standard error is needed, and for an interval.
 CHOICE, INTERVAL = 1000, 2000
+#: Fewer groups than this are too few for an interval over groups.
+FEWEST_GROUPS = 10
 
 
 def resamples(groups: np.ndarray, labels: np.ndarray, count: int, seed: int) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from orchestrator import champions
 from orchestrator.cli import UserError
 from orchestrator.ensemble import registry, shapes, testing
 from orchestrator.ensemble.assembly import Member
@@ -199,7 +200,7 @@ def _parts(combination: Combination, members: Sequence[Member], segmenter: Segme
 
 def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]) -> tuple[str, str]:
     """The version of the registered model that this winner is, made unless it is there; and its address."""
-    name = registry.model_name(tags["task"])
+    name = champions.model_name(tags["task"])
     try:
         client.create_registered_model(name)
     except MlflowException as error:
@@ -216,7 +217,8 @@ def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str
             client.log_artifact(run_id, str(home / file), f"predictions-{tags['digest']}")
         synthetic = "SYNTHETIC data. " if tags["synthetic"] == "true" else ""
         words = f"{synthetic}{tags['combiner']} of {tags['members']}. Test: {tags['test']}. "
-        words += f"Held out: {tags['held_out']}. Not a medical device."
+        words += f"Held out: {tags['held_out']}. "
+        words += f"Data: {Path(tags['data_source']).name} ({tags['data_fingerprint'][:12]}). Not a medical device."
         version = str(client.create_model_version(name, source, run_id, tags=tags, description=words).version)
     return version, f"models:/{name}/{version}"
 
@@ -234,7 +236,7 @@ def _promote(
     *,
     synthetic: bool,
 ) -> tuple[bool, str]:
-    standing = registry.champion(client, team.task.name)
+    standing = champions.champion(client, team.task.name)
     if standing is not None and str(standing.version) == version:
         return True, "it is the champion already"
     with tempfile.TemporaryDirectory() as scratch:
@@ -261,5 +263,5 @@ def _promote(
             stored=kept,
         )
     if promoted:
-        client.set_registered_model_alias(registry.model_name(team.task.name), registry.CHAMPION, version)
+        client.set_registered_model_alias(champions.model_name(team.task.name), champions.CHAMPION, version)
     return promoted, why

@@ -1,4 +1,4 @@
-"""The model registry: versions, the champion, and how often test images were looked at."""
+"""Who may become the champion, and how often test images were looked at."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
 from orchestrator.ensemble.bootstrap import paired_interval
 from orchestrator.ensemble.scored import Scored
 from orchestrator.ranking import experiments, runs_of
 from orchestrator.store import quote
 
-CHAMPION = "champion"
 #: A tag of an ensemble's run for each winner whose test images were scored.
 SCORED = "test_scored."
 #: By how much more often than the best single a champion may see a lesion in a normal image.
@@ -62,25 +60,6 @@ class Evidence:
         its = np.array([place[self.digests[row]] for row in mine])
         a, b = self.scored.take(mine), other.scored.take(its)
         return paired_interval(task, a, b, self.groups[mine], self.labels[mine])
-
-
-def model_name(task: str) -> str:
-    """The registered model of a task."""
-    return f"breast-ultrasound-{task}"
-
-
-def champion(client: MlflowClient, task: str) -> ModelVersion | None:
-    """The standing champion, if there is one.
-
-    Raises:
-        MlflowException: the store cannot say.
-    """
-    try:
-        return client.get_model_version_by_alias(model_name(task), CHAMPION)
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no such alias
-            raise
-        return None
 
 
 def times_scored(client: MlflowClient, data_fingerprint: str) -> int:

@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator import dataset
+from orchestrator import dataset, inputs
 from orchestrator.cli import UserError, make_settings
+from orchestrator.description import ensemble_tags
 from orchestrator.ensemble import library, plan, shapes, table
 from orchestrator.ensemble.assembly import held_out
 from orchestrator.ensemble.choice import Row, choose, compare
@@ -85,7 +86,7 @@ def build(
             say("SYNTHETIC data: figures and models say nothing about patients")
         say(table.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold))
         identity = plan.identity(settings, search, data, candidates, rounds)
-        status, figures = "FAILED", dict[str, float]()
+        status, figures, shown = "FAILED", dict[str, float](), dict[str, str]()
         try:
             run_id = _open_run(tracker, settings, search, data, identity, candidates, synthetic=synthetic)
             members = team.members(candidates, tracker)
@@ -113,13 +114,13 @@ def build(
             found["seconds"] = round(time.monotonic() - started, 1)
             write_text(search.folder / FILE, json.dumps(found, indent=2) + "\n")
             tracker.log_picture("", search.folder / FILE, "ensemble")
-            status, figures = "FINISHED", table.figures(found)
+            status, figures, shown = "FINISHED", table.figures(found), ensemble_tags(found)
         except KeyboardInterrupt:
             status = "KILLED"
             say(f"interrupted; the same command goes on: {table.command(settings, search)}")
             raise
         finally:
-            tracker.end_search(status, figures, {})
+            tracker.end_search(status, figures, shown)
             if not tracker.close():
                 say("MLflow lacks the last notes of this ensemble; the same command writes them")
         table.show(found, search, settings.tracking_uri, say)
@@ -145,7 +146,8 @@ def _open_run(
         **marks(search.folder / "ensemble", plan.LOCK),
     }
     params = settings.model_dump(mode="json") | {"candidates": [one.name for one in candidates]}
-    return tracker.start_search(f"ensemble of {search.name}", params, tags, identity, kind="ensemble")
+    told = inputs.dataset(data, search.source)
+    return tracker.start_search(f"ensemble of {search.name}", params, tags, identity, kind="ensemble", data=told)
 
 
 def _with_shape(

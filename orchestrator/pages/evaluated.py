@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS
 from orchestrator.external import TITLE
 from orchestrator.fresh import Fresh
-from orchestrator.pages.eda.statistics import FEWEST_GROUPS
 from orchestrator.pages.page import counted
 from orchestrator.pages.results.means import counted_images, lesions
 from orchestrator.pages.results.subject import Subject

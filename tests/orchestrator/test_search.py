@@ -89,10 +89,13 @@ def test_mlflow_holds_one_closed_run_a_trial_under_the_search(
         assert [p.value for p in best] == sorted(p.value for p in best)
 
 
-def test_best_trials_have_pictures(finished: tuple[dict[str, Any], Path, MlflowClient]) -> None:
+def test_every_trial_has_pictures(finished: tuple[dict[str, Any], Path, MlflowClient]) -> None:
     summary, _, client = finished
-    (file,) = client.list_artifacts(summary["best"]["mlflow_run_id"], "validation")
-    picture = Image.open(client.download_artifacts(summary["best"]["mlflow_run_id"], file.path))
+    for trial in summary["trials"]:
+        files = {Path(file.path).stem for file in client.list_artifacts(trial["mlflow_run_id"], "validation")}
+        assert files == {"predictions", "worst_cases", "pixel_confusion"}
+    best = summary["best"]["mlflow_run_id"]
+    picture = Image.open(client.download_artifacts(best, "validation/predictions.png"))
     assert picture.mode == "RGB"
     assert picture.width == 4 * 256
     legend = picture.crop((picture.width // 2, 0, picture.width, 20))
@@ -142,6 +145,31 @@ def test_leaderboard_shows_the_search(finished: tuple[dict[str, Any], Path, Mlfl
     assert rows[0]["rank"] == 1
     assert rows[0]["best"] == pytest.approx(summary["best"]["metric"])
     assert len(rows) == 3
+
+
+def _in_mlflow(client: MlflowClient) -> dict[str, Any]:
+    """All that a search may have doubled: runs, points, inputs, pictures, models."""
+    ids = [client.get_experiment_by_name("breast-ultrasound-seg").experiment_id]
+    found: dict[str, Any] = {"models": {one.model_id for one in client.search_logged_models(ids)}}
+    for run in client.search_runs(ids, "tags.kind = 'trial'"):
+        points = {name: len(client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics}
+        files = client.list_artifacts(run.info.run_id, "validation")
+        found[run.info.run_id] = points, len(run.inputs.dataset_inputs), sorted(file.path for file in files)
+    return found
+
+
+def test_resumed_with_nothing_left_doubles_nothing(
+    finished: tuple[dict[str, Any], Path, MlflowClient], phantom: Path
+) -> None:
+    _, folder, client = finished
+    home = folder / "runs" / "tiny one"
+    before, drawn = _in_mlflow(client), {file: file.stat().st_mtime_ns for file in home.glob("pictures/*/*.png")}
+    assert len(before) == 1 + 3
+    assert len(before["models"]) == 3
+    assert {inputs for _, inputs, _ in list(before.values())[1:]} == {1}
+    run_search(resume="tiny one", storage=folder / "runs", data=phantom)
+    assert _in_mlflow(client) == before
+    assert {file: file.stat().st_mtime_ns for file in home.glob("pictures/*/*.png")} == drawn
 
 
 def test_command_prints_plain_lines_and_no_noise_from_any_directory(phantom: Path, tmp_path: Path) -> None:

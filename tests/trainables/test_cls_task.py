@@ -137,8 +137,10 @@ def test_figures_are_pictures_whatever_is_there(grey: Prepared) -> None:
     rows = task.rows(grey)
     for labels in (grey.labels, np.ones_like(grey.labels)):
         figures = task.figures(replace(grey, labels=labels), rows, torch.zeros(len(rows), 3))
-        assert list(figures) == ["confusion", "roc", "precision_recall"]
+        assert list(figures) == ["confusion", "roc", "precision_recall", "worst_cases"]
+        assert {figures[name].shape for name in ("confusion", "roc", "precision_recall")} == {(900, 900, 3)}
         for picture in figures.values():
-            assert picture.shape == (900, 900, 3)
             assert picture.dtype == np.uint8
             assert picture.std() > 0
+    perfect = torch.from_numpy(9.0 * np.eye(3)[grey.labels[rows]])
+    assert "worst_cases" not in task.figures(grey, rows, perfect)

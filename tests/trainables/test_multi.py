@@ -213,5 +213,5 @@ def test_one_network_learns_both_and_draws_them(prepared: Prepared, classes: int
     assert training.evaluate()["dice"] > 0.3
     rows = training.validation_rows
     figures = training.task.figures(prepared, rows, predict(training.best_model, prepared.images[rows]))
-    assert set(figures) == {"predictions", "confusion", "roc", "precision_recall"}
+    assert set(figures) == {"predictions", "worst_cases", "confusion", "roc", "precision_recall"}
     assert all(figure.dtype == np.uint8 and figure.shape[2] == 3 for figure in figures.values())

@@ -16,6 +16,7 @@ from trainables.data import CLASSES, DataError, Prepared
 from trainables.losses.cls import build_loss
 from trainables.metrics.cls import ClassificationMetrics
 from trainables.models.cls import ClassificationModel, build
+from trainables.tasks.outlines import confident_errors, draw_images, image_name
 
 Labels = TypeVar("Labels", np.ndarray, Tensor)
 
@@ -76,11 +77,24 @@ class Classification:
         metrics.update(logits, to_targets(batch.labels, self.classes))
 
     def figures(self, data: Prepared, rows: np.ndarray, outputs: Tensor) -> dict[str, np.ndarray]:
-        """Confusion matrix, ROC and precision-recall curves of these rows: uint8 RGB [H, W, 3] by file stem."""
-        labels = to_targets(data.labels[rows], self.classes)
+        """Confusion matrix, ROC and precision-recall curves of these rows: uint8 RGB [H, W, 3] by file stem.
+
+        And `worst_cases`, unless there is none: images whose likeliest class is wrong, the surest first.
+        """
+        rows, labels = np.asarray(rows), to_targets(data.labels[rows], self.classes)
         probabilities = torch.as_tensor(outputs, dtype=torch.float64).softmax(1).numpy()
-        return {
+        pictures = {
             "confusion": charts.confusion_matrix(probabilities.argmax(1), labels, self.names),
             "roc": charts.roc_curves(probabilities, labels, self.names),
             "precision_recall": charts.precision_recall_curves(probabilities, labels, self.names),
         }
+        worst = confident_errors(probabilities, labels)
+        if len(worst):
+            captions = [
+                f"{self.names[one.argmax()]} {one.max():.2f}, is {image_name(data, row)}"
+                for row, one in zip(rows[worst], probabilities[worst], strict=True)
+            ]
+            pictures["worst_cases"] = draw_images(
+                data, rows[worst], captions, "wrong class: said with what probability"
+            )
+        return pictures

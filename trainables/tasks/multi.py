@@ -17,7 +17,7 @@ from trainables.losses.multi import build_loss
 from trainables.metrics.multi import MultiMetrics
 from trainables.models.multi import MultiModel, MultiOutputs, build
 from trainables.tasks.cls import to_targets
-from trainables.tasks.outlines import draw_outlines, image_name, spread
+from trainables.tasks.outlines import draw_outlines, image_name, lowest_dice, spread
 
 
 class MultiTask:
@@ -70,18 +70,24 @@ class MultiTask:
         metrics.update(*outputs, batch.masks, batch.has_mask, self._targets(batch))
 
     def figures(self, data: Prepared, rows: np.ndarray, outputs: MultiOutputs) -> dict[str, np.ndarray]:
-        """Outlined predictions with their class, and the charts of a classifier: uint8 RGB [H, W, 3] by file stem."""
+        """Outlined predictions with their class, and the charts of a classifier: uint8 RGB [H, W, 3] by file stem.
+
+        `worst_cases` are the images of lowest Dice, with what class was said of them.
+        """
         rows, targets = np.asarray(rows), to_targets(data.labels[rows], self.classes)
         mask_logits = torch.as_tensor(outputs[0]).numpy()
         probabilities = torch.as_tensor(outputs[1], dtype=torch.float64).softmax(1).numpy()
+        said = [f"{self.names[one.argmax()]} {one.max():.2f}" for one in probabilities]
         shown, known = spread(data.labels[rows]), targets >= 0
-        captions = [
-            f"{image_name(data, row)[:16]}: {self.names[one.argmax()]} {one.max():.2f}"
-            for row, one in zip(rows[shown], probabilities[shown], strict=True)
+        captions = [f"{image_name(data, rows[i])[:16]}: {said[i]}" for i in shown]
+        worst, dice = lowest_dice(data, rows, mask_logits)
+        worst_captions = [
+            f"{value:.2f} {image_name(data, rows[i])[:14]}: {said[i]}" for i, value in zip(worst, dice, strict=True)
         ]
         probabilities, targets = probabilities[known], targets[known]
         return {
             "predictions": draw_outlines(data, rows[shown], mask_logits[shown], captions),
+            "worst_cases": draw_outlines(data, rows[worst], mask_logits[worst], worst_captions, "lowest Dice first"),
             "confusion": charts.confusion_matrix(probabilities.argmax(1), targets, self.names),
             "roc": charts.roc_curves(probabilities, targets, self.names),
             "precision_recall": charts.precision_recall_curves(probabilities, targets, self.names),

@@ -15,7 +15,7 @@ from trainables.data import DataError, Prepared
 from trainables.losses.seg import build_loss
 from trainables.metrics.seg import SegmentationMetrics
 from trainables.models.seg import SegmentationModel, build
-from trainables.tasks.outlines import draw_outlines, image_name, spread
+from trainables.tasks.outlines import draw_outlines, image_name, lowest_dice, spread
 
 
 class Segmentation:
@@ -56,8 +56,13 @@ class Segmentation:
         metrics.update(logits, batch.masks)
 
     def figures(self, data: Prepared, rows: np.ndarray, outputs: Tensor) -> dict[str, np.ndarray]:
-        """`predictions`: up to 12 of these rows, spread over the classes; uint8 RGB [H, W, 3]."""
+        """`predictions`: up to 12 of these rows, spread over the classes; `worst_cases`: those of lowest Dice."""
         rows, logits = np.asarray(rows), torch.as_tensor(outputs).numpy()
         shown = spread(data.labels[rows])
         captions = [image_name(data, row) for row in rows[shown]]
-        return {"predictions": draw_outlines(data, rows[shown], logits[shown], captions)}
+        worst, dice = lowest_dice(data, rows, logits)
+        named = [f"{value:.2f} {image_name(data, row)}" for row, value in zip(rows[worst], dice, strict=True)]
+        return {
+            "predictions": draw_outlines(data, rows[shown], logits[shown], captions),
+            "worst_cases": draw_outlines(data, rows[worst], logits[worst], named, "lowest Dice first"),
+        }

@@ -8,10 +8,9 @@ from itertools import count as from_here
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import INTERVAL
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL
 from orchestrator.pages.eda.statistics import (
     DRAWS,
-    FEWEST_GROUPS,
     TEST_SHARE,
     Comparison,
     ratio_interval,

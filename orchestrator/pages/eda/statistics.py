@@ -9,12 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import INTERVAL, interval, resamples
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, interval, resamples
 from orchestrator.pages.eda.survey import Survey
 from trainables.data import CLASSES, NORMAL
 
-#: A class of fewer groups is too small for an interval over groups.
-FEWEST_GROUPS = 10
 #: Random splits by image, and their share of test images.
 DRAWS, TEST_SHARE = 1000, 0.2
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS
 from orchestrator.ensemble.uncertainty import LEAST_DICE
-from orchestrator.pages.eda.statistics import FEWEST_GROUPS
 from orchestrator.pages.page import Observation, counted
 from orchestrator.pages.results.errors import column_values, columns, subgroup, value_names
 from orchestrator.pages.results.means import OF, WORDS, Mean, Resampled, by_image, lesions

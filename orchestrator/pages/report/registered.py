@@ -9,6 +9,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from orchestrator import champions
 from orchestrator.ensemble import registry
 from orchestrator.store import TrackingError, first_line, open_store, shown_uri
 
@@ -50,7 +51,7 @@ def registered(uri: str, ensemble: Mapping[str, Any]) -> Registered:
         found = client.get_model_version(name, version)
         if found.tags.get("digest") != ensemble["digest"]:
             return Registered(version, silence=f"version {version} of {name} in {shown_uri(uri)} is another model")
-        standing = registry.champion(client, ensemble["task"])
+        standing = champions.champion(client, ensemble["task"])
         times = registry.times_scored(client, ensemble["data"]["fingerprint"])
     except (TrackingError, MlflowException) as error:
         return Registered(version, silence=first_line(error))

@@ -8,8 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import INTERVAL
-from orchestrator.pages.eda.statistics import FEWEST_GROUPS
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL
 from orchestrator.pages.page import Table, number
 from orchestrator.pages.results.means import OF, WORDS, Resampled, by_image, lesions
 from orchestrator.pages.results.subject import Subject

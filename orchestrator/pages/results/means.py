@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import INTERVAL, interval, resamples
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, interval, resamples
 from orchestrator.ensemble.scored import dice_by_image
 from orchestrator.ensemble.tested import Tested
-from orchestrator.pages.eda.statistics import FEWEST_GROUPS
 from orchestrator.pages.page import counted, with_interval
 
 #: What `by_image` gives, in words.

@@ -7,8 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import INTERVAL
-from orchestrator.pages.eda.statistics import FEWEST_GROUPS
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL
 from orchestrator.pages.page import Observation, counted, number, spanned
 from orchestrator.pages.results.contrasts import contrasts
 from orchestrator.pages.results.means import lesions

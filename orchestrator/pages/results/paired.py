@@ -8,9 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import INTERVAL, interval, resamples, spread
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, interval, resamples, spread
 from orchestrator.ensemble.scored import Scored, auroc, binary_auroc, dice, dice_by_image, fpr_normal
-from orchestrator.pages.eda.statistics import FEWEST_GROUPS
 from orchestrator.pages.page import Table, number, spanned
 from orchestrator.pages.results.scores import LOWER, METRICS
 from orchestrator.pages.results.subject import Subject
