@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator import dataset
-from orchestrator.cli import UserError, make_settings, parse_settings
+from orchestrator.cli import make_settings, parse_settings
 from orchestrator.exits import DONE, guarded
 from orchestrator.pages import page
 from orchestrator.pages.eda import figures, observations, pictures, statistics, tables
@@ -73,8 +73,7 @@ def write_page(settings: EdaSettings, console: Console) -> Path:
         UserError: the data cannot be used, or the page cannot be written.
     """
     started = time.monotonic()
-    if settings.out.is_dir():
-        raise UserError(f"--out {settings.out}: a folder; name the page, for example {settings.out / 'eda.html'}")
+    page.check_place(settings.out)
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     search = settings.as_search()
     data, manifest = dataset.read(search, console)

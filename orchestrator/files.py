@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +18,13 @@ def write_text(file: Path, text: str) -> None:
         OSError: it cannot be written; what stood there stays.
     """
     part = file.with_name(f"{file.name}.part")
-    part.write_text(text)
-    os.replace(part, file)
+    try:
+        part.write_text(text)
+        os.replace(part, file)
+    except OSError:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:

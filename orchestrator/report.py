@@ -7,10 +7,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import cv2
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.console import Console
 
 from orchestrator import store
@@ -21,9 +21,6 @@ from orchestrator.pages.document import to_html
 from orchestrator.pages.markdown import to_markdown
 from orchestrator.settings import Folder
 from orchestrator.words import format_seconds
-
-#: The end of a file's name by what is in it.
-SUFFIXES = {"html": (".html", ".htm"), "md": (".md", ".markdown")}
 
 
 class ReportSettings(BaseModel):
@@ -50,13 +47,6 @@ class ReportSettings(BaseModel):
         except store.TrackingError as error:
             raise ValueError(str(error)) from None
 
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        other = "md" if self.format == "html" else "html"
-        if self.out and self.out.suffix.lower() in SUFFIXES[other]:
-            raise ValueError(f"--out {self.out.name} and --format {self.format} do not agree; give --format {other}")
-        return self
-
     @property
     def file(self) -> Path:
         """The page to write."""
@@ -69,14 +59,14 @@ def write_report(settings: ReportSettings, console: Console) -> Path:
     Raises:
         UserError: there is nothing to show, or the page cannot be written.
     """
+    started = time.monotonic()
+    page.check_place(settings.file, settings.format)
+    if not settings.storage.is_dir():
+        raise UserError(f"--storage {settings.storage}: no such folder; name the one that searches were written to")
     # Late: they import torch, which --help and a wrong flag need not wait for.
     from orchestrator.pages.report.contents import contents
     from orchestrator.pages.report.gather import gather
 
-    started = time.monotonic()
-    if settings.file.is_dir():
-        example = settings.file / f"report.{settings.format}"
-        raise UserError(f"--out {settings.file}: a folder; name the page, for example {example}")
     cv2.setNumThreads(1)  # its own threads would only compete with ours
 
     def say(text: str) -> None:

@@ -27,14 +27,19 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
     """The settings that a search was started with; `flag` is who asks.
 
     Raises:
-        ValueError: there is no such search; the line lists those there are.
+        ValueError: there is no such search, and the line lists those there are; or its settings cannot be read.
     """
     file = storage / name / SETTINGS
     if not file.is_file():
         there = sorted(path.parent.name for path in storage.glob(f"*/{SETTINGS}"))
         found = f"there are {', '.join(there)}" if there else "there is none"
         raise ValueError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
-    values: dict[str, Any] = yaml.safe_load(file.read_text())
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        values = None
+    if not isinstance(values, dict) or values.get("name") != name or "task" not in values:
+        raise ValueError(f"{flag} {name}: {file} is damaged, or of a search of another name; restore it")
     return values
 
 

@@ -12,6 +12,8 @@ from orchestrator.ensemble.scored import Scored, primary
 CHOICE, INTERVAL = 1000, 2000
 #: Fewer groups than this are too few for an interval over groups.
 FEWEST_GROUPS = 10
+#: Values that are no further apart are alike.
+ROUNDING = 1e-9
 
 
 def resamples(groups: np.ndarray, labels: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
@@ -63,6 +65,18 @@ def interval(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.percentile(finite, (2.5, 97.5))
     return float(low), float(high)
+
+
+def telling_interval(values: np.ndarray) -> tuple[float, float]:
+    """As `interval`, but NaN where all are alike: a bootstrap of what never varied cannot say how sure it is."""
+    finite = values[np.isfinite(values)]
+    # Means of the same figures differ by rounding.
+    return interval(finite) if len(finite) and np.ptp(finite) > ROUNDING else (float("nan"), float("nan"))
+
+
+def enough(groups: np.ndarray, kinds: Sequence[np.ndarray]) -> bool:
+    """Whether each kind, bool [N], of images, whose groups are int64 [N], has groups enough for an interval."""
+    return all(len(np.unique(groups[inside])) >= FEWEST_GROUPS for inside in kinds)
 
 
 def paired_interval(

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import INTERVAL, interval, resamples, spread
+from orchestrator.ensemble.bootstrap import INTERVAL, enough, interval, resamples, spread, telling_interval
+from orchestrator.ensemble.kinds import kinds
 from orchestrator.ensemble.measures import Images, Measured, Predicted, confusion, detections, measure, scores
 from orchestrator.ensemble.operating import apply_thresholds
 from orchestrator.ensemble.scored import primary
 from orchestrator.ensemble.uncertainty import usefulness
 
 PRIMARY = {"seg": "dice", "cls": "auroc", "multi": "score"}
+#: Images drawn anew look worse calibrated than the whole that they are of, so percentiles may lie above the value.
+INFLATED = frozenset({"ece"})
 
 
 def final_scores(
@@ -49,7 +52,7 @@ def final_scores(
         raise ValueError(f"{PRIMARY[task]} cannot be computed: these images have no lesion, or a single class")
     drawn = resamples(images.groups, images.labels, INTERVAL, seed)
     draws, single_draws = (spread(lambda some: primary(task, some), one, drawn) for one in (measured.scored, other))
-    return figures(task, measured, uncertainty, drawn, points) | {
+    return figures(task, measured, uncertainty, drawn, points, images.groups) | {
         "best_single": single,
         "difference": value - single,
         "difference_interval": list(interval(draws - single_draws)),
@@ -62,18 +65,21 @@ def figures(
     uncertainty: np.ndarray,
     drawn: Sequence[np.ndarray],
     points: Sequence[dict[str, Any]] = (),
+    groups: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """All of the task's metrics of one model, with 95 % intervals.
 
     Args:
         task: seg, cls or multi. measured: N images. uncertainty: float [N]. drawn: resamples of their rows.
-        points: as for `final_scores`.
+        points: as for `final_scores`. groups: of the images, int64 [N]; each is a group of its own unless said.
 
     Returns:
         Plain values. `metric`: the primary one; its `value` and `interval`, None where no image has what it rests on.
-        `scores`: {name: {value, interval}}, without interval (None) for boxes. `confusion`, as the function of that
-        name has it. `operating_points`: as `apply_thresholds`. `uncertainty`: as `usefulness`.
+        `scores`: {name: {value, interval}}; without interval (None) are boxes, the expected calibration error, what
+        rests on a kind of image (`kinds`) of fewer than `FEWEST_GROUPS` groups, and what never varied. `confusion`, as
+        the function of that name has it. `operating_points`: as `apply_thresholds`. `uncertainty`: as `usefulness`.
     """
+    groups = np.arange(len(measured.scored)) if groups is None else groups
     value = primary(task, measured.scored)
     known = bool(np.isfinite(value))
     draws = spread(lambda some: primary(task, some), measured.scored, drawn) if known else np.empty(0)
@@ -82,19 +88,23 @@ def figures(
         "metric": PRIMARY[task],
         "value": value if known else None,
         "interval": list(interval(draws)) if known else None,
-        "scores": _with_intervals(task, measured, drawn) | boxes,
+        "scores": _with_intervals(task, measured, drawn, groups) | boxes,
         "confusion": confusion(measured),
         "operating_points": apply_thresholds(points, measured.scored),
         "uncertainty": usefulness(uncertainty, measured.scored, drawn),
     }
 
 
-def _with_intervals(task: str, measured: Measured, drawn: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:
+def _with_intervals(
+    task: str, measured: Measured, drawn: Sequence[np.ndarray], groups: np.ndarray
+) -> dict[str, dict[str, Any]]:
     sampled = defaultdict(list)
     for rows in drawn:
         for name, value in scores(task, measured, rows).items():
             sampled[name].append(value)
-    whole = scores(task, measured, np.arange(len(measured.scored)))
-    return {
-        name: {"value": value, "interval": list(interval(np.array(sampled[name])))} for name, value in whole.items()
-    }
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in scores(task, measured, np.arange(len(measured.scored))).items():
+        told = name not in INFLATED and enough(groups, kinds(name, measured.scored))
+        bounds = telling_interval(np.array(sampled[name])) if told else (np.nan, np.nan)
+        found[name] = {"value": value, "interval": list(bounds) if np.isfinite(bounds).all() else None}
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -70,8 +71,9 @@ def newest_search(storage: Path, task: str) -> str:
     found = []
     for settings in storage.glob(f"*/{resume.SETTINGS}"):
         ledger = settings.parent / FILE
-        if ledger.is_file() and resume.stored(storage, settings.parent.name)["task"] == task:
-            found.append((ledger.stat().st_mtime, settings.parent.name))
+        with contextlib.suppress(ValueError):  # of one that is damaged nothing is known
+            if ledger.is_file() and resume.stored(storage, settings.parent.name)["task"] == task:
+                found.append((ledger.stat().st_mtime, settings.parent.name))
     if not found:
         raise UserError(f"no search of task {task} in {storage}; run one, or give --storage where it is elsewhere")
     return max(found)[1]

@@ -62,7 +62,7 @@ def deliver(
     assert row.scored
     assert single.combination
     points = operating_thresholds(row.scored)
-    digest = _digest([row.combination, single.combination], members, segmenter, settings.tta)
+    digest = _digest([row.combination, single.combination], members, segmenter, team)
     # Not in a search's folder: the same candidates may win for several searches, and are one winner.
     home = team.search.cache / "winners" / digest
     _write(home / "ensemble", row.combination, members, segmenter, team, points, synthetic=synthetic)
@@ -70,7 +70,7 @@ def deliver(
     evidence = Evidence(row.scored, compared.digests, compared.groups, compared.labels)
     write_arrays(home / registry.HELD_OUT, evidence.arrays())
     client = open_store(settings.tracking_uri, create=True)
-    test = testing.stored(home)
+    test = testing.stored(home, points)
     # Counted first: a look that a crash cut off was a look.
     client.set_tag(run_id, f"{registry.SCORED}{digest}", "once")
     if test is None:
@@ -165,12 +165,14 @@ def _sources(members: Sequence[Member]) -> list[Source]:
 
 
 def _digest(
-    combinations: Sequence[Combination], members: Sequence[Member], segmenter: Segmenter | None, mirrored: bool
+    combinations: Sequence[Combination], members: Sequence[Member], segmenter: Segmenter | None, team: Team
 ) -> str:
-    """Names a winner, and the best single that it is compared with, by what they predict with."""
+    """Names a winner, and the best single that it is compared with, by what they predict with, and for which data."""
     parts = [_parts(one, members, segmenter) for one in combinations]
     size = max(member.size for member in members)
-    return hashlib.sha256(json.dumps([mirrored, size, *parts]).encode()).hexdigest()[:16]
+    # The data, since what the same networks say of other test images, or beside other labels, is another result.
+    identity = [team.data.data_fingerprint, team.mirrored, size, *parts]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def _parts(combination: Combination, members: Sequence[Member], segmenter: Segmenter | None) -> list[Any]:

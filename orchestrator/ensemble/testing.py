@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from orchestrator.ensemble.assembly import Member, on_test
 from orchestrator.ensemble.evaluation import final_scores
 from orchestrator.ensemble.heldout import HeldOut
 from orchestrator.ensemble.measures import Images, Predicted, measure
+from orchestrator.ensemble.operating import apply_thresholds
 from orchestrator.ensemble.scored import primary
 from orchestrator.ensemble.shapes import Segmenter
 from orchestrator.ensemble.team import Team
@@ -32,14 +34,21 @@ FIGURES = "test.json"
 PROBABILITY, PIXELS = 0.1, 0.05
 
 
-def stored(home: Path) -> dict[str, Any] | None:
-    """The figures of a winner whose test images were scored already."""
+def stored(home: Path, points: Sequence[dict[str, Any]] = ()) -> dict[str, Any] | None:
+    """The figures of a winner whose test images were scored already; with operating points of now, if any are given."""
     try:
-        Tested.load(home / registry.TEST)
+        scored = Tested.load(home / registry.TEST).evidence.scored
         found: dict[str, Any] = json.loads((home / FIGURES).read_text())
-    except (OSError, ValueError, KeyError, BadZipFile):  # not there, damaged, or of an older version
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        BadZipFile,
+        zlib.error,
+    ):  # not there, damaged, or of an older version
         return None
-    return found
+    return found | ({"operating_points": apply_thresholds(points, scored)} if points else {})
 
 
 def score(
@@ -71,7 +80,7 @@ def score(
     predicted, other = (_predicted(one, said) for one in (combination, single))
     unsure = _ask_product(home / "ensemble", team, said, predicted)
     found = final_scores(team.task.name, predicted, other, images, unsure, points, seed)
-    found["retraining"] = _retraining(team, members, candidates, combination, said)
+    found["retraining"] = _retraining(team, members, candidates, combination, segmenter, said)
     Tested.of(measure(predicted, images), images, said.digests, unsure).save(home / registry.TEST)
     write_text(home / FIGURES, json.dumps(found, indent=2))
     return found
@@ -82,6 +91,7 @@ def _retraining(
     members: Sequence[Member],
     candidates: int,
     combination: Combination,
+    segmenter: Segmenter | None,
     whole: HeldOut,
 ) -> dict[str, Any]:
     """The primary metric with each fold's models alone, and its standard deviation: what training again changes."""
@@ -90,7 +100,10 @@ def _retraining(
         alone = [replace(member, checkpoints={fold: member.checkpoints[fold]}) for member in members]
         needed = list(combination.members)
         said = on_test(team.task, alone, candidates, team.workers, mirrored=team.mirrored, needed=needed)
-        scored = combiners.predict(combination, replace(said, shape=whole.shape))
+        if combination.stack is not None and combination.stack.uses_shape:
+            # A segmentation ensemble beside it is not trained again with the fold.
+            said = replace(said, shape=whole.shape) if segmenter else _with_shape(team, said, combination, None)
+        scored = combiners.predict(combination, said)
         values.append(primary(team.task.name, scored))
     return {"values": values, "standard_deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None}
 

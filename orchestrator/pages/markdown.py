@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from orchestrator.pages.document import Beside, Block, Document, Gallery, Heading, Observations, Text
-from orchestrator.pages.page import SYNTHETIC, Table, count
+from orchestrator.pages.page import SYNTHETIC, Table, count, visible
 
 #: What would be taken for a mark wherever it stands, for the start of an address, and at the start of a line.
 _MARKS = re.compile(r"([\\`*_\[\]<>|#~&$@]|(?<=[a-zA-Z]):(?=//)|(?<=www)\.)")
@@ -69,5 +69,4 @@ def _line(text: str) -> str:
 
 def _plain(text: str) -> str:
     """Text within a line; what turns its direction, or cannot be seen, is a replacement character."""
-    words = "".join(letter if letter.isprintable() else "\ufffd" for letter in " ".join(text.split()))
-    return _MARKS.sub(r"\\\1", words)
+    return _MARKS.sub(r"\\\1", visible(" ".join(text.split())))

@@ -16,7 +16,7 @@ from home import Home
 from mlflow import MlflowClient
 from PIL import Image
 from sklearn.metrics import roc_auc_score
-from webpages import Page, assert_self_contained, looked_at
+from webpages import Page, assert_self_contained, looked_at, seen
 
 from orchestrator.ensemble import tested
 from orchestrator.pages.results.scores import METRICS
@@ -230,7 +230,7 @@ def test_hostile_names_are_shown_and_not_run(home: Home, tmp_path: Path) -> None
         assert main(["--storage", str(storage), "--name", *TITLES, "--out", str(out), "--format", kind]) == 0
     page = Page((tmp_path / "out.html").read_text())
     assert_self_contained(page)
-    assert f"benign/{HOSTILE}" in page.sections["cases"]
+    assert f"benign/{seen(HOSTILE)}" in page.sections["cases"]
     assert "<script>" not in (tmp_path / "out.md").read_text().replace("\\<script\\>", "")
 
 
@@ -277,3 +277,43 @@ def test_nothing_overflows_and_the_console_is_silent(written: dict[str, Path], t
         assert found["wide"] == []
     assert found["broken"] == 0
     assert found["console"] == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("settings.yaml", "task: [seg"),
+        ("settings.yaml", ""),
+        ("ensemble.json", "[]"),
+        ("ensemble.json", '{"digest": "x"}'),
+    ],
+)
+def test_one_damaged_search_leaves_the_others(home: Home, tmp_path: Path, file: str, content: str, capsys) -> None:
+    storage = tmp_path / "runs"
+    shutil.copytree(
+        home.folder / "runs", storage, ignore=shutil.ignore_patterns("tune", "folds", "pictures", "networks")
+    )
+    (storage / "cls" / file).write_text(content)
+    flags = ["--storage", str(storage), "--tracking-uri", home.uri, "--out", str(tmp_path / "r.html")]
+    assert main(flags) == 0
+    text = Page((tmp_path / "r.html").read_text()).text
+    assert "cls" in capsys.readouterr().out
+    assert "segmentation" in text
+    assert "Not shown" in text or "not shown" in text
+    assert main([*flags, "--name", "cls"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_predictions_of_which_a_byte_is_wrong_are_missing_ones(home: Home, tmp_path: Path, capsys) -> None:
+    storage = tmp_path / "runs"
+    shutil.copytree(
+        home.folder / "runs", storage, ignore=shutil.ignore_patterns("tune", "folds", "pictures", "networks")
+    )
+    digest = json.loads((storage / "cls" / "ensemble.json").read_text())["digest"]
+    stored = storage / ".cache" / "winners" / digest / "test.npz"
+    content = bytearray(stored.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 10] = b"\xff" * 10
+    stored.write_bytes(content)
+    flags = ["--storage", str(storage), "--tracking-uri", home.uri, "--out", str(tmp_path / "r.html")]
+    assert main([*flags, "--name", "cls"]) == 2
+    assert "orchestrator.ensemble --task cls --name cls --storage" in capsys.readouterr().err

@@ -244,14 +244,19 @@ def test_what_figures_must_not_be_taken_for_comes_first() -> None:
         ([], "no ensemble to report on"),
         (["--name", "nowhere"], "no search 'nowhere'"),
         (["--format", "pdf"], "--format"),
-        (["--out", "page.md"], "do not agree; give --format md"),
+        (["--storage", "elsewhere"], "elsewhere: no such folder"),
+        (["--out", "page.md"], "give --format md"),
+        (["--out", "table.csv"], "name it table.html"),
+        (["--out", "taken/page.html"], "taken cannot be written to"),
         (["--out", "."], "a folder; name the page"),
     ],
 )
 def test_bad_input_is_one_line(flags: list[str], said: str, tmp_path: Path, capsys, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "taken").write_text("a file")
     assert main(flags) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
-    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["taken"]

@@ -17,6 +17,11 @@ NARROW = 860
 VOID = {"br", "img", "link", "meta"}
 
 
+def seen(name: str) -> str:
+    """A name as pages show it: what turns the direction of text is a replacement character."""
+    return name.replace("\u202e", "\ufffd")
+
+
 class Page(HTMLParser):
     """Tables, texts and elements of a page."""
 

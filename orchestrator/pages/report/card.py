@@ -44,26 +44,36 @@ def card(gathered: Gathered) -> list[Block]:
     blocks += [Heading("Intended use"), Text(USE), outputs(gathered), Text(NOT_FOR, warning=True)]
     blocks.append(Heading("Known failure modes"))
     modes = [mode for one in gathered.studied for mode in failure_modes(one.subject)]
-    blocks += [Observations(modes)] if modes else [Text("The test figures show none.")]
+    blocks += (
+        [Observations(modes)] if modes else [Text("The test figures show none; that is no proof that there are none.")]
+    )
     if gathered.data is not None and not columns([one.subject for one in gathered.studied]):
         words = "No sub-groups (age, machine, site) are known of these images, so none was looked at."
         blocks.append(Text(words, quiet=True))
-    blocks += [Heading("Training and selection"), *(Text(line) for line in PROCEDURE), trained(gathered)]
+    blocks += [Heading("Training and selection"), *procedure(gathered), trained(gathered)]
     return [*blocks, Heading("Versions"), versions(gathered)]
 
 
-#: How models came about; each sentence holds for every search of this program.
-PROCEDURE = (
-    "Images of one patient and near-duplicates form groups. No split that the program draws divides a group; test "
-    "images are set apart before anything is trained. Clusters of near-duplicates that disagree on their class are "
-    "left out.",
-    "Each search tries configurations that Optuna suggests, stops weak ones early (ASHA) and ranks by the best value "
-    "on fold 0. Candidates are the best trials that differ; unless the page says otherwise, each is trained again for "
-    "every other fold, so that every training image has a prediction of a model that never saw its group.",
-    "Combiners, temperatures and thresholds are fitted on these out-of-fold predictions and compared on folds that "
-    "chose neither epoch nor configuration. The simplest is kept unless another is better by more than one "
-    "standard error. Test images are scored once for each winner, and choose nothing.",
-)
+def procedure(gathered: Gathered) -> list[Text]:
+    """How the models came about."""
+    studied = gathered.studied
+    tried = "tries configurations that Optuna suggests, stops weak ones early (ASHA)"
+    if all(one.search.recipes_only for one in studied):
+        tried = "trains named recipes"
+    but = ", ".join(one.title for one in studied if one.optimistic)
+    lines = [
+        "Images of one patient and near-duplicates form groups. No split that the program draws divides a group; test "
+        "images are set apart before anything is trained. Clusters of near-duplicates that disagree on their class are "
+        "left out.",
+        f"Each search {tried} and ranks by the best value on fold 0. Candidates are the best trials that differ. "
+        f"Each{f', but for those of {but},' if but else ''} is trained again for every other fold: a training image "
+        "then has a prediction of a model that never saw its group.",
+        "Combiners, temperatures and thresholds are fitted on these predictions, and compared by nested "
+        "cross-validation. The better of the best candidate and of the mean of all stays, unless a fitted combiner is "
+        "better by more than one standard error of the paired difference. Test images are scored once for each winner; "
+        "they choose no model, and can only keep one from becoming the champion.",
+    ]
+    return [Text(line) for line in lines]
 
 
 def data_facts(gathered: Gathered) -> Table:
@@ -135,7 +145,7 @@ def _training(one: Studied) -> dict[str, str]:
     trials: list[dict[str, Any]] = summary.get("trials", [])
     return {
         "search": search.name,
-        "trials": str(len(trials)) if summary else "not ended yet",
+        "trials": str(len(trials)) if summary else "not ended yet" if one.running else "not known",
         "epochs of a trial, at most": str(search.epochs) if search.epochs else "as in each recipe",
         "image size, pixels": str(search.image_size) + (", letterboxed" if search.keep_aspect else ""),
         "encoder weights": ", ".join(sorted({trial["weights_source"] for trial in trials})) or "-",

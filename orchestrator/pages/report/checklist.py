@@ -12,6 +12,7 @@ from orchestrator.pages.results.errors import columns
 from trainables.data import UNKNOWN
 
 AUTHOR = "for the author"
+UNREAD = "the data cannot be read any more"
 CAPTION = (
     "Items of CLAIM (2024 update; Tejani et al., Radiology: Artificial Intelligence 2024) and of TRIPOD+AI (Collins et "
     "al., BMJ 2024) by short names of our own, with what this run can say. It is no substitute for the checklists."
@@ -59,12 +60,12 @@ def _items(gathered: Gathered) -> list[tuple[str, str, str]]:
         ("Robustness to training again", claim, _robustness(gathered)),
         ("Explainability", claim, f"none is given beside outlines and lesion-shape features; else {AUTHOR}"),
         ("Fairness: sub-groups", tripod, _subgroups(gathered)),
-        ("Output of the model and its thresholds", tripod, "model card; operating points"),
-        ("Evaluation on internal data", both, "every figure here is of internal test images"),
-        ("Evaluation on external data", both, f"not on this page: python -m orchestrator.evaluate; {AUTHOR}"),
+        ("Output of the model and its thresholds", tripod, _thresholds(gathered)),
+        ("Evaluation on internal data", both, _internal(gathered)),
+        ("Evaluation on external data", both, f"python -m orchestrator.evaluate, on a page of its own; {AUTHOR}"),
         ("Flow of participants, their demographics", both, f"images and groups: model card; patients: {AUTHOR}"),
-        ("Performance with intervals, by sub-group, too", both, "side by side, classification, segmentation, errors"),
-        ("Calibration", tripod, "classification: calibration curve, Brier score, calibration error"),
+        ("Performance with intervals, by sub-group, too", both, "side by side; errors"),
+        ("Calibration", tripod, _calibration(gathered)),
         ("Failure analysis", claim, "best and worst cases; errors; known failure modes"),
         ("Model updating", tripod, "none: the models are as they were trained"),
         ("Interpretation, and implications for practice", both, AUTHOR),
@@ -100,9 +101,11 @@ def _missing(gathered: Gathered) -> str:
 
 
 def _partitions(gathered: Gathered) -> str:
-    known = gathered.manifest is not None and any(record.patient for record in gathered.manifest.records)
+    if gathered.manifest is None:
+        return f"{UNREAD}: {AUTHOR}"
+    known = any(record.patient for record in gathered.manifest.records)
     level = "patients and clusters of near-duplicates" if known else "clusters of near-duplicates; no patient is known"
-    given = gathered.manifest is not None and any(record.split for record in gathered.manifest.records)
+    given = any(record.split for record in gathered.manifest.records)
     if given or any(one.search.test_source for one in gathered.studied):
         return f"as given with the data; groups: {level}"
     return f"drawn at random by group, within classes: {level}"
@@ -121,10 +124,15 @@ def _initial(gathered: Gathered) -> str:
 
 
 def _trials(gathered: Gathered) -> str:
-    counts = [
-        f"{counted(len(one.summary['trials']), 'trial')} of {one.title}" for one in gathered.studied if one.summary
-    ]
-    return ", ".join(counts) or "not ended yet"
+    """Trials, and what the ensemble trained beside them: a model for each fold beyond the first, of each start."""
+    counts = []
+    for one in gathered.studied:
+        rounds = sum("epochs" in round_ for round_ in one.ensemble["boost_rounds"])
+        beside = len(one.ensemble["candidates"]) * (one.search.folds - 1) + rounds * one.search.folds
+        more = f" and {counted(beside, 'model')} of folds" if one.ensemble["out_of_fold"] else ""
+        trials = counted(len(one.summary["trials"]), "trial") if one.summary else "trials"
+        counts.append(f"{one.title} {trials}{more}")
+    return "; ".join(counts)
 
 
 def _robustness(gathered: Gathered) -> str:
@@ -133,6 +141,25 @@ def _robustness(gathered: Gathered) -> str:
     return "ensembles: spread over the models of each fold" if known else AUTHOR
 
 
+def _internal(gathered: Gathered) -> str:
+    sources = sorted({one.search.test_source for one in gathered.studied if one.search.test_source})
+    tested = f"the source {', '.join(sources)}, held out" if sources else "test images of the same data"
+    return f"results are of {tested}; held-out and validation figures are marked as such"
+
+
+def _calibration(gathered: Gathered) -> str:
+    if any(one.subject.classes for one in gathered.studied):
+        return "classification: calibration curve, Brier score, calibration error"
+    return f"masks alone are predicted: {AUTHOR}"
+
+
+def _thresholds(gathered: Gathered) -> str:
+    points = any(one.subject.figures.get("operating_points") for one in gathered.studied)
+    return "model card; operating points" if points else "model card; the threshold of masks is in the model"
+
+
 def _subgroups(gathered: Gathered) -> str:
+    if gathered.manifest is None:
+        return f"{UNREAD}: {AUTHOR}"
     named = columns([one.subject for one in gathered.studied])
     return f"errors by {', '.join(named)}" if named else f"no sub-groups are known in these data: {AUTHOR}"

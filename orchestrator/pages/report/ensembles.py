@@ -155,6 +155,8 @@ def again(one: Studied) -> list[Text]:
         f"Training again: the models of each fold alone reach a test {METRICS[one.subject.figures['metric']]} of "
         f"{values}; standard deviation {number(found['standard_deviation'], 4)} over {len(found['values'])} folds."
     )
+    if one.task == "cls" and any(part.shape for part in [one.description] if part):
+        words += " Lesion shape is that of the segmentation ensemble with all of its folds each time."
     return [Text(words)]
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from orchestrator.ensemble.bootstrap import FEWEST_GROUPS
 from orchestrator.ensemble.uncertainty import LEAST_DICE
 from orchestrator.pages.page import Observation, counted
-from orchestrator.pages.results.errors import column_values, columns, subgroup, value_names
+from orchestrator.pages.results.errors import BLANK, column_values, columns, compared, subgroup, value_names
 from orchestrator.pages.results.means import OF, WORDS, Mean, Resampled, by_image, lesions
 from orchestrator.pages.results.subject import Subject
 
 
 def failure_modes(subject: Subject) -> list[Observation]:
-    """Malignant images called something else, lesions missed, false alarms, and sub-groups that fare worse."""
+    """Malignant images called something else, lesions missed, false alarms, and sub-groups: those that happened."""
     resampled, found = Resampled.of(subject.tested), by_image(subject.tested)
     return [*_classes(subject, resampled), *_masks(subject, resampled, found), *_subgroups(subject, resampled, found)]
 
@@ -31,6 +31,8 @@ def _classes(subject: Subject, resampled: Resampled) -> Iterator[Observation]:
         yield Observation(f"{subject.title}: how many malignant images it misses is not known.", "None is in the test.")
         return
     missed = resampled.mean(wrong, malignant)
+    if not missed.value:
+        return
     called = [f"{int((likeliest[malignant] == index).sum())} {name}" for index, name in enumerate(subject.classes[:-1])]
     yield Observation(
         f"{subject.title}: of {counted(missed.n, 'malignant image')}, {int(wrong[malignant].sum())} are called "
@@ -47,13 +49,14 @@ def _masks(subject: Subject, resampled: Resampled, found: dict[str, np.ndarray])
     if there.any():
         poor = resampled.mean((found["dice"] < LEAST_DICE).astype(np.float64), there)
         missed = int((counts[there, 0] == 0).sum())
-        yield Observation(
-            f"{subject.title}: of {counted(poor.n, 'lesion image')}, {round(poor.value * poor.n)} are outlined with a "
-            f"Dice below {LEAST_DICE:g}.",
-            f"Share {_words(poor)}; in {missed} of them no pixel of the lesion is found.",
-        )
+        if poor.value:
+            yield Observation(
+                f"{subject.title}: of {counted(poor.n, 'lesion image')}, {round(poor.value * poor.n)} are outlined "
+                f"with a Dice below {LEAST_DICE:g}.",
+                f"Share {_words(poor)}; in {missed} of them no pixel of the lesion is found.",
+            )
     alarms = resampled.mean(found["alarm"], np.ones(len(there), bool))
-    if alarms.n:
+    if alarms.n and alarms.value:
         yield Observation(
             f"{subject.title}: of {counted(alarms.n, 'normal image')}, {round(alarms.value * alarms.n)} are given a "
             "lesion.",
@@ -67,8 +70,8 @@ def _subgroups(subject: Subject, resampled: Resampled, found: dict[str, np.ndarr
         named = value_names(column_values([subject], column))
         parts = subgroup(subject, column, named)
         worse, looked = list[str](), 0
-        for name in dict.fromkeys(named.values()):
-            inside, rest = parts == name, (parts != name) & (parts != "")
+        for name in compared(named):
+            inside, rest = parts == name, (parts != name) & (parts != "") & (parts != BLANK)
             for measure, words in WORDS.items():
                 gap = resampled.difference(found[measure], inside, rest)
                 looked += gap.known
@@ -84,7 +87,7 @@ def _subgroups(subject: Subject, resampled: Resampled, found: dict[str, np.ndarr
             )
             yield Observation(f"{subject.title}: no value of {column} is told apart as worse.", evidence)
         else:
-            evidence = f"On one side of each comparison are fewer than {FEWEST_GROUPS} groups, or all came out alike."
+            evidence = f"In each comparison a side has fewer than {FEWEST_GROUPS} groups, or both sides came out alike."
             yield Observation(f"{subject.title}: too few images to tell values of {column} apart.", evidence)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,20 @@ from orchestrator.settings import SearchSettings
 TITLES = {"seg": "segmentation", "cls": "classification", "multi": "multi-task"}
 #: Primary metrics in words.
 METRICS = {"dice": "Dice", "auroc": "AUROC", "score": "score"}
+
+
+#: What is read of `ensemble.json`.
+NEEDED = {
+    "task",
+    "classes",
+    "data",
+    "settings",
+    "compared",
+    "out_of_fold",
+    "candidates",
+    "combiners",
+    "boost_rounds",
+} | {*("winner", "why", "digest", "test", "model_uri", "promoted", "why_promoted")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +100,10 @@ def _entry(search: SearchSettings) -> Entry:
     Raises:
         UserError: there is none, or not all of it.
     """
-    again = f"run python -m orchestrator.ensemble --task {search.task} --name {_word(search.name)}"
+    words = ["python", "-m", "orchestrator.ensemble", "--task", search.task, "--name", search.name]
+    if search.storage != Path("runs").absolute():
+        words += ["--storage", str(search.storage)]
+    again = f"run {shlex.join(words)}"
     file = search.folder / FILE
     try:
         found = json.loads(file.read_text())
@@ -94,11 +112,9 @@ def _entry(search: SearchSettings) -> Entry:
         raise UserError(f"--name {search.name}: it has no ensemble yet; {again}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}); {again}") from None
-    home = search.cache / "winners" / str(found.get("digest"))
-    if "digest" not in found or testing.stored(home) is None:
+    if not isinstance(found, dict) or NEEDED - set(found):
+        raise UserError(f"{file} lacks what a report shows: cut, or of an older version; {again}")
+    home = search.cache / "winners" / str(found["digest"])
+    if testing.stored(home) is None:
         raise UserError(f"the stored test predictions of {search.name} are not in {search.cache}; {again}")
     return Entry(search, written, found, Tested.load(home / registry.TEST))
-
-
-def _word(name: str) -> str:
-    return f"'{name}'" if " " in name else name

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from mlflow import MlflowClient
 from rich.console import Console
 
 from orchestrator import dataset
@@ -15,7 +17,7 @@ from orchestrator.cli import UserError
 from orchestrator.ledger import FILE as LEDGER
 from orchestrator.ledger import is_held
 from orchestrator.pages.report.found import TITLES, Entry, named, newest
-from orchestrator.pages.report.registered import Registered, registered
+from orchestrator.pages.report.registered import Registered, reached, registered
 from orchestrator.pages.results.subject import Shown, Subject, shown_images
 from orchestrator.product import folder as product
 from orchestrator.product.folder import Description, ModelError
@@ -104,18 +106,33 @@ def gather(storage: Path, names: Sequence[str], tracking_uri: str, console: Cons
         data, manifest, images = None, None, dict[str, Shown]()
     else:
         (data, manifest), images = read, shown_images(*read)
-    studied = tuple(_studied(entry, tracking_uri, images) for entry in chosen)
+    ask = cache(reached)  # once a store: a silent one takes long to give up
+    studied = tuple(_studied(entry, tracking_uri, ask, images) for entry in chosen)
     running = [one.search.name for one in studied if one.running]
+    notes += sorted(
+        {f"the registry is not known today: {one.registered.silence}" for one in studied if one.registered.silence}
+    )
+    notes += [
+        f"summary.json of {one.search.name} cannot be read" for one in studied if not one.summary and not one.running
+    ]
     notes += [f"the search {name} is still running: its part of the page is as of now" for name in running]
     return Gathered(studied, data, manifest, tuple(notes))
 
 
-def _studied(entry: Entry, tracking_uri: str, images: dict[str, Shown]) -> Studied:
+def _studied(
+    entry: Entry, tracking_uri: str, ask: Callable[[str], MlflowClient | str], images: dict[str, Shown]
+) -> Studied:
     search, ensemble = entry.search, entry.ensemble
     winner = next(row for row in ensemble["combiners"] if row["name"] == ensemble["winner"])
     classes = CLASSES[-ensemble["classes"] :] if search.task != "seg" else ()
-    known = registered(tracking_uri or ensemble["settings"]["tracking_uri"], ensemble)
-    figures = {**ensemble["test"], "members": len(winner["members"])}
+    known = registered(ask(tracking_uri or ensemble["settings"]["tracking_uri"]), ensemble)
+    figures = {
+        **ensemble["test"],
+        "members": len(winner["members"]),
+        "mirrored": ensemble["settings"]["tta"],
+        "synthetic": ensemble["data"]["synthetic"],
+        "optimistic": ensemble["compared"]["optimistic"],
+    }
     if known.times_scored is not None:  # since then others may have looked
         figures["times_scored"] = known.times_scored
     try:

@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 
 from orchestrator import champions
 from orchestrator.ensemble import registry
-from orchestrator.store import TrackingError, first_line, open_store, shown_uri
+from orchestrator.store import TrackingError, first_line, open_store
 
 
 @dataclass(frozen=True)
@@ -39,20 +39,29 @@ class Registered:
         return f"not the champion; that is version {self.champion}" if self.champion else "no champion stands"
 
 
-def registered(uri: str, ensemble: Mapping[str, Any]) -> Registered:
-    """Ask the store at `uri`; looking changes nothing there.
+def reached(uri: str) -> MlflowClient | str:
+    """A client of the store at `uri`, or why it does not answer; looking changes nothing there."""
+    try:
+        return open_store(uri, create=False)
+    except TrackingError as error:
+        return first_line(error)
+
+
+def registered(client: MlflowClient | str, ensemble: Mapping[str, Any]) -> Registered:
+    """What a store says of an ensemble.
 
     Args:
-        ensemble: of `ensemble.json`.
+        client: what `reached` gave. ensemble: of `ensemble.json`.
     """
     name, _, version = str(ensemble["model_uri"]).removeprefix("models:/").rpartition("/")
+    if isinstance(client, str):
+        return Registered(version, silence=client)
     try:
-        client: MlflowClient = open_store(uri, create=False)
         found = client.get_model_version(name, version)
         if found.tags.get("digest") != ensemble["digest"]:
-            return Registered(version, silence=f"version {version} of {name} in {shown_uri(uri)} is another model")
+            return Registered(version, silence=f"version {version} of {name} in the store is another model")
         standing = champions.champion(client, ensemble["task"])
         times = registry.times_scored(client, ensemble["data"]["fingerprint"])
-    except (TrackingError, MlflowException) as error:
+    except MlflowException as error:
         return Registered(version, silence=first_line(error))
     return Registered(version, str(standing.version) if standing else "", times)

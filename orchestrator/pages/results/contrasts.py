@@ -58,9 +58,9 @@ def _by_subgroup(subjects: Sequence[Subject]) -> list[Contrast]:
         drawn = Resampled.of(subject.tested)
         for column, names in named.items():
             where = errors.subgroup(subject, column, names)
-            kinds = [name for name in dict.fromkeys(names.values()) if name not in (errors.BLANK, errors.OTHERS)]
+            kinds = errors.compared(names)
             # Of two kinds that are all there is, the second against the rest would say the same again.
-            for kind in kinds[:1] if len(set(names.values())) == 2 else kinds:
+            for kind in kinds[:1] if len(kinds) == 2 and errors.OTHERS not in names.values() else kinds:
                 rest = (where != kind) & (where != "") & (where != errors.BLANK)
                 found += _compare(subject, drawn, where == kind, rest, (f"{column} {kind}", "the rest"))
     return found

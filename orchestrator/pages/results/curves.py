@@ -70,7 +70,8 @@ def roc(subjects: Sequence[Subject]) -> Chart | None:
     _legends(panels)
     caption = (
         f"ROC curves, each class against the rest. {_known(shown)}. Marks are thresholds of the malignant probability "
-        "that keep a rate on held-out predictions. In brackets 95 % intervals; grey: chance."
+        "that keep a rate on held-out predictions. In brackets 95 % intervals, where images are enough; grey: "
+        "chance."
     )
     return chart("roc", figure, caption)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ METHOD = (
     f"false alarms. In brackets 95 % intervals over {INTERVAL:,} resamples of groups within classes; none where there "
     f"are fewer than {FEWEST_GROUPS} groups, or where all images came out alike."
 )
+#: What two models know an image by, as `Subject.keys`.
+Key = tuple[str, int]
 #: Name of the part that each image of a model is in, object [N]; "" for none.
 Parts = Callable[[Subject], np.ndarray]
 
@@ -49,7 +52,7 @@ def by_size(subjects: Sequence[Subject]) -> list[Table]:
 
 def by_class(subjects: Sequence[Subject]) -> list[Table]:
     """By true class, also for models that do not predict it."""
-    caption = f"By true class; accuracy within a class is its recall. n = {_distinct(subjects):,} images. {METHOD}"
+    caption = f"By true class; accuracy within a class is its recall. n = {_classified(subjects):,} images. {METHOD}"
 
     def parts(subject: Subject) -> np.ndarray:
         labels = subject.tested.evidence.labels.tolist()
@@ -70,27 +73,28 @@ def by_subgroup(subjects: Sequence[Subject]) -> list[Table]:
     return tables
 
 
-def lesion_shares(subjects: Sequence[Subject]) -> dict[str, float]:
-    """The lesion's share of the image by digest, of images of which some model's predictions know it."""
+def lesion_shares(subjects: Sequence[Subject]) -> dict[Key, float]:
+    """The lesion's share of the image, of images of which some model's predictions know it."""
     found = {}
     for subject in subjects:
         tested = subject.tested
         counts = tested.evidence.scored.counts
         if counts is not None:
+            keys = subject.keys
             for row in np.flatnonzero(lesions(tested)).tolist():
-                found[tested.evidence.digests[row]] = float(counts[row, [0, 2]].sum() / tested.pixels[row])
+                found[keys[row]] = float(counts[row, [0, 2]].sum() / tested.pixels[row])
     return found
 
 
-def size_edges(shares: Mapping[str, float]) -> tuple[float, float]:
+def size_edges(shares: Mapping[Key, float]) -> tuple[float, float]:
     """The shares between the thirds."""
     low, high = np.quantile(list(shares.values()), (1 / 3, 2 / 3))
     return float(low), float(high)
 
 
-def size_thirds(subject: Subject, shares: Mapping[str, float], edges: tuple[float, float]) -> np.ndarray:
+def size_thirds(subject: Subject, shares: Mapping[Key, float], edges: tuple[float, float]) -> np.ndarray:
     """The third of each image, int64 [N], 0 the smallest; -1 where its lesion is not known, or there is none."""
-    own = np.array([shares.get(digest, np.nan) for digest in subject.tested.evidence.digests])
+    own = np.array([shares.get(key, np.nan) for key in subject.keys])
     return np.where(np.isfinite(own), np.searchsorted(edges, own, side="left"), -1)
 
 
@@ -100,17 +104,17 @@ def columns(subjects: Sequence[Subject]) -> list[str]:
     return [name for name in named if len(set(column_values(subjects, name).values())) > 1]
 
 
-def column_values(subjects: Sequence[Subject], column: str) -> dict[str, str]:
-    """A column's value by image digest; "" where a cell is empty."""
+def column_values(subjects: Sequence[Subject], column: str) -> dict[Key, str]:
+    """A column's value by image; "" where a cell is empty."""
     return {
-        digest: shown[column]
+        key: shown[column]
         for subject in subjects
-        for digest, shown in zip(subject.tested.evidence.digests, _shown(subject), strict=True)
+        for key, shown in zip(subject.keys, _shown(subject), strict=True)
         if column in shown
     }
 
 
-def value_names(given: Mapping[str, str]) -> dict[str, str]:
+def value_names(given: Mapping[Any, str]) -> dict[str, str]:
     """What a row is called that holds a value, in the order of the rows.
 
     Of more than MOST_VALUES values the commonest alone have a row, or if they are numbers, each third of the images.
@@ -127,6 +131,11 @@ def value_names(given: Mapping[str, str]) -> dict[str, str]:
         } | blank
     common = [value for value, _ in counts.most_common(MOST_VALUES)]
     return {value: value for value in common} | {value: OTHERS for value in counts if value not in common} | blank
+
+
+def compared(named: Mapping[str, str]) -> list[str]:
+    """The rows that are held against the rest, of `value_names`: blanks, and values taken together, are no kind."""
+    return [name for name in dict.fromkeys(named.values()) if name not in (BLANK, OTHERS)]
 
 
 def _numbers(values: Iterable[str]) -> dict[str, float] | None:
@@ -148,8 +157,16 @@ def _shown(subject: Subject) -> list[Mapping[str, str]]:
     return [images[digest].columns if digest in images else {} for digest in subject.tested.evidence.digests]
 
 
-def _distinct(subjects: Sequence[Subject]) -> int:
-    return len({digest for subject in subjects for digest in subject.tested.evidence.digests})
+def _classified(subjects: Sequence[Subject]) -> int:
+    """Images of known class."""
+    return len(
+        {
+            key
+            for subject in subjects
+            for key, label in zip(subject.keys, subject.tested.evidence.labels.tolist(), strict=True)
+            if label >= 0
+        }
+    )
 
 
 def _table(first: str, names: Sequence[str], parts: Parts, subjects: Sequence[Subject], caption: str) -> list[Table]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, interval, resamples
+from orchestrator.ensemble.bootstrap import INTERVAL, ROUNDING, enough, interval, resamples, telling_interval
 from orchestrator.ensemble.scored import dice_by_image
 from orchestrator.ensemble.tested import Tested
 from orchestrator.pages.page import counted, with_interval
@@ -91,31 +91,31 @@ class Resampled:
     def mean(self, values: np.ndarray, part: np.ndarray) -> Mean:
         """Mean of the values, float64 [N], NaN where there is none, over a part of the images, bool [N].
 
-        There is no interval where the part has fewer than `FEWEST_GROUPS` groups with a value, or where its values are
-        all alike, of which a bootstrap can say nothing.
+        There is no interval where the part has fewer than `FEWEST_GROUPS` groups with a value, or where its mean is the
+        same on all resamples, of which a bootstrap can say nothing.
         """
         used = part & np.isfinite(values)
         if not used.any():
             return Mean(np.nan, np.nan, np.nan, 0)
-        bounds = interval(self._draws(values, used)) if self._enough(values, used) else (np.nan, np.nan)
+        bounds = np.nan, np.nan
+        if enough(self._groups, [used]):
+            bounds = telling_interval(self._draws(values, used))
         return Mean(float(values[used].mean()), *bounds, int(used.sum()))
 
     def difference(self, values: np.ndarray, a: np.ndarray, b: np.ndarray) -> Mean:
         """The mean over part `a` minus that over part `b`, bool [N] each; n counts both.
 
-        There is no interval where there would be none for one of them.
+        There is no interval where one of them has fewer than `FEWEST_GROUPS` groups with a value, or where the values
+        of both together are alike. Either may be alike in itself: a part that is all wrong is told from others.
         """
         a, b = (part & np.isfinite(values) for part in (a, b))
         if not a.any() or not b.any():
             return Mean(np.nan, np.nan, np.nan, 0)
         value = float(values[a].mean() - values[b].mean())
         bounds = np.nan, np.nan
-        if self._enough(values, a) and self._enough(values, b):
+        if enough(self._groups, [a, b]) and np.ptp(values[a | b]) > ROUNDING:
             bounds = interval(self._draws(values, a) - self._draws(values, b))
         return Mean(value, *bounds, int(a.sum() + b.sum()))
-
-    def _enough(self, values: np.ndarray, used: np.ndarray) -> bool:
-        return len(np.unique(self._groups[used])) >= FEWEST_GROUPS and np.ptp(values[used]) > 0
 
     def _draws(self, values: np.ndarray, used: np.ndarray) -> np.ndarray:
         """The mean on each resample, float64 [INTERVAL]; NaN on one that has none of these images."""
@@ -140,8 +140,19 @@ def counted_images(tested: Tested) -> str:
     return f"{counted(len(tested), 'image')} in {counted(len(np.unique(tested.evidence.groups)), 'group')}"
 
 
+def counted_kinds(tested: Tested) -> str:
+    """`100 images with a lesion, 22 without`; empty without masks."""
+    if tested.evidence.scored.counts is None:
+        return ""
+    lesion = lesions(tested)
+    without = int((tested.evidence.scored.has_mask & ~lesion).sum())
+    return f"{counted(int(lesion.sum()), 'image')} with a lesion, {without:,} without"
+
+
 def by_title(words: Mapping[str, str]) -> str:
     """What holds of each model, once if it is the same of all: `seg: 122 images; cls: 101 images`."""
+    if not words:
+        return ""
     if len(set(words.values())) == 1:
         return next(iter(words.values()))
     return "; ".join(f"{title}: {text}" for title, text in words.items())

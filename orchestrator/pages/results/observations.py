@@ -20,16 +20,18 @@ from trainables.data import CLASSES
 #: Said below the observations.
 METHOD = (
     f"Intervals of 95 % are percentiles over {INTERVAL:,} bootstrap samples of whole groups (near-duplicates and "
-    "patients) within classes; those of operating points are Wilson's. They are of single comparisons, and not "
-    "corrected for their number."
+    "patients) within classes, given where each kind of image that a figure rests on has at least "
+    f"{FEWEST_GROUPS}; those of operating points are Wilson's. They are of single comparisons, and not corrected for "
+    "their number."
 )
 
 
 def strengths_and_limits(subjects: Sequence[Subject], pairs: Sequence[Paired]) -> list[Observation]:
     """What the figures say, and what they cannot.
 
-    Beside what `final_scores` gives, `subject.figures` may hold `times_scored`, `synthetic`, `optimistic` (bool each
-    but the first, a count), `members` and `networks` (counts): what is not there is not spoken of.
+    Beside what `final_scores` gives, `subject.figures` may hold `times_scored`, `members` and `networks` (counts),
+    `synthetic`, `optimistic` and `mirrored` (bool; a network runs on the image and its mirror image): what is not there
+    is not spoken of.
     """
     found = [*_between(pairs)]
     for subject in subjects:
@@ -49,24 +51,29 @@ def _between(pairs: Sequence[Paired]) -> list[Observation]:
             if won := [pair for pair in both if pair.better == better]:
                 names = ", ".join(short(pair.metric) for pair in won)
                 found.append(Observation(f"{better} is better than {worse}: {names}.", _evidence(won)))
-        if level := [pair for pair in both if pair.better is None and np.isfinite(pair.low)]:
+        if level := [pair for pair in both if pair.better is None and (pair.alike or np.isfinite(pair.low))]:
             names = ", ".join(short(pair.metric) for pair in level)
             found.append(Observation(f"{a} and {b} are not told apart: {names}.", _evidence(level)))
-        if few := [pair for pair in both if not np.isfinite(pair.low)]:
+        if few := [pair for pair in both if not (pair.alike or np.isfinite(pair.low))]:
             names = ", ".join(short(pair.metric) for pair in few)
+            ns = ", ".join(f"{pair.images:,}" for pair in few)
             claim = f"There are too few images to compare {a} and {b}: {names}."
-            found.append(Observation(claim, f"Fewer than {FEWEST_GROUPS} groups; n = {few[0].images} images."))
+            found.append(Observation(claim, f"A kind of image has fewer than {FEWEST_GROUPS} groups; n = {ns} images."))
     return found
 
 
 def _evidence(pairs: Sequence[Paired]) -> str:
     parts = [
         f"{short(one.metric)} {number(one.values[0], 3)} and {number(one.values[1], 3)}, difference "
-        f"{number(one.difference, 3, sign=True)} (95 % {spanned(one.low, one.high, 3, sign=True)}; n = {one.images:,}"
+        f"{number(one.difference, 3, sign=True)} ({_bounds(one)}; n = {one.images:,}"
         f"{', lower is better' if one.metric in LOWER else ''})"
         for one in pairs
     ]
     return f"{pairs[0].a} minus {pairs[0].b}, paired: {'; '.join(parts)}."
+
+
+def _bounds(one: Paired) -> str:
+    return "the same in all resamples" if one.alike else f"95 % {spanned(one.low, one.high, 3, sign=True)}"
 
 
 def _few(subject: Subject) -> list[Observation]:
@@ -96,8 +103,12 @@ def _costs(subjects: Sequence[Subject]) -> list[Observation]:
     for subject in known:
         networks = subject.figures.get("networks")
         ran = f", {counted(networks, 'network')}" if networks else ""
+        ran += ", each run twice (the image and its mirror image)" if subject.figures.get("mirrored") else ""
         parts.append(f"{subject.title}: {counted(subject.figures['members'], 'member')}{ran}")
-    most = max(subject.figures.get("networks") or subject.figures["members"] for subject in known)
+    most = max(
+        (subject.figures.get("networks") or subject.figures["members"]) * (2 if subject.figures.get("mirrored") else 1)
+        for subject in known
+    )
     evidence = f"{'; '.join(parts)}. This is counted, so it has no interval."
     return [Observation(f"An image costs up to {counted(most, 'run')} of a network.", evidence)]
 

@@ -8,7 +8,8 @@ from itertools import combinations
 
 import numpy as np
 
-from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, interval, resamples, spread
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, enough, resamples, spread, telling_interval
+from orchestrator.ensemble.kinds import kinds
 from orchestrator.ensemble.scored import Scored, auroc, binary_auroc, dice, dice_by_image, fpr_normal
 from orchestrator.pages.page import Table, number, spanned
 from orchestrator.pages.results.scores import LOWER, METRICS
@@ -24,7 +25,9 @@ class Paired:
         metric: its name in `figures["scores"]`.
         images: those of both that the metric rests on.
         values: of `a` and of `b`, on these images.
-        difference: of `a` minus `b`. low, high: its interval of 95 %; NaN of fewer than `FEWEST_GROUPS` groups.
+        difference: of `a` minus `b`. low, high: its interval of 95 %; NaN where a kind of image that the metric
+            rests on has fewer than `FEWEST_GROUPS` groups, or where it is alike.
+        alike: whether it is the same on all resamples.
     """
 
     a: str
@@ -35,6 +38,7 @@ class Paired:
     difference: float
     low: float
     high: float
+    alike: bool = False
 
     @property
     def better(self) -> str | None:
@@ -115,7 +119,8 @@ def table(pairs: Sequence[Paired]) -> Table:
         else:
             names, new = f"{one.a} − {one.b}", [*new, i]
         known = np.isfinite(one.low)
-        verdict = "too few groups" if not known else f"{one.better} is better" if one.better else "not told apart"
+        few = not known and not one.alike
+        verdict = "too few groups" if few else f"{one.better} is better" if one.better else "not told apart"
         rows.append(
             [
                 names,
@@ -130,18 +135,19 @@ def table(pairs: Sequence[Paired]) -> Table:
     caption = (
         "Paired differences on the images that both models predicted; n is the number that the metric rests on. "
         f"95 % intervals over {INTERVAL:,} resamples of groups within classes, the same ones for both; of single "
-        "comparisons, not corrected for their number."
+        "comparisons, not corrected for their number. There is none where a class, or lesions or normals for masks, "
+        f"have fewer than {FEWEST_GROUPS} groups, or where all resamples say the same."
     )
     columns = ("models", "metric", "", "n", "first", "second", "difference", "95 % interval")
     return Table(caption, columns, rows, rules=new[1:], texts=3)
 
 
 def _two(a: Subject, b: Subject) -> list[Paired]:
-    place = {digest: row for row, digest in enumerate(b.tested.evidence.digests)}
-    mine = np.array([row for row, digest in enumerate(a.tested.evidence.digests) if digest in place], np.int64)
+    place = {key: row for row, key in enumerate(b.keys)}
+    both = [(row, place[key]) for row, key in enumerate(a.keys) if key in place]
+    mine, its = np.array(both, np.int64).reshape(-1, 2).T
     if not len(mine):
         return []
-    its = np.array([place[a.tested.evidence.digests[row]] for row in mine])
     one, other = a.tested.evidence.scored.take(mine), b.tested.evidence.scored.take(its)
     metrics = MASKS if one.counts is not None and other.counts is not None else {}
     if a.classes and a.classes == b.classes:
@@ -153,21 +159,15 @@ def _two(a: Subject, b: Subject) -> list[Paired]:
         values = measure(one), measure(other)
         if not np.isfinite(values).all():
             continue
-        used = _rests_on(name, one)
-        bounds = np.nan, np.nan
-        if len(np.unique(groups[used])) >= FEWEST_GROUPS:
-            bounds = interval(spread(measure, one, drawn) - spread(measure, other, drawn))
-        found.append(Paired(a.title, b.title, name, int(used.sum()), values, values[0] - values[1], *bounds))
+        # Accuracy, too, is compared only where there is enough of every class.
+        rests_on = kinds("balanced_accuracy" if name == "accuracy" else name, one)
+        low, high, alike = np.nan, np.nan, False
+        if enough(groups, rests_on):
+            low, high = telling_interval(spread(measure, one, drawn) - spread(measure, other, drawn))
+            alike = not np.isfinite(low)
+        images = int(np.any(rests_on, axis=0).sum())
+        found.append(Paired(a.title, b.title, name, images, values, values[0] - values[1], low, high, alike))
     return found
-
-
-def _rests_on(metric: str, scored: Scored) -> np.ndarray:
-    """The images that a metric looks at, bool [N]."""
-    if metric in CLASS:
-        return scored.targets >= 0
-    assert scored.counts is not None
-    lesion = scored.counts[:, 0] + scored.counts[:, 2] > 0
-    return scored.has_mask & {"dice_all": np.ones_like(lesion), "fpr_normal": ~lesion}.get(metric, lesion)
 
 
 def _known_masks(scored: Scored) -> np.ndarray:

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from orchestrator.ensemble.bootstrap import INTERVAL
+from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL
 from orchestrator.pages.document import Beside, Block
 from orchestrator.pages.page import Chart, Table, canvas, chart, count, number, percent, styled, with_interval
-from orchestrator.pages.results.means import by_title, counted_images
+from orchestrator.pages.results.means import by_title, counted_images, counted_kinds
 from orchestrator.pages.results.subject import Subject
 
 
@@ -48,6 +48,11 @@ METRICS = {
 }
 #: Metrics of which less is better.
 LOWER = frozenset({"fpr_normal", "hd95", "nll", "brier", "ece"})
+#: Said below figures of `figures["scores"]`.
+NO_INTERVAL = (
+    f"There is none where a kind of image that a figure rests on has fewer than {FEWEST_GROUPS} groups, or where all "
+    "resamples say the same."
+)
 PARTS = ("primary", "masks", "classes", "boxes")
 #: Those that are not shares are read with fewer digits.
 DIGITS = {"hd95": 1}
@@ -58,9 +63,13 @@ def metrics(subjects: Sequence[Subject]) -> Table:
     """A row a metric, a column a model, each with its interval."""
     rows, rules = metric_rows([subject.figures for subject in subjects])
     who = by_title({subject.title: counted_images(subject.tested) for subject in subjects})
+    rests = by_title({one.title: words for one in subjects if (words := counted_kinds(one.tested))})
+    if rests:
+        rests = f" Dice, IoU and distance rest on images with a lesion, false alarms on those without: {rests}."
     caption = (
-        f"Scores on images that no model was trained on, masks at original size. n = {who}. In brackets 95 % "
-        f"intervals over {INTERVAL:,} resamples of groups within classes; boxes have none."
+        f"Scores on images that no model was trained on, masks at original size. n = {who}.{rests} In brackets 95 % "
+        f"intervals over {INTERVAL:,} resamples of groups within classes. {NO_INTERVAL} Boxes have none either, nor "
+        "has the calibration error, which resampling inflates."
     )
     return Table(caption, ("metric", *(subject.title for subject in subjects)), rows, rules)
 
@@ -101,7 +110,7 @@ def per_class(subject: Subject) -> Table | None:
     ]
     caption = (
         f"{subject.title}: each class against the rest, by the likeliest class; n counts the images of the class, "
-        f"of {int((targets >= 0).sum()):,}. In brackets 95 % intervals over resamples of groups."
+        f"of {int((targets >= 0).sum()):,}. In brackets 95 % intervals over resamples of groups. {NO_INTERVAL}"
     )
     return Table(caption, ("class", "n", "precision", "recall", "specificity", "F1", "AUROC"), rows)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,19 @@ class Subject:
     tested: Tested
     figures: Mapping[str, Any]
     images: Mapping[str, Shown]
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """What two models know an image by: its digest, and how many images of the same digest come before it.
+
+        Copies of a file may have masks, and so figures, of their own.
+        """
+        seen = Counter[str]()
+        found = []
+        for digest in self.tested.evidence.digests:
+            found.append((digest, seen[digest]))
+            seen[digest] += 1
+        return found
 
 
 def shown_images(data: Prepared, manifest: Manifest) -> dict[str, Shown]:

@@ -55,15 +55,20 @@ def _weakest_class(subject: Subject) -> Observation | None:
     recalls = {name: mean for name in subject.classes if (mean := value_of(subject.figures, f"recall_{name}"))}
     if len(recalls) < 2 or scored.probabilities is None:
         return None
-    name = min(recalls, key=lambda each: recalls[each].value)
-    if recalls[name].value == max(mean.value for mean in recalls.values()):
+    lowest = min(mean.value for mean in recalls.values())
+    weakest = [name for name, mean in recalls.items() if mean.value == lowest]
+    if len(weakest) == len(recalls):
         return None
-    inside = scored.targets == subject.classes.index(name)
-    missed = np.bincount(scored.probabilities[inside].argmax(1), minlength=len(subject.classes))
-    taken = ", ".join(f"{n} called {other}" for other, n in zip(subject.classes, missed, strict=True) if other != name)
-    others = ", ".join(f"{other} {mean.words()}" for other, mean in recalls.items() if other != name)
-    evidence = f"Recall {recalls[name].words()}; n = {int(inside.sum()):,} {name}, {taken}. Others: {others}."
-    return Observation(f"{subject.title}: {name} is the class with the lowest recall here.", evidence)
+    parts = []
+    for name in weakest:
+        inside = scored.targets == subject.classes.index(name)
+        missed = np.bincount(scored.probabilities[inside].argmax(1), minlength=len(subject.classes))
+        taken = [f"{n} called {other}" for other, n in zip(subject.classes, missed, strict=True) if other != name]
+        parts.append(f"Recall {recalls[name].words()}; n = {int(inside.sum()):,} {name}, {', '.join(taken)}.")
+    others = ", ".join(f"{other} {mean.words()}" for other, mean in recalls.items() if other not in weakest)
+    which = "is the class" if len(weakest) == 1 else "are the classes"
+    claim = f"{subject.title}: {' and '.join(weakest)} {which} with the lowest recall here."
+    return Observation(claim, f"{' '.join(parts)} Others: {others}.")
 
 
 def _confidence(subject: Subject) -> Observation | None:

@@ -19,6 +19,7 @@ from orchestrator.ensemble.measures import Images, Predicted, measure, scores
 from orchestrator.ensemble.operating import apply_thresholds, operating_thresholds
 from orchestrator.ensemble.scored import Scored
 from orchestrator.ensemble.uncertainty import risk_by_coverage, usefulness
+from trainables.data import CLASSES
 from trainables.data.pixels import to_original_size
 from trainables.metrics.cls import apply_threshold, classification_scores, operating_point, wilson_interval
 from trainables.metrics.multi import MultiMetrics
@@ -54,12 +55,12 @@ def _final(task: str, held_out: HeldOut, **options: object) -> dict:
 
 
 def test_multi_is_what_training_would_log_at_original_size() -> None:
-    held_out = multi(n=30)
+    held_out = multi(n=70)
     held_out = replace(
-        held_out, has_mask=np.arange(30) % 7 > 0, targets=np.where(np.arange(30) % 5, held_out.labels, -1)
+        held_out, has_mask=np.arange(70) % 7 > 0, targets=np.where(np.arange(70) % 5, held_out.labels, -1)
     )
     metrics = MultiMetrics(3)
-    for row in range(30):
+    for row in range(70):
         truth = held_out.originals[row]
         logits = to_original_size(held_out.planes[0, row].astype(np.float32), *truth.shape, keep_aspect=False)
         masks = [torch.from_numpy(array)[None, None] for array in (logits, truth.astype(np.uint8))]
@@ -74,8 +75,10 @@ def test_multi_is_what_training_would_log_at_original_size() -> None:
         {name: value for name, value in expected.items() if name not in fitted_here}, rel=1e-5
     )
     boxes = {"map_box", "map_box50"}
-    assert {name for name, score in found.items() if score["interval"] is None} == boxes
-    for name in set(found) - boxes:
+    assert found["fpr_normal"]["value"] == 0  # never varies
+    none = boxes | {"ece", "fpr_normal"}
+    assert {name for name, score in found.items() if score["interval"] is None} == none
+    for name in set(found) - none:
         assert found[name]["interval"][0] <= found[name]["interval"][1]
 
 
@@ -140,6 +143,36 @@ def test_everything_is_plain_and_finite_even_on_few_images(task: str, primary: s
     assert found["metric"] == primary
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert len(found["operating_points"]) == (0 if task == "seg" else 2)
+
+
+def test_intervals_are_given_where_every_kind_of_image_is_enough() -> None:
+    held_out = multi(n=200)
+    held_out.planes[:, np.flatnonzero(held_out.labels == 0)[::2]] = 5  # a false alarm in every second normal
+    kinds = [np.flatnonzero(held_out.labels == label) for label in range(3)]
+    few = held_out.take(np.concatenate([kinds[0][:20], kinds[1][:20], kinds[2][:9]]))
+    found = _final("multi", few)
+    scores_of = found["scores"]
+    known = {name for name, score in scores_of.items() if score["interval"]}
+    of_masks = {"dice", "iou", "hd95", "dice_all", "fpr_normal"}
+    each = {f"{score}_{name}" for score in ("precision", "recall", "specificity", "f1", "auroc") for name in CLASSES}
+    of_malignant = {f"{score}_malignant" for score in ("precision", "recall", "f1", "auroc")}
+    assert known == of_masks | each - of_malignant | {"accuracy", "nll", "brier"}
+    assert np.isfinite(found["interval"]).all()  # the primary one's own stays
+    pairs = replace(held_out, groups=np.where(held_out.labels == 0, held_out.groups % 9, 9 + held_out.groups))
+    names = set(_final("multi", pairs)["scores"])
+    assert {"fpr_normal", "recall_normal", "auroc"} <= names
+    known = {name for name, score in _final("multi", pairs)["scores"].items() if score["interval"]}
+    assert not {"fpr_normal", "recall_normal", "auroc", "specificity", "score"} & known
+    assert {"recall_benign", "auroc_malignant", "dice", "miou"} <= known
+
+
+def test_what_never_varies_has_no_interval() -> None:
+    held_out = classification(n=90)
+    right = Predicted(np.eye(3)[held_out.labels] * 0.8 + 0.2 / 3, None)
+    found = final_scores("cls", right, right, _images(held_out), np.zeros(90))
+    assert found["scores"]["recall_malignant"] == {"value": 1.0, "interval": None}
+    assert {name for name, one in found["scores"].items() if one["interval"]} == set()
+    assert found["interval"] == [1, 1]
 
 
 def test_confusion_counts_every_image_and_pixel() -> None:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from subjects import mask, subject, sure, with_columns
 
-from orchestrator.pages.results.errors import MOST_VALUES, OTHERS, by_class, by_size, by_subgroup, value_names
+from orchestrator.pages.results.errors import (
+    MOST_VALUES,
+    OTHERS,
+    by_class,
+    by_size,
+    by_subgroup,
+    lesion_shares,
+    size_thirds,
+    value_names,
+)
 from orchestrator.pages.results.means import Resampled, by_image
+from orchestrator.pages.results.subject import Shown
 
 N = 90
 LABELS = [i % 3 for i in range(N)]
@@ -90,6 +102,33 @@ def test_fewer_than_ten_groups_have_no_interval() -> None:
     assert rows["many", "cls"][1].startswith("0.333 (")
 
 
+def test_a_part_that_is_all_wrong_is_told_from_the_rest() -> None:
+    values = np.concatenate([np.arange(90) % 9 > 0, np.zeros(30), np.ones(30)]).astype(float)
+    drawn = Resampled(np.arange(150), np.zeros(150, np.int64))
+    some, wrong, right = (np.isin(np.arange(150), rows) for rows in (range(90), range(90, 120), range(120, 150)))
+    found = drawn.difference(values, some, wrong)
+    assert found.value == pytest.approx(8 / 9)
+    assert found.apart
+    assert drawn.difference(values, right, some).apart
+    assert drawn.difference(values, wrong, right).apart
+    assert not drawn.difference(values, wrong, some & (values == 0)).known  # alike, both together
+    assert not drawn.difference(values, some, wrong & (np.arange(150) < 99)).known  # nine groups
+
+
+def test_copies_of_a_file_with_masks_of_their_own_are_images_of_their_own() -> None:
+    true = [mask(size) for size in (20, 60, 100, 200)]
+    digests = ["a", "b", "a", "c"]
+    images = {name: Shown(name, Path("nowhere"), (), {"site": f"of {name}"}) for name in "abc"}
+    seg = subject("seg", [1] * 4, true=true, predicted=true, digests=digests, images=images)
+    cls = subject("cls", [1, 1, 1, -1], probabilities=sure([1] * 4), digests=digests, images=images)
+    shares = lesion_shares([seg, cls])
+    assert list(shares.values()) == [size / 400 for size in (20, 60, 100, 200)]
+    assert size_thirds(cls, shares, (0.1, 0.2)).tolist() == [0, 1, 2, 2]
+    assert "n = 4 images" in by_subgroup([seg, cls])[0].caption
+    assert "n = 4 images" in by_class([seg, cls])[0].caption
+    assert "n = 3 images" in by_class([cls])[0].caption  # of known class
+
+
 def test_numbers_go_in_thirds_and_other_values_by_how_common_they_are() -> None:
     ages = {str(i): str(20 + i) for i in range(60)} | {"x": ""}
     names = value_names(ages)
@@ -113,7 +152,7 @@ def test_resampled_means_are_of_groups_and_known_values() -> None:
     assert mean.low < 2 / 3 < mean.high
     assert mean.high - mean.low == pytest.approx(2 * 1.96 * np.sqrt(2 / 9 / 90), rel=0.15)
     whole = pairs.mean(values, everything)  # every group is alike, so nothing varies
-    assert (whole.low, whole.high) == (pytest.approx(2 / 3), pytest.approx(2 / 3))
+    assert (whole.value, whole.known) == (pytest.approx(2 / 3), False)
     nothing = single.mean(values, ~everything)
     assert nothing.n == 0
     assert nothing.words() == "-"

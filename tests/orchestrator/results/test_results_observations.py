@@ -149,6 +149,40 @@ def test_limits_are_said_where_there_are_some() -> None:
     assert "model: 2 members, 10 networks" in _said(found, "costs up to 10 runs").evidence
 
 
+def test_all_classes_of_the_lowest_recall_are_named() -> None:
+    likeliest = [0 if label == 0 or i % 6 < 3 else label for i, label in enumerate(LABELS)]
+    said = _said(strengths_and_limits([_cls(probabilities=sure(likeliest))], []), "lowest recall")
+    assert said.claim == "cls: benign and malignant are the classes with the lowest recall here."
+    assert "n = 30 benign, 15 called normal" in said.evidence
+    assert "n = 30 malignant, 15 called normal" in said.evidence
+    assert "Others: normal 1.000" in said.evidence
+
+
+def test_a_mirrored_network_costs_two_runs() -> None:
+    found = strengths_and_limits([_cls(members=2, networks=10, mirrored=True), _cls(members=2, networks=15)], [])
+    assert "10 networks, each run twice" in _said(found, "costs up to 20 runs").evidence
+
+
+def test_models_that_differ_alike_on_all_resamples_are_not_too_few() -> None:
+    pairs = [
+        Paired("a", "b", "dice", 50, (0.7, 0.7), 0.0, np.nan, np.nan, alike=True),
+        Paired("a", "b", "iou", 5, (0.7, 0.6), 0.1, np.nan, np.nan),
+        Paired("a", "b", "fpr_normal", 4, (0.7, 0.6), 0.1, np.nan, np.nan),
+    ]
+    level, few = strengths_and_limits([], pairs)
+    assert level.claim == "a and b are not told apart: Dice of lesions."
+    assert "the same in all resamples; n = 50" in level.evidence
+    assert few.claim.startswith("There are too few images to compare a and b: IoU")
+    assert "n = 5, 4 images" in few.evidence
+
+
+def test_of_two_kinds_and_blanks_one_comparison_is_made() -> None:
+    likeliest = [(label + (i % 4 == 0)) % 3 for i, label in enumerate(LABELS)]
+    images = with_columns(N, {"side": [("left", "right", "")[i // 4 % 3] for i in range(N)]})
+    found = strengths_and_limits([_cls(probabilities=sure(likeliest), images=images)], [])
+    assert "of 1 comparisons" in _said(found, "Sub-groups").claim
+
+
 def test_few_images_of_a_kind_are_a_limit() -> None:
     labels = [1] * 20 + [2] * 5
     found = strengths_and_limits([subject("cls", labels, probabilities=sure(labels))], [])

@@ -66,7 +66,44 @@ def test_classes_are_compared_with_the_same_classes_alone() -> None:
 def test_the_same_predictions_are_not_told_apart() -> None:
     pairs = differences([_multi(LABELS, "a"), _multi(LABELS, "b")])
     assert len(pairs) == 9
-    assert {(pair.difference, pair.low, pair.high, pair.better) for pair in pairs} == {(0, 0, 0, None)}
+    assert {(pair.difference, pair.better, pair.alike, np.isnan(pair.low)) for pair in pairs} == {(0, None, True, True)}
+    assert {(row[2], row[-1]) for row in table(pairs).rows} == {("not told apart", "-")}
+
+
+def test_a_difference_that_never_varies_is_not_asserted() -> None:
+    right, wrong = (subject("seg", LABELS, true=TRUE, predicted=one) for one in (TRUE, [mask(5, 20)] * N))
+    assert {(one.better, one.alike) for one in differences([right, wrong])} == {(None, True)}
+
+
+def test_ten_groups_are_asked_of_each_kind_that_a_metric_rests_on() -> None:
+    def pairs(labels: list[int]) -> dict[str, Paired]:
+        wrong = [(label + (i % 3 == 0)) % 3 for i, label in enumerate(labels)]
+        true = [mask(0 if label == 0 else 10) for label in labels]
+        said = [mask(i % 2 if label == 0 else 5 + i % 3) for i, label in enumerate(labels)]
+        models = [
+            subject("multi", labels, probabilities=sure(classes), true=true, predicted=masks, title=title)
+            for title, classes, masks in (("a", labels, true), ("b", wrong, said))
+        ]
+        return _by_metric(differences(models))
+
+    def known(labels: list[int]) -> set[str]:
+        return {name for name, pair in pairs(labels).items() if np.isfinite(pair.low)}
+
+    assert known([0] * 12 + [1] * 12 + [2] * 12) == {*paired.MASKS, *paired.CLASS}
+    assert known([0] * 12 + [1] * 12 + [2] * 9) == set(paired.MASKS)
+    assert known([0] * 9 + [1] * 12 + [2] * 12) == {"dice", "iou", "dice_all", "auroc_malignant"}
+    assert known([0] * 12 + [2] * 9) == {"dice_all", "fpr_normal"}
+
+
+def test_copies_of_a_file_are_paired_one_by_one() -> None:
+    digests = [f"{i // 2:064x}" for i in range(N)]
+    good, half = (
+        subject("seg", LABELS, true=TRUE, predicted=one, digests=digests, title=title)
+        for one, title in ((TRUE, "good"), (HALF, "half"))
+    )
+    expected = _by_metric(differences([GOOD, _multi(LABELS)]))["dice"]
+    found = _by_metric(differences([good, half]))["dice"]
+    assert (found.images, found.values) == (expected.images, expected.values)
 
 
 def test_only_images_of_both_count_whatever_their_order() -> None:

@@ -25,6 +25,8 @@ def test_metrics_stand_in_parts_and_a_dash_is_where_a_task_lacks_one() -> None:
     assert [row[0] for row in table.rows[:2]] == ["Dice of lesions", "AUROC, mean of classes"]  # what they rank by
     assert table.rows[table.rules[0]][0] == "IoU of lesions"
     assert "n = 4 images in 4 groups" in table.caption
+    assert "3 images with a lesion, 1 without" in table.caption
+    assert "lesion" not in scores.metrics([CLASSIFIER]).caption
 
 
 def test_less_is_better_is_said_of_alarms_and_not_of_dice() -> None:
