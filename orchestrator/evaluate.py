@@ -38,7 +38,11 @@ class EvaluateSettings(BaseModel):
     format: Literal["html", "md"] = Field("html", description="of the page; Markdown has the same tables")
     layout: str = Field("auto", description=str(SearchSettings.model_fields["layout"].description))
     duplicate_distance: int | None = Field(
-        None, ge=0, le=256, description="largest hash distance of near-duplicates, bits of 256 [the model's own]"
+        None,
+        ge=0,
+        le=256,
+        description="largest hash distance of near-duplicates among these images, bits of 256 [the model's own]; "
+        "those of the model's training images are looked for at its own at least",
     )
     tracking_uri: str = Field("", description="MLflow store, for models:/ [MLFLOW_TRACKING_URI, else mlflow.db here]")
 
@@ -49,11 +53,22 @@ class EvaluateSettings(BaseModel):
             UserError: no page can be written there.
         """
         out = self.out or Path(f"evaluation.{self.format}").absolute()
-        if out.is_dir():
-            raise UserError(f"--out {out}: a folder; name the page, for example {out / f'evaluation.{self.format}'}")
-        if out.suffix == ".json":
-            raise UserError(f"--out {out}: the figures take that name; name the page {out.with_suffix('.html').name}")
-        return out, out.with_suffix(".json")
+        page.check_place(out, self.format)
+        beside = out.with_suffix(".json")
+        if beside.exists() and not _is_ours(beside):
+            raise UserError(
+                f"--out {out}: the figures would replace {beside}, which is of something else; name another"
+            )
+        return out, beside
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file holds the figures of an evaluation."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"external", "near_duplicates_known"} <= set(found)
 
 
 def evaluate(settings: EvaluateSettings, console: Console) -> Path:
@@ -111,12 +126,12 @@ def evaluate(settings: EvaluateSettings, console: Console) -> Path:
         )
         shown = document(found)
         text = to_html(shown) if settings.format == "html" else to_markdown(shown)
-    page.write(out, text)
     seconds = round(time.monotonic() - started, 1)
     try:
         write_text(beside, json.dumps(found.to_json() | {"seconds": seconds}, indent=2, allow_nan=False) + "\n")
     except OSError as error:
         raise UserError(f"--out {beside}: {error.strerror}") from None
+    page.write(out, text)
     for line in found.told():
         say(f"        {line}")
     _table(found.columns(), console)

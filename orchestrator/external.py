@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, resamples
 from orchestrator.ensemble.evaluation import figures
 from orchestrator.ensemble.heldout import PackedMasks
 from orchestrator.ensemble.measures import Images, Measured, Predicted, measure
+from orchestrator.ensemble.scored import Scored
 from orchestrator.ensemble.tested import Tested
 from orchestrator.fresh import Fresh, Progress
 from orchestrator.pages.eda.survey import read
@@ -19,8 +22,10 @@ from orchestrator.pages.results.subject import Subject, shown
 from orchestrator.predict_files import threads
 from orchestrator.product.folder import Description
 from orchestrator.product.model import BATCH, Ensemble, Outputs
-from trainables.data import Manifest, Record
+from trainables.data import Manifest, Record, is_phantom
 
+#: Figures of masks that say nothing where lesions are among the images, but the mask of none is known.
+OF_LESIONS = ("dice", "iou", "dice_all", "hd95", "miou")
 #: By which pages tell the external result from the model's own.
 TITLE = "external"
 
@@ -59,15 +64,34 @@ def as_subject(
         seed: of the resamples; the default is that of ensembles, so that the same images give the same intervals.
     """
     images = Images(fresh.targets, fresh.has_mask, None, description.keep_aspect, fresh.labels, fresh.groups)
-    digests = [row.outcome.image_digest for row in fresh.rows]
+    digests = _told_apart([row.outcome.image_digest for row in fresh.rows])
     # A bootstrap of very few groups says nothing.
     few = len(np.unique(fresh.groups)) < FEWEST_GROUPS
     drawn = [] if few else resamples(fresh.groups, fresh.labels, INTERVAL, seed)
-    found = _clean(figures(description.task, measured, unsure, drawn, description.operating_points))
+    found = figures(description.task, measured, unsure, drawn, description.operating_points, fresh.groups)
+    found = _clean(found, measured)
+    found["synthetic"] = description.synthetic or is_phantom(manifest.root)
     tested = Tested.of(measured, images, digests, unsure)
     files = shown([row.record for row in fresh.rows], manifest.root)
     by_digest = dict(zip(digests, files, strict=True))
     return Subject(description.task, TITLE, description.classes, tested, found, by_digest)
+
+
+def lesions_unknown(scored: Scored) -> bool:
+    """Whether masks are known, but that of no lesion, while images of unknown mask may have one."""
+    if scored.counts is None or not scored.has_mask.any() or scored.has_mask.all():
+        return False
+    return not scored.counts[scored.has_mask][:, [0, 2]].any()
+
+
+def _told_apart(digests: Sequence[str]) -> list[str]:
+    """The digests, where one occurs again with a number: the same image may stand there with other masks."""
+    times: Counter[str] = Counter()
+    found = []
+    for digest in digests:
+        times[digest] += 1
+        found.append(digest if times[digest] == 1 else f"{digest}-{times[digest]}")
+    return found
 
 
 def _read(record: Record) -> tuple[np.ndarray, np.ndarray]:
@@ -108,13 +132,19 @@ def _measure(
     return _One(measure(predicted, images), said.uncertainty)
 
 
-def _clean(found: dict[str, Any]) -> dict[str, Any]:
-    """Figures with None for intervals that are not known, and without a score of two parts that has only one."""
+def _clean(found: dict[str, Any], measured: Measured) -> dict[str, Any]:
+    """Figures with None for intervals that are not known, without those that have nothing, or only a part, to rest on.
+
+    These are a score of two parts that has only one; and what is told of lesions where `lesions_unknown`: a mean of
+    normals alone would stand there as one of all images.
+    """
 
     def known(bounds: list[float] | None) -> list[float] | None:
         return bounds if bounds and np.isfinite(bounds).all() else None
 
     scores = {name: {**one, "interval": known(one["interval"])} for name, one in found["scores"].items()}
+    if lesions_unknown(measured.scored):
+        scores = {name: one for name, one in scores.items() if name not in OF_LESIONS}
     doubt = {**found["uncertainty"], "interval": known(found["uncertainty"]["interval"])}
     found = found | {"interval": known(found["interval"]), "scores": scores, "uncertainty": doubt}
     if found["metric"] == "score" and not {"dice", "auroc"} <= set(scores):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.ensemble.bootstrap import FEWEST_GROUPS
-from orchestrator.external import TITLE
+from orchestrator.external import TITLE, lesions_unknown
 from orchestrator.fresh import Fresh
 from orchestrator.pages.page import counted
 from orchestrator.pages.results.means import counted_images, lesions
@@ -52,7 +52,7 @@ class Evaluation:
         """What a reader must know of these figures, a sentence each: what was left out, and what cannot be computed."""
         fresh = self.fresh
         lines = _synthetic(self.synthetic, self.description.synthetic)
-        lines.append(f"{counted_images(self.subject.tested)} are scored: {listed(by_class(fresh.labels))}.")
+        lines.append(f"Scored: {counted_images(self.subject.tested)}: {listed(by_class(fresh.labels))}.")
         if fresh.seen:
             reasons = Counter(fault.problem.partition(" (")[0] for fault in fresh.seen)
             why = "; ".join(f"{reason}: {n:,}" for reason, n in reasons.items())
@@ -88,6 +88,7 @@ class Evaluation:
             "groups": len(np.unique(fresh.groups)),
             "class_counts": by_class(fresh.labels),
             "duplicate_distance": fresh.distance,
+            "known_distance": fresh.known_distance,
             "near_duplicates_known": self.hashed,
             "left_out": [self._fault(fault) for fault in fresh.seen],
             "faults": [self._fault(fault) for fault in fresh.faults],
@@ -107,12 +108,16 @@ def gaps(subject: Subject) -> list[str]:
     lines = []
     groups = len(np.unique(subject.tested.evidence.groups))
     if groups < FEWEST_GROUPS:
-        lines.append(f"{counted(groups, 'group')} of images: too few for intervals, of which none is given.")
+        few = f"{counted(groups, 'group')} of images, fewer than {FEWEST_GROUPS}: no interval over groups is given"
+        lines.append(f"{few}; Wilson intervals are, which take images for independent.")
     if subject.task != "cls":
         if not scored.has_mask.any():
             lines.append("No mask is known: Dice and all else that is told of masks cannot be computed.")
+        elif lesions_unknown(scored):
+            normals = counted(int(scored.has_mask.sum()), "normal")
+            lines.append(f"The mask of no lesion is known: figures of masks are of {normals} alone.")
         elif not lesion.any():
-            lines.append("No image has a lesion: Dice, IoU and Hausdorff distance cannot be computed.")
+            lines.append("No image that is scored has a lesion: Dice, IoU and Hausdorff distance cannot be computed.")
         elif not (scored.has_mask & ~lesion).any():
             lines.append("No image is known to be without a lesion: false alarms cannot be computed.")
     if subject.classes:

@@ -23,7 +23,7 @@ def document(found: Evaluation) -> Document:
         ("images scored", len(fresh.rows)),
         ("groups", len(np.unique(fresh.groups))),
         *((f"{name} images", n) for name, n in by_class(fresh.labels).items()),
-        *([("with a lesion", int(lesions(subject.tested).sum()))] if described.task != "cls" else []),
+        *_lesions(subject),
         ("left out: known to the model", len(fresh.seen)),
         ("left out: faulty", fresh.left_out),
     ]
@@ -48,6 +48,14 @@ def document(found: Evaluation) -> Document:
         synthetic=found.synthetic or described.synthetic,
         end=f"Model trained on data of fingerprint {described.data_fingerprint}.",
     )
+
+
+def _lesions(subject: Subject) -> list[tuple[str, str | int]]:
+    """Images with a lesion, as far as masks tell."""
+    if subject.task == "cls":
+        return []
+    known = subject.tested.evidence.scored.has_mask
+    return [("with a lesion" if known.all() else "with a known lesion mask", int(lesions(subject.tested).sum()))]
 
 
 def _beside(found: Evaluation) -> Table:
@@ -87,14 +95,20 @@ def _classes(found: Evaluation) -> list[Block]:
 def _operating_points(found: Evaluation) -> Table | None:
     """Each of the model's thresholds here and on its own test images; None where it has none."""
     columns = found.columns()
-    by_point = zip(*(figures["operating_points"] for figures in columns.values()), strict=True)
+    by_column = [
+        {(point["kept"], point["rate"]): point for point in figures.get("operating_points", ())}
+        for figures in columns.values()
+    ]
     rows: list[list[str | int]] = []
-    for points in by_point:
-        for number_, (name, point) in enumerate(zip(columns, points, strict=True)):
-            kept = "" if number_ else f"{100 * point['rate']:.0f} % {point['kept']}"
-            shares = [point[rate] for rate in ("sensitivity", "specificity")]
+    for kept, rate in dict.fromkeys(key for points in by_column for key in points):
+        for number_, (name, points) in enumerate(zip(columns, by_column, strict=True)):
+            head: list[str | int] = ["" if number_ else f"{100 * rate:.0f} % {kept}", name]
+            if (point := points.get((kept, rate))) is None:
+                rows.append([*head, *"----"])
+                continue
+            shares = [point[share] for share in ("sensitivity", "specificity")]
             cells = ["-" if one is None else with_interval(one["value"], one["interval"]) for one in shares]
-            rows.append([kept, name, number(point["threshold"], 3), *cells, point["n"]])
+            rows.append([*head, number(point["threshold"], 3), *cells, point["n"]])
     if not rows:
         return None
     caption = (
@@ -129,7 +143,8 @@ def _left_out(found: Evaluation) -> list[Block]:
         Text(
             "Left out is every image that the model may know: a file among its training images, a near-duplicate of "
             "one that it learnt from or was chosen by, and whatever is of the same patient or near-duplicate cluster. "
-            f"Near-duplicates differ by at most {fresh.distance} of 256 bits of a perceptual hash.",
+            f"What differs from such an image by at most {fresh.known_distance} of 256 bits of a perceptual hash is "
+            f"near it; near-duplicates among the images here differ by at most {fresh.distance}.",
             quiet=True,
         )
     ]

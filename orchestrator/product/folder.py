@@ -156,7 +156,9 @@ def read_results(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+        if {"held_out", "test", "test_images"} - set(found):
+            raise ValueError("it lacks results")
+    except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
     return found
 

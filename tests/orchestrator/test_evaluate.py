@@ -135,7 +135,7 @@ def test_five_images_of_one_class(multi: Path, phantom: Path, tmp_path: Path, ca
         copy(image, tmp_path / "data" / "malignant" / image.name)
     found = evaluate(multi, tmp_path / "data", tmp_path / "out.html")
     said = " ".join(found["told"])
-    assert "5 groups of images: too few for intervals" in said
+    assert "5 groups of images, fewer than 10: no interval over groups is given; Wilson intervals are" in said
     assert "All images of known class are malignant: AUROC" in said
     assert "No image is known to be without a lesion" in said
     assert "The score, the mean of Dice and AUROC, cannot be computed" in said
@@ -144,7 +144,7 @@ def test_five_images_of_one_class(multi: Path, phantom: Path, tmp_path: Path, ca
     assert {score["interval"] for score in figures["scores"].values()} == {None}
     assert figures["value"] is None
     assert figures["operating_points"][0]["specificity"] is None
-    assert "too few for intervals" in capsys.readouterr().out
+    assert "no interval over groups is given" in capsys.readouterr().out
     for line in found["told"]:
         assert line in page_of(tmp_path / "out.html").sections["result"]
 
@@ -155,15 +155,29 @@ def test_class_folders_without_masks(multi: Path, phantom: Path, tmp_path: Path,
         for image in images_of(phantom, name)[:5]:
             shutil.copy(image, tmp_path / "data" / name)
     found = evaluate(multi, tmp_path / "data", tmp_path / "out.html")
-    assert "No mask is known" in " ".join(found["told"])
-    assert not {"dice", "score", "hd95"} & set(found["external"]["scores"])
-    assert found["external"]["scores"]["auroc"]["interval"]
+    assert "The mask of no lesion is known: figures of masks are of 5 normals alone." in found["told"]
+    assert not {"dice", "score", "hd95", "dice_all", "miou"} & set(found["external"]["scores"])
+    assert 0 <= found["external"]["scores"]["fpr_normal"]["value"] <= 1
+    assert found["external"]["scores"]["auroc"]["value"] is not None
     page = page_of(tmp_path / "out.html")
-    assert "masks" not in page.sections
     assert "SYNTHETIC" not in page.text
     seg = small_product(tmp_path, "seg", networks=1)
-    assert main(["--model", str(seg), "--data", str(tmp_path / "data")]) == 2
-    assert "15 of 15: the mask is not known" in capsys.readouterr().err
+    alarms = evaluate(seg, tmp_path / "data", tmp_path / "alarms.html")
+    assert (alarms["images"], alarms["passed_over"]) == (5, {"the mask is not known": 10})
+    shutil.rmtree(tmp_path / "data" / "normal")
+    capsys.readouterr()
+    assert main(["--model", str(seg), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "x.html")]) == 2
+    assert "10 of 10: the mask is not known" in capsys.readouterr().err
+
+
+def test_no_file_of_the_user_is_replaced(multi: Path, phantom: Path, tmp_path: Path, capsys) -> None:
+    mine = tmp_path / "notes.json"
+    mine.write_text('{"mine": 1}')
+    for out in (multi / "ensemble.html", tmp_path / "notes.html", tmp_path / "table.csv"):
+        before = {file: file.read_bytes() for folder in (multi, tmp_path) for file in folder.glob("*.*")}
+        assert main(["--model", str(multi), "--data", str(phantom), "--out", str(out)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+        assert {file: file.read_bytes() for folder in (multi, tmp_path) for file in folder.glob("*.*")} == before
 
 
 def test_hostile_names_and_faulty_files_are_listed(multi: Path, phantom: Path, tmp_path: Path) -> None:
@@ -187,7 +201,7 @@ def test_hostile_names_and_faulty_files_are_listed(multi: Path, phantom: Path, t
     page = page_of(tmp_path / "out.html")
     assert set(page.rows("Faulty files")) == set(faults)
     assert str(root) in page.text
-    assert f"benign/{HOSTILE}" in page.sections["cases"]
+    assert "benign/" + HOSTILE.replace("\u202e", "\ufffd") in page.sections["cases"], "it turns no text about"
 
 
 def test_sub_groups_of_a_table_and_markdown(multi: Path, phantom: Path, tmp_path: Path) -> None:
@@ -232,7 +246,8 @@ def test_a_model_of_two_classes_passes_normals_over(phantom: Path, tmp_path: Pat
         (["--model", "MULTI", "--data", "empty"], "no usable image found"),
         (["--model", "MULTI", "--data", "nowhere"], "no such folder"),
         (["--model", "MULTI", "--data", "PHANTOM", "--out", "empty"], "a folder; name the page"),
-        (["--model", "MULTI", "--data", "PHANTOM", "--out", "x.json"], "the figures take that name"),
+        (["--model", "MULTI", "--data", "PHANTOM", "--out", "x.json"], "name it x.html"),
+        (["--model", "MULTI", "--data", "PHANTOM", "--out", "x.md"], "give --format md"),
         (["--model", "MULTI", "--data", "PHANTOM", "--layout", "dicom"], "unknown layout 'dicom'"),
         (["--model", "MULTI", "--data", "PHANTOM", "--format", "pdf"], "--format: input should be 'html' or 'md'"),
     ],

@@ -157,8 +157,26 @@ def join(manifest: Manifest, examined: Sequence[Row], distance: int) -> Joined:
         DataError: no usable image is left.
     """
     rows, clusters, faults = _agreeing(manifest, examined, distance)
+    return Joined(rows, clusters, _with_patients(rows, clusters), faults)
+
+
+def groups_of_all(examined: Sequence[Row], distance: int) -> np.ndarray:
+    """Groups as those of `join`, but of all rows, also of those that it leaves out: int64 [N].
+
+    An image that is unreadable has no near-duplicates, but a patient.
+    """
+    readable = np.array([len(row.outcome.image_hash) > 0 for row in examined], bool)
+    clusters = np.full(len(examined), -1, np.int64)
+    if readable.any():
+        hashes = np.stack([row.outcome.image_hash for row in _take(examined, readable)])
+        clusters[readable] = duplicates.cluster(hashes, distance)
+    return _with_patients(examined, clusters)
+
+
+def _with_patients(rows: Sequence[Row], clusters: np.ndarray) -> np.ndarray:
+    """Patients and clusters together; a cluster of -1 joins nothing: int64 [N] -> int64 [N]."""
     patients = [f"{row.record.source}\0{row.record.patient}" if row.record.patient else "" for row in rows]
-    return Joined(rows, clusters, splits.merge_groups(patients, clusters.tolist()), faults)
+    return splits.merge_groups(patients, clusters.tolist())
 
 
 def _agreeing(manifest: Manifest, examined: Sequence[Row], distance: int) -> tuple[list[Row], np.ndarray, list[Fault]]:

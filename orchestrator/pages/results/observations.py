@@ -130,6 +130,8 @@ def _warnings(subjects: Sequence[Subject]) -> list[Observation]:
         claim = f"Held-out figures are optimistic: {', '.join(optimistic)}."
         found.append(Observation(claim, "They are of the fold on which epoch and configuration were chosen."))
     if synthetic := [subject.title for subject in subjects if subject.figures.get("synthetic")]:
-        claim = f"Data are synthetic: {', '.join(synthetic)}."
-        found.append(Observation(claim, "Phantom images made by this program; figures say nothing about patients."))
+        claim = f"The images, or those that the model was trained on, are synthetic: {', '.join(synthetic)}."
+        found.append(
+            Observation(claim, "Phantom images of this program; such figures say nothing about patients.")
+        )
     return found
