@@ -43,6 +43,7 @@ def multi(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_product(folder, "multi", networks=1, operating_points=POINTS, learnt_from=nothing)
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_what_the_product_predicts(multi: Path, phantom: Path, tmp_path: Path) -> None:
     found = evaluate(multi, phantom, tmp_path / "out.html")
     product, dice, alarms, scores, malignant = Ensemble.load(multi), [], [], [], []
@@ -149,6 +150,7 @@ def test_five_images_of_one_class(multi: Path, phantom: Path, tmp_path: Path, ca
         assert line in page_of(tmp_path / "out.html").sections["result"]
 
 
+@pytest.mark.slow
 def test_class_folders_without_masks(multi: Path, phantom: Path, tmp_path: Path, capsys) -> None:
     for name in ("normal", "benign", "malignant"):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -204,6 +206,7 @@ def test_hostile_names_and_faulty_files_are_listed(multi: Path, phantom: Path, t
     assert "benign/" + HOSTILE.replace("\u202e", "\ufffd") in page.sections["cases"], "it turns no text about"
 
 
+@pytest.mark.slow
 def test_sub_groups_of_a_table_and_markdown(multi: Path, phantom: Path, tmp_path: Path) -> None:
     lines = ["image,mask,label,patient,machine"]
     for name in ("normal", "benign", "malignant"):
@@ -220,6 +223,7 @@ def test_sub_groups_of_a_table_and_markdown(multi: Path, phantom: Path, tmp_path
     assert f"| Dice of lesions | {dice} |" in (tmp_path / "out.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_model_of_two_classes_passes_normals_over(phantom: Path, tmp_path: Path) -> None:
     combination = Combination("best", classes=head(1.0))
     member = Source(0, "a", [checkpoint(tmp_path / "one", "cls", 0, classes=2)])

@@ -70,6 +70,7 @@ def test_where_all_images_are_normal_dice_of_all_images_is_theirs(multi: Path, p
     assert scores["dice_all"]["value"] == pytest.approx(1 - scores["fpr_normal"]["value"])
 
 
+@pytest.mark.slow
 def test_operating_points_are_paired_by_what_they_keep(multi: Path, phantom: Path, tmp_path: Path) -> None:
     first = evaluate(multi, phantom, tmp_path / "first.html")["external"]
     model = tmp_path / "model"

@@ -63,6 +63,7 @@ def test_classes_are_compared_with_the_same_classes_alone() -> None:
     assert differences([GOOD, right]) == []
 
 
+@pytest.mark.slow
 def test_the_same_predictions_are_not_told_apart() -> None:
     pairs = differences([_multi(LABELS, "a"), _multi(LABELS, "b")])
     assert len(pairs) == 9
@@ -75,6 +76,7 @@ def test_a_difference_that_never_varies_is_not_asserted() -> None:
     assert {(one.better, one.alike) for one in differences([right, wrong])} == {(None, True)}
 
 
+@pytest.mark.slow
 def test_ten_groups_are_asked_of_each_kind_that_a_metric_rests_on() -> None:
     def pairs(labels: list[int]) -> dict[str, Paired]:
         wrong = [(label + (i % 3 == 0)) % 3 for i, label in enumerate(labels)]
