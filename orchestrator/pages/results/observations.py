@@ -131,7 +131,5 @@ def _warnings(subjects: Sequence[Subject]) -> list[Observation]:
         found.append(Observation(claim, "They are of the fold on which epoch and configuration were chosen."))
     if synthetic := [subject.title for subject in subjects if subject.figures.get("synthetic")]:
         claim = f"The images, or those that the model was trained on, are synthetic: {', '.join(synthetic)}."
-        found.append(
-            Observation(claim, "Phantom images of this program; such figures say nothing about patients.")
-        )
+        found.append(Observation(claim, "Phantom images of this program; such figures say nothing about patients."))
     return found
