@@ -20,7 +20,7 @@ from orchestrator.cli import UserError, parse_settings
 from orchestrator.exits import DONE, guarded
 from orchestrator.files import write_text
 from orchestrator.pages import page
-from orchestrator.settings import Folder, SearchSettings
+from orchestrator.settings import Folder, SearchSettings, Store
 from orchestrator.words import format_seconds
 
 #: Metrics of the table in the terminal; all of them are on the page.
@@ -44,7 +44,7 @@ class EvaluateSettings(BaseModel):
         description="largest hash distance of near-duplicates among these images, bits of 256 [the model's own]; "
         "those of the model's training images are looked for at its own at least",
     )
-    tracking_uri: str = Field("", description="MLflow store, for models:/ [MLFLOW_TRACKING_URI, else mlflow.db here]")
+    tracking_uri: Store = Field("", description="MLflow store, for models:/ [MLFLOW_TRACKING_URI, else mlflow.db here]")
 
     def files(self) -> tuple[Path, Path]:
         """The page and, beside it, the file of its figures.

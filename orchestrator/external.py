@@ -14,10 +14,11 @@ from orchestrator.ensemble.bootstrap import FEWEST_GROUPS, INTERVAL, resamples
 from orchestrator.ensemble.evaluation import figures
 from orchestrator.ensemble.heldout import PackedMasks
 from orchestrator.ensemble.measures import Images, Measured, Predicted, measure
-from orchestrator.ensemble.scored import Scored
 from orchestrator.ensemble.tested import Tested
 from orchestrator.fresh import Fresh, Progress
 from orchestrator.pages.eda.survey import read
+from orchestrator.pages.evaluated import EXTERNAL
+from orchestrator.pages.results.means import lesions_unknown
 from orchestrator.pages.results.subject import Subject, shown
 from orchestrator.predict_files import threads
 from orchestrator.product.folder import Description
@@ -26,8 +27,6 @@ from trainables.data import Manifest, Record, is_phantom
 
 #: Figures of masks that say nothing where lesions are among the images, but the mask of none is known.
 OF_LESIONS = ("dice", "iou", "dice_all", "hd95", "miou")
-#: By which pages tell the external result from the model's own.
-TITLE = "external"
 
 
 def ask(ensemble: Ensemble, fresh: Fresh, progress: Progress) -> tuple[Measured, np.ndarray]:
@@ -74,14 +73,7 @@ def as_subject(
     tested = Tested.of(measured, images, digests, unsure)
     files = shown([row.record for row in fresh.rows], manifest.root)
     by_digest = dict(zip(digests, files, strict=True))
-    return Subject(description.task, TITLE, description.classes, tested, found, by_digest)
-
-
-def lesions_unknown(scored: Scored) -> bool:
-    """Whether masks are known, but that of no lesion, while images of unknown mask may have one."""
-    if scored.counts is None or not scored.has_mask.any() or scored.has_mask.all():
-        return False
-    return not scored.counts[scored.has_mask][:, [0, 2]].any()
+    return Subject(description.task, EXTERNAL, description.classes, tested, found, by_digest)
 
 
 def _told_apart(digests: Sequence[str]) -> list[str]:

@@ -13,13 +13,12 @@ import cv2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from rich.console import Console
 
-from orchestrator import store
 from orchestrator.cli import UserError, parse_settings
 from orchestrator.exits import DONE, guarded
 from orchestrator.pages import page
 from orchestrator.pages.document import to_html
 from orchestrator.pages.markdown import to_markdown
-from orchestrator.settings import Folder
+from orchestrator.settings import Folder, Store
 from orchestrator.words import format_seconds
 
 
@@ -32,20 +31,12 @@ class ReportSettings(BaseModel):
     format: Literal["html", "md"] = Field("html", description="one HTML page, or the same tables as Markdown")
     name: tuple[str, ...] = Field((), description="searches to show, of one data fingerprint [newest of each task]")
     storage: Folder = Field(Path("runs"), validate_default=True, description="folder of the searches")
-    tracking_uri: str = Field("", description="MLflow store [each search's]")
+    tracking_uri: Store = Field("", description="MLflow store [each search's]")
 
     @field_validator("name", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
-
-    @field_validator("tracking_uri")
-    @classmethod
-    def _absolute_uri(cls, uri: str) -> str:
-        try:
-            return store.tracking_uri(uri) if uri else ""
-        except store.TrackingError as error:
-            raise ValueError(str(error)) from None
 
     @property
     def file(self) -> Path:

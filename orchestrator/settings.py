@@ -7,7 +7,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from orchestrator import resume, store
 from search_spaces import SPACES
@@ -35,8 +44,17 @@ def _absolute(value: Any) -> Any:
     return Path(value).expanduser().absolute()
 
 
+def _store(uri: str) -> str:
+    try:
+        return store.tracking_uri(uri) if uri else ""
+    except store.TrackingError as error:
+        raise ValueError(str(error)) from None
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Folder = Annotated[Path, BeforeValidator(_absolute)]
+#: Address of an MLflow store, absolute; "" for the one that a command then names.
+Store = Annotated[str, AfterValidator(_store)]
 
 
 class SearchSettings(BaseModel):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from orchestrator import store
-from orchestrator.settings import Folder
+from orchestrator.settings import Folder, Store
 
 
 class EnsembleSettings(BaseModel):
@@ -33,15 +32,7 @@ class EnsembleSettings(BaseModel):
     export: Folder | None = Field(None, description="write the model to this new folder, too, for use without MLflow")
     seed: int = Field(0, ge=0, description="seed of resamples and of boosting")
     storage: Folder = Field(Path("runs"), validate_default=True, description="folder of the searches")
-    tracking_uri: str = Field("", description="MLflow store [the search's]")
-
-    @field_validator("tracking_uri")
-    @classmethod
-    def _absolute_uri(cls, uri: str) -> str:
-        try:
-            return store.tracking_uri(uri) if uri else ""
-        except store.TrackingError as error:
-            raise ValueError(str(error)) from None
+    tracking_uri: Store = Field("", description="MLflow store [the search's]")
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from orchestrator.ensemble.bootstrap import FEWEST_GROUPS
-from orchestrator.external import TITLE, lesions_unknown
 from orchestrator.fresh import Fresh
 from orchestrator.pages.page import counted
-from orchestrator.pages.results.means import counted_images, lesions
+from orchestrator.pages.results.means import counted_images, lesions, lesions_unknown
 from orchestrator.pages.results.subject import Subject
 from orchestrator.product.folder import Description
 from trainables.data import CLASSES, UNKNOWN, Fault, Manifest
 
-#: The heading of what the model reached on its own test images.
-INTERNAL = "internal"
+#: The headings of the result on new images, and of that on the model's own test images.
+EXTERNAL, INTERNAL = "external", "internal"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Evaluation:
 
     def columns(self) -> dict[str, Mapping[str, Any]]:
         """Figures, as `orchestrator.ensemble.evaluation.figures` gives them, by the heading of their column."""
-        return {TITLE: self.subject.figures} | ({INTERNAL: self.results["test"]} if self.results else {})
+        return {EXTERNAL: self.subject.figures} | ({INTERNAL: self.results["test"]} if self.results else {})
 
     def told(self) -> list[str]:
         """What a reader must know of these figures, a sentence each: what was left out, and what cannot be computed."""

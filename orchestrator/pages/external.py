@@ -66,7 +66,7 @@ def _beside(found: Evaluation) -> Table:
         who += f", internal {counted(sum(found.results['test_images'].values()), 'test image')} of the model's own data"
     caption = (
         f"Scores at original size, with the model's own thresholds: nothing was fitted here. n = {who}. In brackets "
-        f"95 % intervals over {INTERVAL:,} resamples of groups within classes; boxes have none."
+        f"95 % intervals over {INTERVAL:,} resamples of groups within classes; boxes and calibration error have none."
     )
     if found.results:
         caption += " No paired difference can be given: the model's own test images are not at hand."

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from orchestrator import run_search
 from orchestrator.ensemble.run import run_ensemble
@@ -41,3 +44,11 @@ class Home:
         """When each model of a fold that is trained was written; one in training has a longer name."""
         files = (self.folder / "runs").glob("**/fold-?/best.safetensors")
         return {str(file.relative_to(self.folder)): file.stat().st_mtime_ns for file in files}
+
+    def copied(self, folder: Path, **changes: str) -> Path:
+        """The storage without its weights, in `folder`, with other settings of the searches."""
+        heavy = shutil.ignore_patterns("*.safetensors", "tune", "folds", "predictions", "pictures")
+        storage = shutil.copytree(self.folder / "runs", folder / "runs", ignore=heavy)
+        for file in storage.glob("*/settings.yaml"):
+            file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
+        return storage

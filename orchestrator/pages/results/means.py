@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.ensemble.bootstrap import INTERVAL, ROUNDING, enough, interval, resamples, telling_interval
-from orchestrator.ensemble.scored import dice_by_image
+from orchestrator.ensemble.scored import Scored, dice_by_image
 from orchestrator.ensemble.tested import Tested
 from orchestrator.pages.page import counted, with_interval
 
@@ -70,6 +70,13 @@ def lesions(tested: Tested) -> np.ndarray:
     if scored.counts is None:
         return np.zeros(len(tested), bool)
     return scored.has_mask & (scored.counts[:, 0] + scored.counts[:, 2] > 0)
+
+
+def lesions_unknown(scored: Scored) -> bool:
+    """Whether masks are known, but that of no lesion, while images of unknown mask may have one."""
+    if scored.counts is None or not scored.has_mask.any() or scored.has_mask.all():
+        return False
+    return not scored.counts[scored.has_mask][:, [0, 2]].any()
 
 
 class Resampled:
