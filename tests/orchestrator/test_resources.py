@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.resources import Resources, fraction, plan
+from orchestrator.resources import Host, Resources, fraction, plan
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ from orchestrator.resources import Resources, fraction, plan
     ],
 )
 def test_plan(machine: tuple[int, float], options: dict, expected: Resources) -> None:
-    assert plan(*machine, **options) == expected
+    assert plan([Host(*machine)], **options) == expected
 
 
 def test_more_than_there_is_says_what_to_do() -> None:
     with pytest.raises(ValueError, match="only 0 GPUs here"):
-        plan(2, 0, trials=1, gpus_per_trial=1)
+        plan([Host(2)], trials=1, gpus_per_trial=1)
     with pytest.raises(ValueError, match="only 2 cores here"):
-        plan(2, 0, trials=1, cpus_per_trial=4)
+        plan([Host(2)], trials=1, cpus_per_trial=4)
 
 
 @pytest.mark.parametrize(
@@ -52,15 +52,15 @@ def test_stranded_capacity_is_refused_and_the_next_good_number_named(
     gpus: int, each: float, unused: str, good: float
 ) -> None:
     with pytest.raises(ValueError, match=rf"--gpus-per-trial {each:g}: {unused}.*; give {good:g}$"):
-        plan(64, gpus, trials=100, gpus_per_trial=each)
-    assert plan(64, gpus, trials=100, gpus_per_trial=good).gpus == good
+        plan([Host(64, gpus)], trials=100, gpus_per_trial=each)
+    assert plan([Host(64, gpus)], trials=100, gpus_per_trial=good).gpus == good
 
 
 def test_less_than_ray_can_share_is_refused() -> None:
     with pytest.raises(ValueError, match=r"--gpus-per-trial 1e-05: .* steps of 0\.0001"):
-        plan(64, 1, trials=10, gpus_per_trial=0.00001)
+        plan([Host(64, 1)], trials=10, gpus_per_trial=0.00001)
 
 
 @pytest.mark.parametrize("trials", range(1, 65))
 def test_a_fraction_packs_so_many(trials: int) -> None:
-    assert plan(64, 1, trials=100, gpus_per_trial=fraction(trials)).slots == trials
+    assert plan([Host(64, 1)], trials=100, gpus_per_trial=fraction(trials)).slots == trials
