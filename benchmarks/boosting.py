@@ -25,6 +25,7 @@ from orchestrator.ensemble.rounds import Boosting, boost
 from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.ensemble.team import Team
 from orchestrator.ensemble.workers import Workers
+from orchestrator.storage import Storage
 from orchestrator.tracking import Tracker
 from orchestrator.tuner import ray_session
 from trainables.tasks import make_task
@@ -43,12 +44,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = vars(parser.parse_args(argv))
     epochs, seeds = given.pop("epochs"), given.pop("seeds")
     settings = make_settings(EnsembleSettings, given)
-    search = library.search_settings(settings.storage, settings.name)
+    search = library.search_settings(settings.home, settings.name)
     data, _ = dataset.read(search, Console(quiet=True))
     task = make_task(search.task, search.classes)
     rows = []
     with ray_session(), tempfile.TemporaryDirectory() as scratch:
-        workers = Workers(plan.share(search), search.cache / "predictions")
+        workers = Workers(plan.share(search), search.cache / "predictions", Storage(settings.home))
         team = Team(task, search, data, workers, settings.tta, True, lambda text: None)
         candidates, _ = plan.candidates(settings, search, data, team, settings.top_k or 2, print)
         tracker = Tracker(f"sqlite:///{scratch}/mlflow.db", "boosting")

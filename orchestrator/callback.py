@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray.tune import Callback
 
 from orchestrator.budget import Budget
+from orchestrator.hosts import HostError
 from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.progress import Row, SearchProgress
 from orchestrator.resume import drop_strays
+from orchestrator.storage import Storage
 from orchestrator.tracking import Tracker
 from trainables.models.weights import Source
 
@@ -26,6 +28,8 @@ RUN_STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
 #: What Tune goes on to use of a result.
 TUNE_NEEDS = {"training_iteration", "done", "should_checkpoint", "trial_id", "time_total_s", "pid", "node_ip"}
 DISK_FULL = os.strerror(errno.ENOSPC)
+#: Ray's words for an actor that went with its host.
+NODE_DIED = "node has died"
 
 
 def label(config: dict[str, Any], number: int) -> str:
@@ -44,6 +48,7 @@ class SearchCallback(Callback):
 
     Args:
         ledger, tracker, progress, budget: of this search.
+        storage: where checkpoints go.
         tags: tags that every trial carries.
         sources: where each encoder's weights come from.
         primary: name of the primary metric.
@@ -59,12 +64,13 @@ class SearchCallback(Callback):
         progress: SearchProgress,
         budget: Budget,
         *,
+        storage: Storage,
         tags: dict[str, str],
         sources: dict[str, Source],
         primary: str,
     ) -> None:
         self._ledger, self._tracker, self._progress, self._budget = ledger, tracker, progress, budget
-        self._tags, self._sources, self.metric = tags, sources, f"best/{primary}"
+        self._storage, self._tags, self._sources, self.metric = storage, tags, sources, f"best/{primary}"
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles callbacks with its state; threads and terminals cannot go with them.
@@ -119,10 +125,10 @@ class SearchCallback(Callback):
     def on_checkpoint(self, iteration: int, trials: list, trial: Any, checkpoint: Any, **info: Any) -> None:
         """A checkpoint is complete: the one before is not needed any more, as each holds the best weights, too."""
         before = self._ledger.trials[trial.trial_id].checkpoint
-        path = str(Path(checkpoint.path).relative_to(self._ledger.folder))
+        path = str(self._storage.path(checkpoint.path).relative_to(self._ledger.folder))
         self._ledger.add("checkpoint", trial.trial_id, path=path, epoch=trial.last_result["training_iteration"])
         if before and before != path:
-            shutil.rmtree(self._ledger.folder / before, ignore_errors=True)
+            self._storage.delete(self._ledger.folder / before)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial ended: by itself, by ASHA or by the budget."""
@@ -133,7 +139,7 @@ class SearchCallback(Callback):
         if self._ledger.trials[trial.trial_id].state != "running":  # its worker never came up
             self.on_trial_start(iteration, trials, trial)
         reason = _last_line(trial)
-        if self._disk_full(trial, reason):
+        if self._hopeless(trial, reason):
             self._end(trial.trial_id, "interrupted", reason)
         else:
             log.error("trial %s failed: %s", label(trial.config, self._ledger.trials[trial.trial_id].number), reason)
@@ -141,7 +147,9 @@ class SearchCallback(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial failed and is to be tried again."""
-        self._disk_full(trial, _last_line(trial))
+        self._hopeless(trial, _last_line(trial))
+        if _host_died(trial.get_pickled_error()):
+            trial.run_metadata.num_failures -= 1  # a spot host that is taken away is no fault of the trial
 
     def weights_source(self, config: dict[str, Any]) -> str:
         """Where a trial's encoder weights came from."""
@@ -154,11 +162,14 @@ class SearchCallback(Callback):
             if record.state == "running" or (record.state == "waiting" and record.began is not None):
                 self._end(record.trial_id, "interrupted")
 
-    def _disk_full(self, trial: Any, reason: str) -> bool:
-        """Whether a full disk is the reason: then nothing can go on, and what fills it half-written goes."""
+    def _hopeless(self, trial: Any, reason: str) -> bool:
+        """Whether nothing can go on: a host does not fit the others, or the disk is full, and half of a file goes."""
+        if HostError.__name__ in reason:
+            self._budget.give_up(f"{reason.partition(': ')[2]}; then resume")
+            return True
         if DISK_FULL not in reason:
             return False
-        drop_strays(self._ledger.folder, self._ledger.trials[trial.trial_id])
+        drop_strays(self._ledger.folder, self._ledger.trials[trial.trial_id], self._storage)
         self._budget.give_up(f"disk full: make room for {self._ledger.folder}, then resume ({reason})")
         return True
 
@@ -192,6 +203,12 @@ class SearchCallback(Callback):
             parts = f"batch of {record.config['batch_size']} in parts of {record.result['micro_batch']:.0f}"
             tags["out_of_memory"] = parts
         self._tracker.end_trial(record.trial_id, RUN_STATUS.get(record.state, "FINISHED"), tags)
+
+
+def _host_died(error: Exception | None) -> bool:
+    """Whether a trial's worker went with its host. Before Ray knows that, it only cannot reach the worker."""
+    gone = isinstance(error, ray.exceptions.RayActorError) and NODE_DIED in str(error)
+    return gone or isinstance(error, ray.exceptions.ActorUnavailableError)
 
 
 def _last_line(trial: Any) -> str:

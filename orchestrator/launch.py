@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import ray
 from optuna.trial import FrozenTrial
 from ray import tune
 from rich.console import Console
 
-from orchestrator import inputs, logged_models, packing, pictures, resources, resume, spaces, summary, views
+from orchestrator import cluster, inputs, logged_models, packing, pictures, resources, resume, spaces, summary, views
 from orchestrator.budget import Budget
 from orchestrator.callback import SearchCallback
 from orchestrator.cli import UserError
+from orchestrator.hosts import Fitting
 from orchestrator.ledger import Ledger
 from orchestrator.progress import SearchProgress
 from orchestrator.resources import Resources
@@ -28,6 +28,7 @@ from orchestrator.searcher import StudySearch, mend_study, open_study
 from orchestrator.settings import SearchSettings
 from orchestrator.spaces import Plan
 from orchestrator.stale import marks
+from orchestrator.storage import Storage
 from orchestrator.tracking import Tracker
 from orchestrator.tuner import build_tuner
 from orchestrator.warm import finished_trials
@@ -40,9 +41,18 @@ RUN_STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 def launch(
-    settings: SearchSettings, data: Prepared, ledger: Ledger, *, synthetic: bool, console: Console
+    settings: SearchSettings,
+    data: Prepared,
+    ledger: Ledger,
+    *,
+    synthetic: bool,
+    console: Console,
+    fitting: Fitting | None = None,
 ) -> dict[str, Any]:
     """Run what is left of a search; returns what `summary.json` holds.
+
+    Args:
+        fitting: what hosts of a cluster must have.
 
     Raises:
         UserError: the search cannot begin, or it is not the one that the ledger holds.
@@ -61,23 +71,27 @@ def launch(
         own = {**tags, **marks(settings.folder)}
         told = inputs.dataset(data, settings.source)
         tracker.start_search(settings.name, settings.model_dump(mode="json"), own, identity["id"], data=told)
-        ledger.settle()
+        storage = Storage.of(settings.storage)
+        ledger.settle(storage)
         for record in ledger.unfinished():
-            resume.drop_strays(settings.folder, record)
+            resume.drop_strays(settings.folder, record, storage)
         budget = Budget(ledger, settings.time_budget, settings.gpu_hours, share.gpus * share.slots)
         progress = SearchProgress(console, trials=plan.trials, slots=share.slots, metric=primary, budget=budget)
-        callback = SearchCallback(ledger, tracker, progress, budget, tags=tags, sources=plan.sources, primary=primary)
+        callback = SearchCallback(
+            ledger, tracker, progress, budget, storage=storage, tags=tags, sources=plan.sources, primary=primary
+        )
         _announce(settings, plan, share, ledger, console)
         if known:
             line = f"warm    {len(known)} finished trials of {settings.warm_start}"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-        _train(settings, data, plan, share, ledger, budget, callback, progress, console, known)
+        shared = Shared(settings.task, data, plan.sources, share.cpus, gpu=share.gpus > 0, fitting=fitting)
+        _train(settings, shared, plan, share, ledger, budget, callback, progress, console, known)
         found = summary.summarise(settings, data, ledger, callback, budget, synthetic=synthetic, slots=share.slots)
         summary.write(settings.folder, found)  # before what can take long: a second Ctrl-C must not lose it
         shown = list[Path]()
         if found["status"] == "done":
             folder, rows = settings.folder / "pictures", found["trials"]
-            shown = pictures.log_all(rows, data, folder, share, tracker, synthetic=synthetic, console=console)
+            shown = pictures.log_all(rows, data, folder, share, tracker, storage, synthetic=synthetic, console=console)
         found["tracking_lag_seconds"] = round(tracker.lag, 3)
         tracker.end_search(RUN_STATUS[found["status"]], summary.figures(found), {"why": found["why"]})
     except Exception:
@@ -106,6 +120,7 @@ def _log_models(
             found["trials"],
             settings.tracking_uri,
             settings.folder,
+            Storage.of(settings.storage),
             keep_aspect=data.keep_aspect,
             synthetic=synthetic,
         )
@@ -115,14 +130,13 @@ def _log_models(
 
 def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Console) -> tuple[Plan, Resources]:
     """What to try and on what, agreeing with what the ledger holds."""
-    there = ray.cluster_resources()
-    cpus, gpus = int(there.get("CPU", 1)), there.get("GPU", 0.0)
+    hosts = cluster.possible()
+    with_gpus = [host for host in hosts if host.gpus]
 
     def share(gpus_per_trial: float | None) -> Resources:
         try:
             return resources.plan(
-                cpus,
-                gpus,
+                hosts,
                 trials=spaces.most_trials(settings),
                 cpus_per_trial=settings.cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
@@ -137,7 +151,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Con
     notes = list(plan.notes)
     if ledger.identity:
         resume.check_identity(_identity(settings, data, plan), ledger.identity, settings.name)
-    if settings.gpus_per_trial == "auto" and gpus:
+    if settings.gpus_per_trial == "auto" and with_gpus:
         costly = packing.largest(
             settings.task,
             [(choice.architecture, choice.encoder) for choice in plan.choices],
@@ -146,7 +160,8 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Con
             batch_size=settings.batch_size or max(spaces.BATCH_SIZES),
         )
         each = settings.cpus_per_trial or 1
-        fraction, reason = packing.gpus_per_trial(settings.task, costly, data, plan.sources, cpus, gpus, each)
+        host = min(with_gpus, key=lambda host: host.cpus / host.gpus)
+        fraction, reason = packing.gpus_per_trial(settings.task, costly, data, plan.sources, host.cpus, host.gpus, each)
         shared = share(fraction)
         notes.append(reason)
     if settings.gpu_hours and not shared.gpus:
@@ -169,7 +184,7 @@ def _identity(settings: SearchSettings, data: Prepared, plan: Plan) -> dict[str,
 
 def _train(
     settings: SearchSettings,
-    data: Prepared,
+    shared: Shared,
     plan: Plan,
     share: Resources,
     ledger: Ledger,
@@ -180,6 +195,7 @@ def _train(
     known: list[FrozenTrial],
 ) -> None:
     """Take study, rungs, runs and table to where the ledger is, then run the trials that are left."""
+    storage = Storage.of(settings.storage)
     mend_study(settings.folder)
     study = open_study(settings.folder, settings.name)
     study.add_trials(known[len(study.get_trials(deepcopy=False)) :])  # a crash may have come between
@@ -197,17 +213,18 @@ def _train(
         seed=settings.seed,
         first_points=plan.first_points,
         trials=plan.trials,
-        slots=share.slots,
+        slots=cluster.slots(share, settings.max_concurrent),
+        storage=storage,
     )
     callback.replay(ledger.history)
     ledger.history.clear()
-    shared = Shared(settings.task, data, plan.sources, share.cpus, gpu=share.gpus > 0)
     tuner = build_tuner(
         tune.with_parameters(Trial, shared=shared),
         searcher=searcher,
         scheduler=scheduler,
         resources=share,
         budget=budget,
+        storage=storage,
         folder=settings.folder,
         launch=ledger.launches,
         callback=callback,

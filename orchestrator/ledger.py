@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.cli import UserError
+from orchestrator.storage import Storage
 
 FILE = "trials.jsonl"
 #: Bytes that a running search keeps for its last words on a full disk, and where.
@@ -75,12 +76,6 @@ def cut_torn_line(file: Path) -> None:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(file, whole)
-
-
-def _whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint has files, and none is empty."""
-    files = list(checkpoint.glob("*"))
-    return bool(files) and all(file.stat().st_size for file in files)
 
 
 def is_held(file: Path) -> bool:
@@ -170,13 +165,13 @@ class Ledger:
         """Trials that a resumed search goes on with, in the order of asking."""
         return [record for record in self.trials.values() if not record.ended]
 
-    def settle(self) -> None:
+    def settle(self, storage: Storage) -> None:
         """Write the end that a crash kept from being written: of trials with nothing left to do, or that do not live.
 
-        A trial is done when its last result said so and its best weights are in a checkpoint.
+        A trial is done when its last result said so and its best weights are in a checkpoint, in `storage`.
         """
         for record in self.unfinished():
-            if record.checkpoint and not _whole(self.folder / record.checkpoint):
+            if record.checkpoint and not storage.is_whole(self.folder / record.checkpoint):
                 self.add("checkpoint", record.trial_id, path="", epoch=0)  # deleted, or lost in a power cut
             if record.ending in ENDED and record.saved:
                 self.add("ended", record.trial_id, state=record.ending, reason="")

@@ -20,6 +20,7 @@ from orchestrator.pictures import best_first
 from orchestrator.product import mlflow_model
 from orchestrator.product.combination import Combination, Head
 from orchestrator.product.writing import Source, Sources, write
+from orchestrator.storage import Storage
 from orchestrator.store import first_line, open_store, quote
 from trainables import checkpoint
 
@@ -34,7 +35,13 @@ _FORBIDDEN = re.compile(r"[/:.%\"'\x00-\x1f]")
 
 
 def log_best(
-    trials: Sequence[dict[str, Any]], tracking_uri: str, folder: Path, *, keep_aspect: bool, synthetic: bool
+    trials: Sequence[dict[str, Any]],
+    tracking_uri: str,
+    folder: Path,
+    storage: Storage,
+    *,
+    keep_aspect: bool,
+    synthetic: bool,
 ) -> int:
     """Log the best trials of a summary whose runs MLflow holds; those that are logged already are left alone.
 
@@ -43,17 +50,19 @@ def log_best(
     Args:
         trials: rows of a summary, with their `mlflow_run_id`.
         folder: where models lie while they are copied: the search's own, so that weights can be linked.
+        storage: where checkpoints are.
         keep_aspect, synthetic: what the models are to know of their data.
 
     Returns:
         How many were logged.
     """
     done = 0
-    best = [row for row in best_first(trials) if row["mlflow_run_id"]][:COUNT]
+    best = [row for row in best_first(trials, storage) if row["mlflow_run_id"]][:COUNT]
     client = open_store(tracking_uri, create=False) if best else None
     for row in reversed(best):  # the newest stands first in the UI
         try:
             assert client
+            storage.fetch(Path(row["checkpoint"]))
             with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as scratch:
                 done += _log(client, row, Path(scratch), keep_aspect=keep_aspect, synthetic=synthetic)
         except Exception as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from orchestrator.drawing import draw, drawn
 from orchestrator.resources import Resources
+from orchestrator.storage import Storage
 from orchestrator.store import first_line
 from orchestrator.tracking import Tracker
 from trainables import checkpoint
@@ -26,19 +30,36 @@ LOGGED = "in-mlflow"
 ARTIFACTS = "validation"
 
 
-def _draw(folder: Path, home: Path, data: Prepared, synthetic: bool, gpu: bool, threads: int) -> None:
-    draw(folder, home, data, synthetic=synthetic, gpu=gpu, threads=threads)
+def _draw(folder: Path, storage: Storage, data: Prepared, synthetic: bool, gpu: bool, threads: int) -> dict[str, bytes]:
+    """The files that belong beside each other, by name: only the driver writes to the search's folder."""
+    with storage.borrow(folder) as weights, tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / "pictures"
+        draw(weights, home, data, synthetic=synthetic, gpu=gpu, threads=threads)
+        return {file.name: file.read_bytes() for file in home.iterdir()}
+
+
+def _keep(files: Mapping[str, bytes], home: Path) -> None:
+    """Write the files of a folder that is whole or not there; what was there is replaced."""
+    part = home.with_name(f".{home.name}.{os.getpid()}")
+    part.mkdir(parents=True)
+    try:
+        for name, content in files.items():
+            (part / name).write_bytes(content)
+        shutil.rmtree(home, ignore_errors=True)
+        part.rename(home)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 # Under a name of its own: see `orchestrator.ensemble.workers`.
 _DRAW = ray.remote(max_retries=1)(_draw)
 
 
-def best_first(trials: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def best_first(trials: Sequence[dict[str, Any]], storage: Storage) -> list[dict[str, Any]]:
     """The trials of a summary that have a checkpoint with weights, best first."""
     scored = [row for row in trials if row["metric"] is not None and row["checkpoint"]]
     ranked = sorted(scored, key=lambda row: (-row["metric"], row["seconds"]))
-    return [row for row in ranked if (Path(row["checkpoint"]) / checkpoint.WEIGHTS).is_file()]
+    return [row for row in ranked if storage.has(Path(row["checkpoint"]) / checkpoint.WEIGHTS)]
 
 
 def log_all(
@@ -47,6 +68,7 @@ def log_all(
     folder: Path,
     share: Resources,
     tracker: Tracker,
+    storage: Storage,
     *,
     synthetic: bool,
     console: Console,
@@ -58,6 +80,7 @@ def log_all(
 
     Args:
         share: what each drawing gets, and how many are at work.
+        storage: where checkpoints are.
 
     Returns:
         Folders that the tracker was given; mark them `LOGGED` once it has written them.
@@ -76,7 +99,7 @@ def log_all(
         tracker.log(row["trial_id"], original, step=row["epochs"])
         given.append(home)
 
-    ranked = best_first(trials)
+    ranked = best_first(trials, storage)
     waiting = [row for row in ranked if drawn(folder / row["trial_id"], Path(row["checkpoint"])) is None]
     for row in ranked:
         if row not in waiting:
@@ -91,14 +114,14 @@ def log_all(
                 while waiting and len(running) < share.slots:
                     row = waiting.pop(0)
                     sized = _DRAW.options(num_cpus=share.cpus, num_gpus=share.gpus)
-                    place = Path(row["checkpoint"]), folder / row["trial_id"]
-                    running[sized.remote(*place, stored, synthetic, bool(share.gpus), share.cpus)] = row
+                    place = Path(row["checkpoint"])
+                    running[sized.remote(place, storage, stored, synthetic, bool(share.gpus), share.cpus)] = row
                 (task,), _ = ray.wait(list(running))
                 row = running.pop(task)
                 try:
-                    ray.get(task)
+                    _keep(ray.get(task), folder / row["trial_id"])
                     hand_over(row)
-                except ray.exceptions.RayError as error:
+                except (ray.exceptions.RayError, OSError) as error:
                     cause = getattr(error, "cause", None) or error
                     log.warning("no pictures of trial %s: %s", row["name"], first_line(cause))
                 bar.advance(job)

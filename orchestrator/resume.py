@@ -14,12 +14,13 @@ import yaml
 from orchestrator.cli import UserError
 from orchestrator.files import write_text
 from orchestrator.ledger import TrialRecord
+from orchestrator.storage import Storage
 
 SETTINGS = "settings.yaml"
 #: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared.
 CHANGEABLE = {
     *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
-    *("gpus_per_trial", "dashboard", "data", "storage", "strict", "ensemble", "top_k", "boost_rounds"),
+    *("gpus_per_trial", "dashboard", "data", "storage", "address", "strict", "ensemble", "top_k", "boost_rounds"),
 }
 
 
@@ -59,11 +60,12 @@ def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:
         raise UserError(f"--name {folder.name}: {folder} exists already; choose another name") from None
 
 
-def drop_strays(folder: Path, record: TrialRecord) -> None:
+def drop_strays(folder: Path, record: TrialRecord, storage: Storage) -> None:
     """Delete checkpoints of a trial that the ledger does not name: they are half-written, or were to be deleted."""
-    for path in folder.glob(f"tune/*/{record.trial_id}/checkpoint_*"):
-        if str(path.relative_to(folder)) != record.checkpoint:
-            shutil.rmtree(path, ignore_errors=True)
+    for launch in storage.children(folder / "tune"):
+        for path in storage.children(launch / record.trial_id):
+            if path.name.startswith("checkpoint_") and str(path.relative_to(folder)) != record.checkpoint:
+                storage.delete(path)
 
 
 def write(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -17,10 +17,13 @@ from orchestrator.ensemble.plan import check_truth
 from orchestrator.ensemble.run import build
 from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.exits import DONE, FAILED, INTERRUPTED, guarded
+from orchestrator.hosts import joined
 from orchestrator.launch import launch
 from orchestrator.ledger import Ledger
 from orchestrator.logs import quiet
+from orchestrator.mirror import mirrored
 from orchestrator.settings import SearchSettings
+from orchestrator.storage import Storage
 from orchestrator.tuner import ray_session
 from trainables.data import Prepared
 from trainables.tasks import make_task
@@ -54,9 +57,15 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
         if ledger is None:
             resume.make_folder(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
             ledger = Ledger(settings.folder)
-        with quiet(settings.folder / "search.log") as console, ray_session(settings.dashboard):
+        storage, folder = Storage.of(settings.storage), settings.folder
+        with (
+            quiet(folder / "search.log") as console,
+            ray_session(settings.address, settings.dashboard),
+            joined(settings, settings.address, storage, console) as fitting,
+            mirrored(storage, folder, console),
+        ):
             follows = settings.ensemble and ensemble_follows(settings, data, console)
-            found = launch(settings, data, ledger, synthetic=synthetic, console=console)
+            found = launch(settings, data, ledger, synthetic=synthetic, console=console, fitting=fitting)
             if follows and found["status"] == "done":
                 ensemble = make_settings(
                     EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)}

@@ -20,6 +20,7 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 from orchestrator.budget import Budget
 from orchestrator.cli import UserError
 from orchestrator.ledger import Ledger, TrialRecord, cut_torn_line
+from orchestrator.storage import Storage
 
 STUDY_FILE = "study.journal"
 #: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
@@ -59,7 +60,8 @@ class StudySearch(SearchAlgorithm):
         seed: of the sampler.
         first_points: parameters of the first trials.
         trials: number of trials, those of earlier launches included.
-        slots: trials that run at a time.
+        slots: how many trials may run at a time, by now.
+        storage: where checkpoints are.
     """
 
     def __init__(
@@ -73,11 +75,12 @@ class StudySearch(SearchAlgorithm):
         seed: int,
         first_points: Sequence[dict[str, Any]],
         trials: int,
-        slots: int,
+        slots: Callable[[], int],
+        storage: Storage,
     ) -> None:
         self._space, self._study, self._ledger, self._budget = space, study, ledger, budget
         self._value, self._seed, self._first_points = metric, seed, first_points
-        self._trials, self._slots = trials, slots
+        self._trials, self._slots, self._storage = trials, slots, storage
         self._waiting = ledger.unfinished()
         self._live: set[str] = set()
         self._failed: list[TrialRecord] = []
@@ -104,7 +107,7 @@ class StudySearch(SearchAlgorithm):
 
     def next_trial(self) -> Trial | None:
         """The next trial, or None while all slots are taken."""
-        if self.is_finished() or len(self._live) >= self._slots:
+        if self.is_finished() or len(self._live) >= self._slots():
             return None
         record = self._waiting.pop(0) if self._waiting else self._ask()
         self._live.add(record.trial_id)
@@ -115,7 +118,8 @@ class StudySearch(SearchAlgorithm):
             experiment_tag=str(record.number),
         )
         if record.checkpoint:
-            checkpoint = tune.Checkpoint(str(self._ledger.folder / record.checkpoint))
+            where = self._storage.where(self._ledger.folder / record.checkpoint)
+            checkpoint = tune.Checkpoint(where, filesystem=self._storage.filesystem)
             done = {**record.result, "training_iteration": record.checkpoint_epoch}
             trial.on_checkpoint(_TrainingResult(checkpoint=checkpoint, metrics=done))
         return trial

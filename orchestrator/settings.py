@@ -19,10 +19,14 @@ from pydantic import (
 )
 
 from orchestrator import resume, store
+from orchestrator.mirror import pull
+from orchestrator.storage import HOME, Storage
 from search_spaces import SPACES
 from trainables.data import LAYOUTS
 from trainables.data.duplicates import DEFAULT_DISTANCE
 
+#: Choices of encoder weights that are no folder.
+WEIGHTS = ("auto", "imagenet", "none")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -41,7 +45,13 @@ def _absolute(value: Any) -> Any:
         return None
     if not isinstance(value, str | Path) or not str(value):
         raise ValueError(f"{value!r} is not a path")
+    if "://" in str(value):
+        raise ValueError(f"{value!r} is not a folder; bring home what is there, and give that (docs/cluster.md)")
     return Path(value).expanduser().absolute()
+
+
+def _place(value: Any) -> Any:
+    return value.rstrip("/") if isinstance(value, str) and "://" in value else _absolute(value)
 
 
 def _store(uri: str) -> str:
@@ -53,6 +63,8 @@ def _store(uri: str) -> str:
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Folder = Annotated[Path, BeforeValidator(_absolute)]
+#: A folder, or a URI such as s3://bucket/runs.
+Place = Annotated[Path | str, BeforeValidator(_place)]
 #: Address of an MLflow store, absolute; "" for the one that a command then names.
 Store = Annotated[str, AfterValidator(_store)]
 
@@ -110,7 +122,12 @@ class SearchSettings(BaseModel):
     name: str = Field("", description="name of the search [task and time]")
     resume: str = Field("", description="go on with the search of this name; its other settings are as they were")
     warm_start: str = Field("", description="tell the sampler the finished trials of an earlier search of this space")
-    storage: Folder = Field(Path("runs"), validate_default=True, description="folder for runs and prepared data")
+    storage: Place = Field(
+        HOME,
+        validate_default=True,
+        description="folder for runs and prepared data, or s3://BUCKET/PREFIX for a cluster",
+    )
+    address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
     tracking_uri: str = Field(
         "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
     )
@@ -143,7 +160,7 @@ class SearchSettings(BaseModel):
     @field_validator("weights")
     @classmethod
     def _known_weights(cls, weights: str) -> str:
-        if weights in ("auto", "imagenet", "none"):
+        if weights in WEIGHTS:
             return weights
         if not Path(weights).expanduser().is_dir():
             raise ValueError(f"{weights!r} is neither auto, imagenet, none nor a folder that exists")
@@ -172,7 +189,10 @@ class SearchSettings(BaseModel):
             return given
         if given.get("resume"):
             # Without what is None: a stored search has its defaults already.
-            before = resume.stored(_absolute(given.get("storage") or "runs"), given["resume"])
+            place = Storage.of(_place(given.get("storage") or HOME))
+            if place.uri:
+                pull(place, given["resume"])
+            before = resume.stored(place.home, given["resume"])
             if given.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
                 other = resume.differences({**before, "task": given["task"]}, before)
                 raise ValueError(f"--resume {given['resume']}: {other}")
@@ -215,12 +235,17 @@ class SearchSettings(BaseModel):
         return self
 
     def _before(self) -> dict[str, Any]:
-        return resume.stored(self.storage, self.resume)
+        return resume.stored(self.home, self.resume)
+
+    @property
+    def home(self) -> Path:
+        """Folder of searches on this host: the storage, or a working copy of it."""
+        return Storage.of(self.storage).home
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        return self.storage / self.name
+        return self.home / self.name
 
     @property
     def source(self) -> str:
@@ -230,7 +255,7 @@ class SearchSettings(BaseModel):
     @property
     def cache(self) -> Path:
         """Where prepared data are kept."""
-        return self.storage / ".cache"
+        return self.home / ".cache"
 
 
 def _one_of(name: str, allowed: Any) -> str:

@@ -20,6 +20,7 @@ from orchestrator.dataset import split_sizes
 from orchestrator.files import write_text
 from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.settings import SearchSettings
+from orchestrator.storage import HOME, Storage
 from orchestrator.words import format_seconds
 from trainables.data import Prepared
 
@@ -167,7 +168,8 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
     resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"
     lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary['why'], settings)}")
     if summary["best"]:
-        lines.append(f"best checkpoint   {summary['best']['checkpoint']}")
+        best = Storage.of(settings.storage).shown(Path(summary["best"]["checkpoint"]))
+        lines.append(f"best checkpoint   {best}")
     lines += [
         f"summary           {settings.folder / FILE}",
         f"leaderboard       {python} -m orchestrator.leaderboard --tracking-uri {uri}",
@@ -182,7 +184,7 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
 
 
 def _storage(settings: SearchSettings) -> str:
-    return "" if settings.storage == Path("runs").absolute() else f" --storage {shlex.quote(str(settings.storage))}"
+    return "" if settings.storage == HOME.absolute() else f" --storage {shlex.quote(str(settings.storage))}"
 
 
 def _more(why: str, settings: SearchSettings) -> str:

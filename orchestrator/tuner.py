@@ -19,6 +19,8 @@ from orchestrator.budget import Budget
 from orchestrator.cli import UserError
 from orchestrator.resources import Resources
 from orchestrator.searcher import StudySearch
+from orchestrator.storage import Storage
+from orchestrator.store import first_line
 
 #: A trial that raises, or whose worker dies, goes on from its last checkpoint this many times.
 MAX_FAILURES = 2
@@ -30,25 +32,35 @@ WORKER_ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def ray_session(dashboard: bool = False) -> Iterator[None]:
-    """Ray on this machine, or the cluster of RAY_ADDRESS; a Ray that this process already uses is left running."""
+def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
+    """Ray on this host, or the cluster at `address` or RAY_ADDRESS; a Ray that this process uses already goes on.
+
+    Raises:
+        UserError: no cluster there, or it does not let this process in.
+    """
     if ray.is_initialized():
         yield
         return
-    local = "RAY_ADDRESS" not in os.environ
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    local = not address
     runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
     if local and shlex.quote(sys.executable) != sys.executable:
         # Ray starts such workers through a shell and does not quote this: where the path has a space none would start.
         runtime_env["py_executable"] = shlex.quote(sys.executable)
     if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
         raise UserError('--dashboard: Ray\'s dashboard is not installed; pip install "ray[default]", or leave it out')
-    ray.init(
-        address="local" if local else None,
-        include_dashboard=dashboard if local else None,
-        log_to_driver=False,
-        configure_logging=False,
-        runtime_env=runtime_env,
-    )
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=dashboard if local else None,
+            log_to_driver=False,
+            configure_logging=False,
+            runtime_env=runtime_env,
+        )
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        if local:
+            raise
+        raise UserError(f"--address {address}: {first_line(error)}; see docs/cluster.md") from None
     try:
         yield
     finally:
@@ -62,13 +74,15 @@ def build_tuner(
     scheduler: TrialScheduler | None,
     resources: Resources,
     budget: Budget,
+    storage: Storage,
     folder: Path,
     launch: int,
     callback: tune.Callback,
 ) -> tune.Tuner:
     """The Tuner of one launch of a search; its checkpoints go to `folder/tune/<launch>`, so none is overwritten."""
     # Else Tune starts one worker after the other, and a trial that ends first hands its worker on: one slot for ever.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(resources.slots)
+    # The searcher keeps to the slots, whose number grows with the cluster.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(resources.slots, searcher.total_samples))
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
         tune_config=tune.TuneConfig(
@@ -79,7 +93,8 @@ def build_tuner(
         ),
         run_config=tune.RunConfig(
             name=str(launch),
-            storage_path=str(folder / "tune"),
+            storage_path=storage.where(folder / "tune"),
+            storage_filesystem=storage.filesystem,
             callbacks=[callback],
             stop=budget,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),

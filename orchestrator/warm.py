@@ -31,10 +31,10 @@ def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> li
     """
     name = settings.warm_start
     try:
-        before = resume.stored(settings.storage, name, "--warm-start")
+        before = resume.stored(settings.home, name, "--warm-start")
     except ValueError as error:
         raise UserError(str(error)) from None
-    folder = settings.storage / name
+    folder = settings.home / name
     ledger, study = folder / FILE, folder / STUDY_FILE
     first = ledger.read_text().partition("\n")[0] if ledger.is_file() else ""
     if not first or not study.is_file():

@@ -7,7 +7,7 @@ import fcntl
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +57,21 @@ class Job:
         return {name: best[name] for name in ("seconds", "metrics")}
 
 
-def train(job: Job, data: Prepared, source: Source | None, *, gpu: bool = False, threads: int = 1) -> dict[str, Any]:
+def train(
+    job: Job,
+    data: Prepared,
+    source: Source | None,
+    *,
+    gpu: bool = False,
+    threads: int = 1,
+    saved: Callable[[Path], None] | None = None,
+) -> dict[str, Any]:
     """Train, going on where an earlier attempt was cut off; at most 20 seconds and an epoch are trained twice.
 
-    Another process that trains the same is waited for.
+    Another process on this host that trains the same is waited for.
+
+    Args:
+        saved: called with the folder of each checkpoint on the way, when it is whole.
 
     Returns:
         `seconds` of training, all attempts together, and `metrics` of the last weights on the held-out fold.
@@ -70,10 +81,17 @@ def train(job: Job, data: Prepared, source: Source | None, *, gpu: bool = False,
         OSError: a checkpoint cannot be read or written.
     """
     with _alone(job):
-        return job.outcome if job.done else _train(job, data, source, gpu, threads)
+        return job.outcome if job.done else _train(job, data, source, gpu, threads, saved)
 
 
-def _train(job: Job, data: Prepared, source: Source | None, gpu: bool, threads: int) -> dict[str, Any]:
+def _train(
+    job: Job,
+    data: Prepared,
+    source: Source | None,
+    gpu: bool,
+    threads: int,
+    told: Callable[[Path], None] | None,
+) -> dict[str, Any]:
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     training = Training(
@@ -103,6 +121,8 @@ def _train(job: Job, data: Prepared, source: Source | None, gpu: bool, threads: 
         training.train_epoch()
         if time.perf_counter() - saved > checkpoint.SECONDS and training.epoch < job.config["epochs"]:
             _save(_part(job), training, {"seconds": before + time.perf_counter() - started})
+            if told:
+                told(_part(job))
             saved = time.perf_counter()
     metrics = training.evaluate()
     outcome = {"seconds": before + time.perf_counter() - started, "metrics": metrics}

@@ -8,6 +8,7 @@ import math
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,17 @@ from trainables.training import DivergedError, Training
 
 @dataclass(frozen=True)
 class Shared:
-    """What all trials of a search have in common; travels through Ray's object store once a node."""
+    """What all trials of a search have in common; travels through Ray's object store once a node.
+
+    `fitting` raises where a host, which may have come later, does not fit the others.
+    """
 
     task: str
     data: Prepared
     sources: dict[str, Source] = field(default_factory=dict)
     threads: int = 1
     gpu: bool = False
+    fitting: Callable[[], None] | None = None
 
 
 class Trial(tune.Trainable):
@@ -42,6 +47,8 @@ class Trial(tune.Trainable):
 
     def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
         """Called once a worker: threads and data stay from trial to trial."""
+        if shared.fitting:
+            shared.fitting()
         self.shared = shared
         self.broken: Exception | None = None
         torch.set_num_threads(shared.threads)

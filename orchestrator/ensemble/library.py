@@ -18,6 +18,7 @@ from orchestrator.cli import UserError, make_settings
 from orchestrator.ledger import ENDED, FILE, Ledger
 from orchestrator.ranking import TrialRow
 from orchestrator.settings import SearchSettings
+from orchestrator.storage import Storage
 from trainables import checkpoint
 
 #: Candidates of one architecture, unless nothing else is left.
@@ -97,11 +98,11 @@ class Library:
 
     Args:
         rows: its trials in MLflow, best first.
-        storage: folder of the searches.
+        storage: of the searches.
         skip: told of each trial that cannot be a candidate: its name, and why.
     """
 
-    def __init__(self, rows: Sequence[TrialRow], storage: Path, skip: Callable[[str, str], None]) -> None:
+    def __init__(self, rows: Sequence[TrialRow], storage: Storage, skip: Callable[[str, str], None]) -> None:
         self._rows, self._storage, self._skip = rows, storage, skip
         self._ledgers: dict[str, Ledger | None] = {}
 
@@ -118,18 +119,20 @@ class Library:
                 self._skip(name, f"its checkpoint says nothing of {error}")
 
     def _read(self, row: TrialRow, name: str) -> Candidate:
-        folder = self._storage / row.search
+        folder = self._storage.home / row.search
         if row.search not in self._ledgers:
             self._ledgers[row.search] = Ledger(folder, hold=False) if (folder / FILE).is_file() else None
         ledger = self._ledgers[row.search]
         if ledger is None or ledger.identity.get("id") != row.search_id:
-            raise UserError(f"its search is not in {self._storage}")
+            raise UserError(f"its search is not in {self._storage.home}")
         record = ledger.trials.get(row.trial_id)
         if record is not None and record.state in ("budget", "interrupted"):
             raise UserError(f"it was stopped ({record.state}) and would go on; resume its search for it to count")
         if record is None or record.state not in ENDED or not record.saved:
             raise UserError("it has no checkpoint of its best epoch")
         path = folder / record.checkpoint
+        with contextlib.suppress(FileNotFoundError):  # which is then told
+            self._storage.fetch(path)
         description = _description(path)
         best = description["best"]
         if not best["epoch"]:
@@ -138,7 +141,7 @@ class Library:
             run_id=row.run_id,
             trial_id=row.trial_id,
             name=name,
-            search=search_settings(self._storage, row.search),
+            search=search_settings(self._storage.home, row.search),
             config=description["config"],
             epoch=int(best["epoch"]),
             score=float(best["value"]),

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import ray
 
-from orchestrator import resources
+from orchestrator import cluster, resources
 from orchestrator.cli import UserError
 from orchestrator.ensemble import library
 from orchestrator.ensemble.assembly import held_out_rows
@@ -47,7 +46,7 @@ def candidates(
     def skip(name: str, why: str) -> None:
         say(f"left out  {name}: {why}")
 
-    found = library.select(iter(library.Library(rows, settings.storage, skip)), count, team.preview, skip)
+    found = library.select(iter(library.Library(rows, team.workers.storage, skip)), count, team.preview, skip)
     if not found:
         raise UserError(
             f"no finished trial of {search.name}'s data has a checkpoint in {settings.storage}; run a search, or give "
@@ -77,14 +76,13 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
 
 
 def share(search: SearchSettings) -> resources.Resources:
-    there = ray.cluster_resources()
-    cpus, gpus = int(there.get("CPU", 1)), there.get("GPU", 0.0)
+    """Slots for an ensemble's trainings and predictions, and what each gets, as the search's trials did."""
+    hosts = cluster.possible()
     each = None if search.gpus_per_trial == "auto" else search.gpus_per_trial
     try:
         return resources.plan(
-            cpus,
-            gpus,
-            trials=cpus,
+            hosts,
+            trials=sum(host.cpus for host in hosts),
             cpus_per_trial=search.cpus_per_trial,
             gpus_per_trial=each,
             max_concurrent=search.max_concurrent,

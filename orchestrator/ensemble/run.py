@@ -24,9 +24,12 @@ from orchestrator.ensemble.settings import EnsembleSettings
 from orchestrator.ensemble.team import Team
 from orchestrator.ensemble.workers import Workers
 from orchestrator.files import write_text
+from orchestrator.hosts import joined
 from orchestrator.logs import quiet
+from orchestrator.mirror import mirrored, pull
 from orchestrator.settings import SearchSettings
 from orchestrator.stale import marks
+from orchestrator.storage import Storage
 from orchestrator.tracking import Tracker
 from orchestrator.tuner import ray_session
 from trainables.data import Prepared, is_phantom
@@ -47,14 +50,22 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dic
     if settings and fields:
         raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
     settings = settings or make_settings(EnsembleSettings, fields)
-    name = settings.name or library.newest_search(settings.storage, settings.task)
-    search = library.search_settings(settings.storage, name)
+    storage = Storage.of(settings.storage)
+    if storage.uri:
+        pull(storage)
+    name = settings.name or library.newest_search(settings.home, settings.task)
+    search = library.search_settings(settings.home, name)
     if search.task != settings.task:
         raise UserError(f"--name {name}: that is a search of task {search.task}; give --task {search.task}")
     settings = settings.model_copy(update={"tracking_uri": settings.tracking_uri or search.tracking_uri})
     data, manifest = dataset.read(search, Console())
     synthetic = is_phantom(manifest.root)
-    with quiet(search.folder / "ensemble.log") as console, ray_session():
+    with (
+        quiet(search.folder / "ensemble.log") as console,
+        ray_session(settings.address),
+        joined(search, settings.address, storage, console),
+        mirrored(storage, search.folder, console),
+    ):
         return build(settings, search, data, synthetic=synthetic, console=console)
 
 
@@ -76,7 +87,7 @@ def build(
     tracker = Tracker(settings.tracking_uri, search.experiment)
     with closing(tracker), plan.alone(folder, search.name), plan.terminable():
         task = make_task(search.task, search.classes)
-        workers = Workers(plan.share(search), search.cache / "predictions")
+        workers = Workers(plan.share(search), search.cache / "predictions", Storage.of(settings.storage))
         team = Team(task, search, data, workers, settings.tta, settings.out_of_fold, say)
         team.prepared[search.image_size, search.masks] = data
         plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])
@@ -156,7 +167,7 @@ def _with_shape(
     """With lesion shape where a task with classes can have it: from its own masks, or from a segmentation ensemble."""
     if team.task.name == "multi" and settings.out_of_fold:
         return shapes.with_own(held, data, settings.seed), None
-    segmenter = shapes.find(settings.storage, team) if team.task.name == "cls" and settings.out_of_fold else None
+    segmenter = shapes.find(settings.home, team) if team.task.name == "cls" and settings.out_of_fold else None
     if segmenter is None:
         return held, None
     try:

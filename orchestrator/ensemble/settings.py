@@ -7,7 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from orchestrator.settings import Folder, Store
+from orchestrator.settings import Folder, Place, Store
+from orchestrator.storage import HOME, Storage
 
 
 class EnsembleSettings(BaseModel):
@@ -31,7 +32,8 @@ class EnsembleSettings(BaseModel):
     promote: Literal["never", "auto", "always"] = Field("auto", description="whether the result becomes the champion")
     export: Folder | None = Field(None, description="write the model to this new folder, too, for use without MLflow")
     seed: int = Field(0, ge=0, description="seed of resamples and of boosting")
-    storage: Folder = Field(Path("runs"), validate_default=True, description="folder of the searches")
+    storage: Place = Field(HOME, validate_default=True, description="folder of the searches, or s3://BUCKET/PREFIX")
+    address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
     tracking_uri: Store = Field("", description="MLflow store [the search's]")
 
     @model_validator(mode="after")
@@ -39,6 +41,11 @@ class EnsembleSettings(BaseModel):
         if self.export and self.export.exists():
             raise ValueError(f"export: {self.export} exists already; choose a new folder")
         return self
+
+    @property
+    def home(self) -> Path:
+        """Folder of searches on this host: the storage, or a working copy of it."""
+        return Storage.of(self.storage).home
 
     def limits(self, phantom: bool) -> tuple[int, int]:
         """Candidates and boost rounds, small ones for the embedded default."""

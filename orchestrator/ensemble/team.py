@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from orchestrator import dataset
 from orchestrator.cli import UserError
+from orchestrator.ensemble import away
 from orchestrator.ensemble.assembly import Member, held_out_rows
 from orchestrator.ensemble.library import Candidate
 from orchestrator.ensemble.workers import Ask, Workers
@@ -161,6 +162,8 @@ class Team:
             UserError: a training failed that may succeed another time.
         """
         failed: dict[str, str] = {}
+        for job in jobs.values():
+            away.bring(job, self.workers.storage)
         waiting = {key: job for key, job in jobs.items() if not job.done}
         if waiting:
             self.say(f"{kind:9} {len(waiting)} of {len(jobs)} models to train, {self.workers.slots} at a time")

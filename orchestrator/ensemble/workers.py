@@ -15,10 +15,12 @@ import numpy as np
 import ray
 import torch
 
+from orchestrator.ensemble import away
 from orchestrator.product.networks import Logits, load_network, network_logits
 from orchestrator.resources import Resources
+from orchestrator.storage import Storage
 from orchestrator.store import first_line
-from trainables import checkpoint, held_out
+from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.held_out import Job
 from trainables.models.weights import Source
@@ -39,15 +41,20 @@ class Ask:
     mirrored: bool = False
 
 
-def _train(job: Job, data: Prepared, source: Source | None, gpu: bool, threads: int) -> dict[str, Any]:
-    return held_out.train(job, data, source, gpu=gpu, threads=threads)
+def _train(
+    job: Job, storage: Storage, data: Prepared, source: Source | None, gpu: bool, threads: int
+) -> dict[str, Any]:
+    return away.train(job, storage, data, source, gpu=gpu, threads=threads)
 
 
-def _predict(folder: Path, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int) -> Logits:
+def _predict(
+    folder: Path, storage: Storage, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int
+) -> Logits:
     torch.set_num_threads(threads)
-    described = json.loads((folder / checkpoint.DESCRIPTION).read_text())
-    file, device = folder / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
-    model = load_network(file, described["task"], described["config"], device)
+    with storage.borrow(folder) as weights:
+        described = json.loads((weights / checkpoint.DESCRIPTION).read_text())
+        file, device = weights / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
+        model = load_network(file, described["task"], described["config"], device)
     said = network_logits(model, data.images[rows], tta=mirrored)
     planes = None if said.planes is None else _finite(said.planes).astype(np.float16)
     return Logits(None if said.classes is None else _finite(said.classes), planes)
@@ -69,10 +76,11 @@ class Workers:
     Args:
         share: slots, and the cores and GPUs of each task.
         cache: folder for predictions; made if absent.
+        storage: where checkpoints are.
     """
 
-    def __init__(self, share: Resources, cache: Path) -> None:
-        self.slots, self._share, self._cache = share.slots, share, cache
+    def __init__(self, share: Resources, cache: Path, storage: Storage) -> None:
+        self.slots, self.storage, self._share, self._cache = share.slots, storage, share, cache
         self._stored: dict[str, Any] = {}
 
     def train(
@@ -91,12 +99,15 @@ class Workers:
         running = {}
         for key, job in jobs.items():
             if not job.done:
-                given = (job, self._put(data[key]), sources[key], bool(self._share.gpus), self._share.cpus)
-                running[self._sized(_TRAIN).remote(*given)] = key
+                given = (self._put(data[key]), sources[key], bool(self._share.gpus), self._share.cpus)
+                running[self._sized(_TRAIN).remote(job, self.storage, *given)] = key
         while running:
             (task,), _ = ray.wait(list(running))
             try:
                 outcome: dict[str, Any] | BaseException = ray.get(task)
+                self.storage.fetch(jobs[running[task]].folder)
+            except OSError as error:
+                outcome = error
             except ray.exceptions.RayError as error:
                 outcome = _cause(error)
             finished(running.pop(task), outcome)
@@ -107,7 +118,8 @@ class Workers:
         answers = [_read(file) for file in files]
         running = {
             self._sized(_PREDICT).remote(
-                ask.checkpoint, self._put(ask.data), ask.rows, ask.mirrored, bool(self._share.gpus), self._share.cpus
+                *(ask.checkpoint, self.storage, self._put(ask.data), ask.rows, ask.mirrored),
+                *(bool(self._share.gpus), self._share.cpus),
             ): i
             for i, ask in enumerate(asks)
             if answers[i] is None

@@ -12,6 +12,7 @@ import pytest
 from orchestrator.budget import Budget
 from orchestrator.cli import UserError
 from orchestrator.ledger import FILE, FRUITLESS_LAUNCHES, RESERVE, Ledger
+from orchestrator.storage import Storage
 
 CONFIG = {"architecture": "unet", "epochs": 4}
 
@@ -174,7 +175,7 @@ def test_a_trial_whose_end_was_not_written_is_settled(
     _result(ledger, "a", 4, best, ending)
     ledger.close()
     again = _begin(tmp_path)
-    again.settle()
+    again.settle(Storage(tmp_path))
     assert again.trials["a"].ended is settled
     assert again.trials["a"].state == (ending if settled else "waiting")
 
@@ -183,13 +184,13 @@ def test_a_trial_that_kills_the_search_each_time_is_given_up(tmp_path: Path) -> 
     _begin(tmp_path).close()
     for launch in range(FRUITLESS_LAUNCHES):
         ledger = _begin(tmp_path)
-        ledger.settle()
+        ledger.settle(Storage(tmp_path))
         _ask(ledger, "a") if launch == 0 else ledger.add("started", "a")
         _ask(ledger, f"good {launch}")
         _result(ledger, f"good {launch}", 1)
         ledger.close()
     last = _begin(tmp_path)
-    last.settle()
+    last.settle(Storage(tmp_path))
     assert last.trials["a"].state == "failed"
     assert "died 3 times" in last.trials["a"].reason
     assert "good 0" in {record.trial_id for record in last.unfinished()}
@@ -204,5 +205,5 @@ def test_a_lost_checkpoint_means_from_the_beginning(tmp_path: Path, lost: str) -
     file = tmp_path / "checkpoint_a_2" / "training.pt"
     file.unlink() if lost == "deleted" else file.write_text("")
     again = _begin(tmp_path)
-    again.settle()
+    again.settle(Storage(tmp_path))
     assert (again.trials["a"].checkpoint, again.trials["a"].checkpoint_epoch) == ("", 0)

@@ -12,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.logged_models import log_best
+from orchestrator.storage import Storage
 from trainables.data import CLASSES
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def test_a_model_is_logged_once(home: Home) -> None:
     ids = [client.get_experiment_by_name("breast-ultrasound-cls").experiment_id]
     before = {model.model_id for model in client.search_logged_models(ids)}
     cut_off = client.create_logged_model(ids[0], name="cut off", source_run_id=rows[0]["mlflow_run_id"])
-    where = home.uri, home.folder / "runs" / "cls"
+    where = home.uri, home.folder / "runs" / "cls", Storage(home.folder / "runs")
     assert log_best(rows, *where, keep_aspect=False, synthetic=True) == 0
     after = {model.model_id for model in client.search_logged_models(ids)}
     assert cut_off.model_id not in after, "what a crash cut off is deleted"
@@ -76,4 +77,7 @@ def test_a_model_is_logged_once(home: Home) -> None:
 
 def test_without_weights_there_is_no_model(home: Home, tmp_path: Path) -> None:
     rows = [{**row, "checkpoint": str(tmp_path)} for row in _rows(home, "cls")]
-    assert log_best(rows, "sqlite:///nowhere/absent.db", tmp_path, keep_aspect=False, synthetic=True) == 0
+    assert (
+        log_best(rows, "sqlite:///nowhere/absent.db", tmp_path, Storage(tmp_path), keep_aspect=False, synthetic=True)
+        == 0
+    )

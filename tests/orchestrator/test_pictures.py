@@ -18,6 +18,7 @@ from orchestrator.drawing import drawn
 from orchestrator.ensemble.library import search_settings
 from orchestrator.pictures import LOGGED, best_first, log_all
 from orchestrator.resources import Resources
+from orchestrator.storage import Storage
 
 if TYPE_CHECKING:
     from home import Home
@@ -75,7 +76,7 @@ def test_drawn_once_and_one_that_fails_is_left_out(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     data, _ = dataset.read(search_settings(home.folder / "runs", "seg"), Console(quiet=True))
-    good, other = best_first(_summary(home, "seg")["trials"])
+    good, other = best_first(_summary(home, "seg")["trials"], Storage(home.folder / "runs"))
     broken = shutil.copytree(good["checkpoint"], tmp_path / "tune" / "trial" / "checkpoint_000000")
     (broken / "best.safetensors").write_bytes(b"no weights")
     gone = {**good, "trial_id": "gone", "checkpoint": str(tmp_path / "gone")}
@@ -86,7 +87,7 @@ def test_drawn_once_and_one_that_fails_is_left_out(
         notes, said = Notes(), io.StringIO()
         tracker: Any = notes
         share = Resources(slots=1, cpus=1, gpus=0.0)
-        shown = log_all(given, data, out, share, tracker, synthetic=True, console=Console(file=said))
+        shown = log_all(given, data, out, share, tracker, Storage(tmp_path), synthetic=True, console=Console(file=said))
         return shown, notes, said.getvalue()
 
     shown, notes, _ = log_them(rows)

@@ -16,6 +16,7 @@ from orchestrator.budget import Budget
 from orchestrator.cli import UserError
 from orchestrator.ledger import Ledger
 from orchestrator.searcher import StudySearch, open_study
+from orchestrator.storage import Storage
 
 METRIC = "best/dice"
 FIRST = [{"architecture": "fpn", "lr": 1e-3}, {"architecture": "unet", "lr": 1e-2}]
@@ -40,7 +41,7 @@ class Launch:
     def __init__(self, folder: Path, trials: int, slots: int = 1, seed: int = 0) -> None:
         self.ledger = Ledger(folder)
         self.ledger.launch({}, 0)
-        self.ledger.settle()
+        self.ledger.settle(Storage(folder))
         self.study = open_study(folder, "s")
         self.budget = Budget(self.ledger, None, None, 0)
         self.searcher = StudySearch(
@@ -52,7 +53,8 @@ class Launch:
             seed=seed,
             first_points=FIRST,
             trials=trials,
-            slots=slots,
+            slots=lambda: slots,
+            storage=Storage(folder),
         )
         self.searcher.add_configurations([SimpleNamespace(spec={"run": "surrogate"})])
 
