@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from orchestrator.budget import Budget
 from orchestrator.callback import SearchCallback
 from orchestrator.cli import UserError
 from orchestrator.hosts import Fitting
+from orchestrator.identity import identity_of, tags_of
 from orchestrator.ledger import Ledger
 from orchestrator.progress import SearchProgress
 from orchestrator.resources import Resources
@@ -58,13 +58,13 @@ def launch(
         UserError: the search cannot begin, or it is not the one that the ledger holds.
     """
     plan, share = _plan(settings, data, ledger, console)
-    resume.write(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
+    resume.write(settings.folder, settings.stored())
     (settings.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in data.faults))
-    identity = _identity(settings, data, plan)
+    identity = identity_of(settings, data, plan)
     identity["id"] = ledger.identity.get("id", uuid.uuid4().hex)
     known = finished_trials(settings, identity) if settings.warm_start and not ledger.trials else []
     primary = make_task(settings.task, settings.classes).primary
-    tags = _tags(settings, data, synthetic, primary)
+    tags = tags_of(settings, data, synthetic, primary)
     tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([views.tag(primary)]))
     try:
         ledger.launch(identity, share.gpus)
@@ -150,7 +150,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Con
     plan = spaces.make_plan(settings, data, shared, ledger.identity)
     notes = list(plan.notes)
     if ledger.identity:
-        resume.check_identity(_identity(settings, data, plan), ledger.identity, settings.name)
+        resume.check_identity(identity_of(settings, data, plan), ledger.identity, settings.name)
     if settings.gpus_per_trial == "auto" and with_gpus:
         costly = packing.largest(
             settings.task,
@@ -169,17 +169,6 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Con
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     return plan, shared
-
-
-def _identity(settings: SearchSettings, data: Prepared, plan: Plan) -> dict[str, Any]:
-    """What makes this search this one, beside its settings."""
-    return {
-        "task": settings.task,
-        "classes": settings.classes,
-        "data_fingerprint": data.data_fingerprint,
-        "prepared_fingerprint": data.prepared_fingerprint,
-        **plan.identity(),
-    }
 
 
 def _train(
@@ -236,30 +225,6 @@ def _train(
         finally:
             callback.close()
     searcher.close()
-
-
-def _tags(settings: SearchSettings, data: Prepared, synthetic: bool, primary: str) -> dict[str, str]:
-    """Tags that the search and each of its trials carry."""
-    return {
-        "task": settings.task,
-        "classes": str(settings.classes),
-        "primary": primary,
-        "data_fingerprint": data.data_fingerprint,
-        "prepared_fingerprint": data.prepared_fingerprint,
-        "data_source": settings.source,
-        "synthetic": str(synthetic).lower(),
-        "git_commit": _git_commit(),
-    }
-
-
-def _git_commit() -> str:
-    """The commit of this project's own checkout; empty where there is none, or no git."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip()
 
 
 def _announce(settings: SearchSettings, plan: Plan, share: Resources, ledger: Ledger, console: Console) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from orchestrator.logs import quiet
 from orchestrator.mirror import mirrored
 from orchestrator.settings import SearchSettings
 from orchestrator.storage import Storage
+from orchestrator.store import first_line
 from orchestrator.tuner import ray_session
 from trainables.data import Prepared
 from trainables.tasks import make_task
@@ -46,18 +46,22 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     if settings and fields:
         raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
     settings = settings or make_settings(SearchSettings, fields)
-    if settings.folder.exists() and not settings.resume:
-        name = settings.name
-        raise UserError(f"--name {name}: {settings.folder} exists already; choose another name, or --resume {name}")
+    storage, folder, name = Storage.of(settings.storage), settings.folder, settings.name
+    try:
+        taken = folder.exists() or storage.has(folder / resume.SETTINGS)
+    except OSError as error:
+        raise UserError(f"--storage {settings.storage}: {first_line(error)}") from None
+    if taken and not settings.resume:
+        where = folder if folder.exists() else storage.shown(folder)
+        raise UserError(f"--name {name}: {where} exists already; choose another name, or --resume {name}")
     # Locked before the data are read, which can take long; a new search has nothing to lock before they are good.
     ledger = Ledger(settings.folder) if settings.resume else None
     try:
         data, synthetic = dataset.load(settings, Console())
         make_task(settings.task, settings.classes).rows(data)
         if ledger is None:
-            resume.make_folder(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
-            ledger = Ledger(settings.folder)
-        storage, folder = Storage.of(settings.storage), settings.folder
+            resume.make_folder(folder, settings.stored())
+            ledger = Ledger(folder)
         with (
             quiet(folder / "search.log") as console,
             ray_session(settings.address, settings.dashboard),
@@ -75,7 +79,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     except BaseException:
         # Nothing was tried yet: the name stays free for the corrected command.
         if ledger and not ledger.trials and not settings.resume:
-            shutil.rmtree(settings.folder)
+            storage.delete(folder)
         raise
     finally:
         if ledger:

@@ -189,10 +189,7 @@ class SearchSettings(BaseModel):
             return given
         if given.get("resume"):
             # Without what is None: a stored search has its defaults already.
-            place = Storage.of(_place(given.get("storage") or HOME))
-            if place.uri:
-                pull(place, given["resume"])
-            before = resume.stored(place.home, given["resume"])
+            before = _stored(given.get("storage"), given["resume"])
             if given.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
                 other = resume.differences({**before, "task": given["task"]}, before)
                 raise ValueError(f"--resume {given['resume']}: {other}")
@@ -237,6 +234,10 @@ class SearchSettings(BaseModel):
     def _before(self) -> dict[str, Any]:
         return resume.stored(self.home, self.resume)
 
+    def stored(self) -> dict[str, Any]:
+        """What a resumed search has from this one; it may run on another cluster, or on none."""
+        return self.model_dump(mode="json", exclude={"resume", "address"})
+
     @property
     def home(self) -> Path:
         """Folder of searches on this host: the storage, or a working copy of it."""
@@ -256,6 +257,16 @@ class SearchSettings(BaseModel):
     def cache(self) -> Path:
         """Where prepared data are kept."""
         return self.home / ".cache"
+
+
+def _stored(storage: Any, name: str) -> dict[str, Any]:
+    """The settings that a search was started with; under a URI another host may have gone on with it."""
+    place = Storage.of(_place(storage or HOME))
+    if not storage and (place.home / name).is_dir():
+        place = Storage.of(_place(resume.stored(place.home, name)["storage"]))
+    if place.uri:
+        pull(place, name)
+    return resume.stored(place.home, name)
 
 
 def _one_of(name: str, allowed: Any) -> str:

@@ -32,7 +32,7 @@ def earlier(tmp_path: Path) -> Path:
     """A search of three trials, of which two finished."""
     settings = _settings(tmp_path, name="first")
     settings.folder.mkdir()
-    resume.write(settings.folder, settings.model_dump(mode="json", exclude={"resume"}))
+    resume.write(settings.folder, settings.stored())
     ledger = Ledger(settings.folder)
     ledger.launch(IDENTITY, 0)
     ledger.close()
