@@ -47,22 +47,27 @@ def possible(alive: list[Host] | None = None) -> list[Host]:
     return found
 
 
-def slots(share: Resources, most: int | None) -> Callable[[], int]:
-    """How many trials may run at a time by now: the number follows the cluster as hosts come.
+def slots(share: Resources, most: int | None, console: Console) -> Callable[[], int]:
+    """How many trials may run at a time by now: the number follows the cluster as hosts come and go.
 
-    Pending trials are what the autoscaler starts hosts for, so those that may come count, too.
+    Pending trials are what the autoscaler starts hosts for, so those that may come count, too. That no host is left is
+    said.
 
     Args:
         share: what a trial gets.
         most: the user's limit.
     """
-    known, looked = share.slots, time.monotonic()
+    known, looked, alone = share.slots, time.monotonic(), False
 
     def now() -> int:
-        nonlocal known, looked
+        nonlocal known, looked, alone
         if time.monotonic() - looked > LOOK:
-            fits = resources.fitting(possible(), share.cpus, share.gpus)
+            hosts = present()
+            fits = resources.fitting(possible(hosts), share.cpus, share.gpus)
             known, looked = max(1, min(fits, most or fits)), time.monotonic()
+            before, alone = alone, not resources.fitting(hosts, share.cpus, share.gpus)
+            if alone and not before:
+                console.print("waiting for workers: no host is left on which a trial could run")
         return known
 
     return now

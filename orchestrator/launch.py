@@ -202,7 +202,7 @@ def _train(
         seed=settings.seed,
         first_points=plan.first_points,
         trials=plan.trials,
-        slots=cluster.slots(share, settings.max_concurrent),
+        slots=cluster.slots(share, settings.max_concurrent, console),
         storage=storage,
     )
     callback.replay(ledger.history)
