@@ -11,19 +11,34 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from orchestrator.ensemble.heldout import PackedMasks
 from orchestrator.files import write_text
 from orchestrator.product.networks import load_network
 from trainables import charts, checkpoint
 from trainables.data import Prepared
 from trainables.evaluation import evaluate_at_original_size
 from trainables.inference import predict
-from trainables.tasks import make_task
+from trainables.tasks import Task, make_task
 
 #: Beside the pictures: what they were drawn from, and the scores.
 SCORES = "scores.json"
 
 
-def draw(folder: Path, home: Path, data: Prepared, *, synthetic: bool, gpu: bool = False, threads: int = 1) -> None:
+def shown_rows(task: Task, data: Prepared) -> np.ndarray:
+    """The images that trials are validated on, int64 [N]."""
+    return np.intersect1d(data.fold_rows(0)[1], task.rows(data))
+
+
+def draw(
+    folder: Path,
+    home: Path,
+    data: Prepared,
+    originals: PackedMasks | None,
+    *,
+    synthetic: bool,
+    gpu: bool = False,
+    threads: int = 1,
+) -> None:
     """Draw a checkpoint's predictions on the validation images, and score its masks at original size.
 
     `home` then holds PNG files and `scores.json`; it is written under another name until it is complete. Pictures of
@@ -31,7 +46,8 @@ def draw(folder: Path, home: Path, data: Prepared, *, synthetic: bool, gpu: bool
 
     Args:
         folder: the checkpoint. home: folder of the pictures; what was there is replaced.
-        data: those that the trial was validated on.
+        data: those that the trial was validated on; their files need not be on this host.
+        originals: merged masks of `shown_rows` at original size; None for cls.
         gpu: predict on one. threads: as many as the cores that this may use.
 
     Raises:
@@ -42,11 +58,12 @@ def draw(folder: Path, home: Path, data: Prepared, *, synthetic: bool, gpu: bool
     file, device = folder / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
     model = load_network(file, described["task"], described["config"], device)
     task = make_task(described["task"], described["config"].get("classes", 3))
-    rows = np.intersect1d(data.fold_rows(0)[1], task.rows(data))
+    rows = shown_rows(task, data)
     outputs = predict(model, data.images[rows])
     pictures, scores = task.figures(data, rows, outputs), dict[str, float]()
-    if task.name != "cls":
-        scores = evaluate_at_original_size(task, outputs, data, rows)
+    if originals is not None:
+        truth = [originals[i] for i in range(len(originals))]
+        scores = evaluate_at_original_size(task, outputs, data, rows, truth)
         pixels = [scores[f"pixels_{name}"] for name in ("tn", "fp", "fn", "tp")]
         pictures["pixel_confusion"] = charts.pixel_confusion(np.array(pixels, np.int64).reshape(2, 2))
     part = home.with_name(f".{home.name}.{os.getpid()}")

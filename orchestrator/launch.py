@@ -63,7 +63,8 @@ def launch(
     identity = identity_of(settings, data, plan)
     identity["id"] = ledger.identity.get("id", uuid.uuid4().hex)
     known = finished_trials(settings, identity) if settings.warm_start and not ledger.trials else []
-    primary = make_task(settings.task, settings.classes).primary
+    task = make_task(settings.task, settings.classes)
+    primary = task.primary
     tags = tags_of(settings, data, synthetic, primary)
     tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([views.tag(primary)]))
     try:
@@ -91,7 +92,9 @@ def launch(
         shown = list[Path]()
         if found["status"] == "done":
             folder, rows = settings.folder / "pictures", found["trials"]
-            shown = pictures.log_all(rows, data, folder, share, tracker, storage, synthetic=synthetic, console=console)
+            shown = pictures.log_all(
+                task, rows, data, folder, share, tracker, storage, synthetic=synthetic, console=console
+            )
         found["tracking_lag_seconds"] = round(tracker.lag, 3)
         tracker.end_search(RUN_STATUS[found["status"]], summary.figures(found), {"why": found["why"]})
     except Exception:

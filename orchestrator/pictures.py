@@ -14,13 +14,16 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.drawing import draw, drawn
+from orchestrator.drawing import draw, drawn, shown_rows
+from orchestrator.ensemble.heldout import PackedMasks
 from orchestrator.resources import Resources
 from orchestrator.storage import Storage
 from orchestrator.store import first_line
 from orchestrator.tracking import Tracker
 from trainables import checkpoint
-from trainables.data import Prepared
+from trainables.data import DataError, Prepared
+from trainables.evaluation import read_merged_mask
+from trainables.tasks import Task
 
 log = logging.getLogger(__name__)
 
@@ -30,11 +33,19 @@ LOGGED = "in-mlflow"
 ARTIFACTS = "validation"
 
 
-def _draw(folder: Path, storage: Storage, data: Prepared, synthetic: bool, gpu: bool, threads: int) -> dict[str, bytes]:
+def _draw(
+    folder: Path,
+    storage: Storage,
+    data: Prepared,
+    originals: PackedMasks | None,
+    synthetic: bool,
+    gpu: bool,
+    threads: int,
+) -> dict[str, bytes]:
     """The files that belong beside each other, by name: only the driver writes to the search's folder."""
     with storage.borrow(folder) as weights, tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "pictures"
-        draw(weights, home, data, synthetic=synthetic, gpu=gpu, threads=threads)
+        draw(weights, home, data, originals, synthetic=synthetic, gpu=gpu, threads=threads)
         return {file.name: file.read_bytes() for file in home.iterdir()}
 
 
@@ -63,6 +74,7 @@ def best_first(trials: Sequence[dict[str, Any]], storage: Storage) -> list[dict[
 
 
 def log_all(
+    task: Task,
     trials: Sequence[dict[str, Any]],
     data: Prepared,
     folder: Path,
@@ -109,24 +121,37 @@ def log_all(
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             job = bar.add_task("", total=len(waiting))
-            stored: Any = ray.put(data) if waiting else None
+            stored: Any = (ray.put(data), ray.put(_originals(task, data))) if waiting else ()
             while waiting or running:
                 while waiting and len(running) < share.slots:
                     row = waiting.pop(0)
-                    sized = _DRAW.options(num_cpus=share.cpus, num_gpus=share.gpus)
-                    place = Path(row["checkpoint"])
-                    running[sized.remote(place, storage, stored, synthetic, bool(share.gpus), share.cpus)] = row
-                (task,), _ = ray.wait(list(running))
-                row = running.pop(task)
+                    sized: Any = _DRAW.options(num_cpus=share.cpus, num_gpus=share.gpus)
+                    place = Path(row["checkpoint"]), storage
+                    running[sized.remote(*place, *stored, synthetic, bool(share.gpus), share.cpus)] = row
+                (drawing,), _ = ray.wait(list(running))
+                row = running.pop(drawing)
                 try:
-                    _keep(ray.get(task), folder / row["trial_id"])
+                    _keep(ray.get(drawing), folder / row["trial_id"])
                     hand_over(row)
                 except (ray.exceptions.RayError, OSError) as error:
                     cause = getattr(error, "cause", None) or error
                     log.warning("no pictures of trial %s: %s", row["name"], first_line(cause))
                 bar.advance(job)
+    except DataError as error:
+        console.print(f"pictures left out: {error}", markup=False, highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
-        for task in running:
-            ray.cancel(task, force=True)
+        for drawing in running:
+            ray.cancel(drawing, force=True)
         console.print("pictures left out")
     return given
+
+
+def _originals(task: Task, data: Prepared) -> PackedMasks | None:
+    """The merged masks at original size, read here: workers need no images.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    if task.name == "cls":
+        return None
+    return PackedMasks([read_merged_mask(data, row) for row in shown_rows(task, data)])

@@ -60,7 +60,10 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if local:
             raise
-        raise UserError(f"--address {address}: {first_line(error)}; see docs/cluster.md") from None
+        raise UserError(
+            f"--address {address}: no way into a Ray cluster there ({first_line(error)[:120]}); start one, or give "
+            "this user its token: ~/.ray/auth_token and RAY_AUTH_MODE=token (docs/cluster.md)"
+        ) from None
     try:
         yield
     finally:

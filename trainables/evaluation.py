@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,18 @@ from trainables.metrics.seg import confusion_counts, hd95, pixel_confusion
 from trainables.tasks.base import Outputs, Task
 
 
-def evaluate_at_original_size(task: Task, outputs: Outputs, data: Prepared, rows: np.ndarray) -> dict[str, float]:
+def evaluate_at_original_size(
+    task: Task, outputs: Outputs, data: Prepared, rows: np.ndarray, originals: Sequence[np.ndarray] | None = None
+) -> dict[str, float]:
     """The task's metrics at each image's own size, with those that are too slow for every epoch.
 
     Args:
         task: one that predicts masks.
         outputs: of the model for `rows` at the prepared size: mask logits [N,1,S,S], or (mask logits, class logits
             [N,K]). The mask logits are resized (bilinear) and then cut at 0.
-        data: prepared data; its mask files must still be there.
+        data: prepared data.
         rows: int64 [N].
+        originals: their merged masks at original size, N of bool [H,W]; without, they are read from the mask files.
 
     Returns:
         What `task.metrics()` computes (pixels are now those of the original images), and:
@@ -40,7 +44,7 @@ def evaluate_at_original_size(task: Task, outputs: Outputs, data: Prepared, rows
     pixels = torch.zeros(2, 2, dtype=torch.int64)
     for i, row in enumerate(rows):
         logits = to_original_size(mask_logits[i, 0].numpy(), *data.sizes[row], keep_aspect=data.keep_aspect)
-        truth = read_merged_mask(data, row)
+        truth = read_merged_mask(data, row) if originals is None else originals[i]
         batch = _batch_of_one(truth, data, row)
         resized = torch.from_numpy(logits)[None, None]
         whole: Any = resized if class_logits is None else (resized, class_logits[i : i + 1])

@@ -70,6 +70,10 @@ def deliver(
     evidence = Evidence(row.scored, compared.digests, compared.groups, compared.labels)
     write_arrays(home / registry.HELD_OUT, evidence.arrays())
     client = open_store(settings.tracking_uri, create=True)
+    storage = team.workers.storage
+    if storage.uri:
+        for file in storage.files(home):  # scored from another host, perhaps
+            storage.fetch(file)
     test = testing.stored(home, points)
     # Counted first: a look that a crash cut off was a look.
     client.set_tag(run_id, f"{registry.SCORED}{digest}", "once")
@@ -103,6 +107,11 @@ def deliver(
     except (MlflowException, OSError) as error:
         where = shown_uri(settings.tracking_uri)
         raise UserError(f"{where} does not take the model ({first_line(error)}); it is in {home}") from error
+    try:
+        for file in (file for file in home.iterdir() if file.is_file()):
+            storage.send(file)  # a report elsewhere needs them; the product itself is in MLflow
+    except OSError as error:
+        team.say(f"{storage.shown(home)} lacks the test predictions ({first_line(error)}); copy them from {home}")
     if settings.export:
         mlflow_model.save(settings.export, home / "ensemble")
     return {"digest": digest, "test": test, "model_uri": uri, "promoted": promoted, "why_promoted": why}

@@ -19,6 +19,7 @@ from orchestrator.ensemble.library import search_settings
 from orchestrator.pictures import LOGGED, best_first, log_all
 from orchestrator.resources import Resources
 from orchestrator.storage import Storage
+from trainables.tasks import make_task
 
 if TYPE_CHECKING:
     from home import Home
@@ -87,7 +88,8 @@ def test_drawn_once_and_one_that_fails_is_left_out(
         notes, said = Notes(), io.StringIO()
         tracker: Any = notes
         share = Resources(slots=1, cpus=1, gpus=0.0)
-        shown = log_all(given, data, out, share, tracker, Storage(tmp_path), synthetic=True, console=Console(file=said))
+        where = data, out, share, tracker, Storage(tmp_path)
+        shown = log_all(make_task("seg"), given, *where, synthetic=True, console=Console(file=said))
         return shown, notes, said.getvalue()
 
     shown, notes, _ = log_them(rows)
