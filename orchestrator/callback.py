@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
-import ray
 from ray.tune import Callback
 
+from orchestrator import reasons
 from orchestrator.budget import Budget
-from orchestrator.hosts import HostError
+from orchestrator.hosts import Fitting, HostError
 from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.progress import Row, SearchProgress
 from orchestrator.resume import drop_strays
@@ -27,9 +24,8 @@ log = logging.getLogger(__name__)
 RUN_STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
 #: What Tune goes on to use of a result.
 TUNE_NEEDS = {"training_iteration", "done", "should_checkpoint", "trial_id", "time_total_s", "pid", "node_ip"}
-DISK_FULL = os.strerror(errno.ENOSPC)
-#: Ray's words for an actor that went with its host.
-NODE_DIED = "node has died"
+#: Seconds for which a search waits for a storage that does not answer.
+PATIENCE = 300.0
 
 
 def label(config: dict[str, Any], number: int) -> str:
@@ -52,6 +48,7 @@ class SearchCallback(Callback):
         tags: tags that every trial carries.
         sources: where each encoder's weights come from.
         primary: name of the primary metric.
+        fitting: what hosts of a cluster must have.
 
     Attributes:
         metric: what trials are ranked by, `best/<primary>`.
@@ -68,8 +65,10 @@ class SearchCallback(Callback):
         tags: dict[str, str],
         sources: dict[str, Source],
         primary: str,
+        fitting: Fitting | None = None,
     ) -> None:
         self._ledger, self._tracker, self._progress, self._budget = ledger, tracker, progress, budget
+        self._fitting = fitting
         self._storage, self._tags, self._sources, self.metric = storage, tags, sources, f"best/{primary}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -138,8 +137,10 @@ class SearchCallback(Callback):
         """A trial failed for good."""
         if self._ledger.trials[trial.trial_id].state != "running":  # its worker never came up
             self.on_trial_start(iteration, trials, trial)
-        reason = _last_line(trial)
-        if self._hopeless(trial, reason):
+        reason = reasons.last_line(trial)
+        if self._unstored(reason):
+            self._leave_storage(reason)
+        if self._hopeless(trial, reason) or self._unstored(reason) or reasons.host_died(trial):
             self._end(trial.trial_id, "interrupted", reason)
         else:
             log.error("trial %s failed: %s", label(trial.config, self._ledger.trials[trial.trial_id].number), reason)
@@ -147,8 +148,8 @@ class SearchCallback(Callback):
 
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial failed and is to be tried again."""
-        self._hopeless(trial, _last_line(trial))
-        if _host_died(trial.get_pickled_error()):
+        reason = reasons.last_line(trial)
+        if not self._hopeless(trial, reason) and (self._storage_was_away(reason) or reasons.host_died(trial)):
             trial.run_metadata.num_failures -= 1  # a spot host that is taken away is no fault of the trial
 
     def weights_source(self, config: dict[str, Any]) -> str:
@@ -167,11 +168,30 @@ class SearchCallback(Callback):
         if HostError.__name__ in reason:
             self._budget.give_up(f"{reason.partition(': ')[2]}; then resume")
             return True
-        if DISK_FULL not in reason:
+        if self._fitting and reasons.never_ran(trial) and (problem := self._fitting.misfit()):
+            self._budget.give_up(f"{problem}; then resume")  # too different to say so itself
+            return True
+        if reasons.DISK_FULL not in reason:
             return False
         drop_strays(self._ledger.folder, self._ledger.trials[trial.trial_id], self._storage)
         self._budget.give_up(f"disk full: make room for {self._ledger.folder}, then resume ({reason})")
         return True
+
+    def _unstored(self, reason: str) -> bool:
+        """Whether a trial failed for want of what hosts share under a URI."""
+        return bool(self._storage.uri) and reason.startswith("OSError: ") and reasons.DISK_FULL not in reason
+
+    def _storage_was_away(self, reason: str) -> bool:
+        """Whether the storage was away, which is no fault of the trial: waited for, and given up if it stays away."""
+        if not self._unstored(reason) or self._budget.failed() or not (problem := self._storage.trouble()):
+            return False
+        log.warning("storage %s does not answer (%s); the search waits", self._storage.uri, problem)
+        if problem := self._storage.trouble(PATIENCE):
+            self._leave_storage(problem)
+        return True
+
+    def _leave_storage(self, reason: str) -> None:
+        self._budget.give_up(f"storage {self._storage.uri} cannot be used ({reason}); see to it, then resume")
 
     def _ending(self, config: dict[str, Any], result: dict[str, Any]) -> str:
         if result.get("stopped"):
@@ -203,17 +223,3 @@ class SearchCallback(Callback):
             parts = f"batch of {record.config['batch_size']} in parts of {record.result['micro_batch']:.0f}"
             tags["out_of_memory"] = parts
         self._tracker.end_trial(record.trial_id, RUN_STATUS.get(record.state, "FINISHED"), tags)
-
-
-def _host_died(error: Exception | None) -> bool:
-    """Whether a trial's worker went with its host. Before Ray knows that, it only cannot reach the worker."""
-    gone = isinstance(error, ray.exceptions.RayActorError) and NODE_DIED in str(error)
-    return gone or isinstance(error, ray.exceptions.ActorUnavailableError)
-
-
-def _last_line(trial: Any) -> str:
-    """Why a trial failed, from the file that Tune keeps of its errors."""
-    try:
-        return Path(trial.error_file).read_text().strip().splitlines()[-1]
-    except (OSError, IndexError, TypeError):
-        return "its worker died"

@@ -21,7 +21,7 @@ from rich.console import Console
 from orchestrator import cluster
 from orchestrator.cli import UserError
 from orchestrator.settings import WEIGHTS, SearchSettings
-from orchestrator.storage import Storage
+from orchestrator.storage import Storage, reason
 from orchestrator.store import first_line
 
 #: The project, and the packages whose sources must be the same on all hosts.
@@ -55,7 +55,15 @@ class Fitting:
             HostError: it does not; one line says what to do.
         """
         if problem := different(self.versions, versions()) or unreachable(self.storage, self.probe, self.weights):
-            raise HostError(f"host {socket.gethostname()}: {problem}")
+            raise HostError(f"host {socket.gethostname()} ({ray.util.get_node_ip_address()}): {problem}")
+
+    def misfit(self) -> str:
+        """The first host by now that has not the driver's versions, in words; "" for none."""
+        try:
+            said = _on_each(_asker())
+        except UserError as error:
+            return str(error)
+        return next((f"host {name}: {wrong}" for name, found in said if (wrong := different(self.versions, found))), "")
 
 
 @contextmanager
@@ -93,7 +101,7 @@ def checked(storage: Storage, weights: Path | None = None) -> Iterator[Fitting]:
         probe.parent.mkdir(parents=True, exist_ok=True)
         storage.write(probe, probe.name.encode())
     except OSError as error:
-        raise UserError(f"--storage {storage.shown(storage.home)}: cannot be written ({first_line(error)})") from None
+        raise UserError(f"--storage {storage.shown(storage.home)}: cannot be written ({reason(error)})") from None
     try:
         for name, found in _on_each(_asker()):
             if problem := different(mine, found):
@@ -133,7 +141,7 @@ def unreachable(storage: Storage, probe: Path, weights: Path | None = None) -> s
         storage.write(answer, b"")
         storage.delete(answer)
     except (OSError, UserError) as error:
-        return f"storage {storage.shown(storage.home)} cannot be used there ({first_line(error)})"
+        return f"storage {storage.shown(storage.home)} cannot be used there ({reason(error)})"
     return ""
 
 
@@ -166,17 +174,20 @@ def _on_each(function: Callable[..., Any], *arguments: Any) -> list[tuple[str, A
     Raises:
         UserError: one does not answer.
     """
-    tasks = {}
+    tasks = []
     for node in cluster.nodes():
         here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(num_cpus=0, max_retries=1)(function).options(scheduling_strategy=here)
-        tasks[f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"] = task.remote(*arguments)
-    ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=ANSWER)
+        name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+        tasks.append((name, node["NodeID"], task.remote(*arguments)))
+    ray.wait([task for *_, task in tasks], num_returns=len(tasks), timeout=ANSWER)
     said = []
-    for name, task in tasks.items():
+    for name, node_id, task in tasks:
         try:
             said.append((name, ray.get(task, timeout=0)))
         except ray.exceptions.RayError as error:
+            if node_id not in {node["NodeID"] for node in cluster.nodes()}:
+                continue  # it died meanwhile
             why = "no answer" if isinstance(error, ray.exceptions.GetTimeoutError) else first_line(error)
             raise UserError(f"host {name}: it cannot run tasks ({why}); see its Ray logs") from None
     return said

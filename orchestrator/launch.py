@@ -28,7 +28,7 @@ from orchestrator.searcher import StudySearch, mend_study, open_study
 from orchestrator.settings import SearchSettings
 from orchestrator.spaces import Plan
 from orchestrator.stale import marks
-from orchestrator.storage import Storage
+from orchestrator.storage import Storage, reason
 from orchestrator.tracking import Tracker
 from orchestrator.tuner import build_tuner
 from orchestrator.warm import finished_trials
@@ -79,7 +79,15 @@ def launch(
         budget = Budget(ledger, settings.time_budget, settings.gpu_hours, share.gpus * share.slots)
         progress = SearchProgress(console, trials=plan.trials, slots=share.slots, metric=primary, budget=budget)
         callback = SearchCallback(
-            ledger, tracker, progress, budget, storage=storage, tags=tags, sources=plan.sources, primary=primary
+            ledger,
+            tracker,
+            progress,
+            budget,
+            storage=storage,
+            tags=tags,
+            sources=plan.sources,
+            primary=primary,
+            fitting=fitting,
         )
         _announce(settings, plan, share, ledger, console)
         if known:
@@ -225,6 +233,11 @@ def _train(
         try:
             if not searcher.is_finished():
                 tuner.fit()
+        except OSError as error:
+            if not storage.uri or error.errno is not None:  # of this host
+                raise
+            # Tune reads it once more when all trials have stopped.
+            budget.give_up(f"storage {storage.uri} cannot be used ({reason(error)}); see to it, then resume")
         finally:
             callback.close()
     searcher.close()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyarrow import fs
 from rich.console import Console
 
 from orchestrator.cli import UserError
-from orchestrator.ledger import FILE, RESERVE
+from orchestrator.ledger import FILE, RESERVE, is_held
 from orchestrator.resume import SETTINGS
-from orchestrator.storage import Storage
-from orchestrator.store import first_line
+from orchestrator.storage import Storage, reason
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +26,8 @@ log = logging.getLogger(__name__)
 SECONDS = 30.0
 #: Folders of a search with checkpoints: workers write them to the URI by themselves.
 CHECKPOINTS = ("tune", "folds", "ensemble/boost")
+#: File under the URI that names the process at work; one that is silent for so many seconds is taken for dead.
+HOLDER, SILENCE = "holder", 4 * SECONDS
 
 
 @contextmanager
@@ -33,12 +39,19 @@ def mirrored(storage: Storage, folder: Path, console: Console) -> Iterator[None]
     if not storage.uri:
         yield
         return
-    sent: dict[Path, tuple[int, int]] = {}
+    held = is_held(folder / FILE)
+    # What an ensemble finds of a search may have gone on elsewhere: of that, only what changes is sent.
+    sent = {} if held else {file: _stamp(file) for file in folder.glob("*") if file.is_file()}
     over = threading.Event()
 
     def follow() -> None:
-        while not over.wait(SECONDS):
-            _send(storage, folder, sent)
+        problem = ""
+        while True:
+            before, problem = problem, (_hold(storage, folder) if held else "") or _send(storage, folder, sent)
+            if problem and not before:
+                log.warning("%s: %s; trying on", storage.shown(folder), problem)
+            if over.wait(SECONDS):
+                return
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -48,72 +61,128 @@ def mirrored(storage: Storage, folder: Path, console: Console) -> Iterator[None]
         over.set()
         thread.join()
         if problem := _send(storage, folder, sent):
-            line = f"{storage.shown(folder)} lacks what is new in {folder} ({problem}); copy it there"
+            line = f"{storage.shown(folder)} lacks what is new in {folder} ({problem}); go on here, or copy it there"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif held:
+            storage.delete(folder / HOLDER)
 
 
 def pull(storage: Storage, name: str = "") -> None:
     """Fetch searches from the URI that another host has written, or gone on with; checkpoints stay there.
 
     Args:
-        name: a search; without it, those that are not here.
+        name: a search to go on with; without it, all.
 
     Raises:
-        UserError: the URI cannot be read, or the search went on here and there.
+        UserError: the URI cannot be read, there is no such search, another host is at work on it, or it went on here
+            and there.
     """
+    if problem := storage.trouble():
+        raise UserError(f"--storage {storage.uri}: {problem}")
     try:
+        if name:
+            _refuse_held(storage, storage.home / name)
         for folder in [storage.home / name] if name else storage.children(storage.home):
-            if name or not folder.exists():
-                _pull(storage, folder)
+            _pull(storage, folder)
+        if name and not (storage.home / name / SETTINGS).is_file():
+            there = [path.name for path in storage.children(storage.home) if storage.has(path / SETTINGS)]
+            found = f"there are {', '.join(there)}" if there else "there is none"
+            raise UserError(f"--resume: no search {name!r} in {storage.uri} ({found})")
     except OSError as error:
-        raise UserError(f"--storage {storage.uri}: {first_line(error)}") from None
+        raise UserError(f"--storage {storage.uri}: {reason(error)}") from None
 
 
 def _pull(storage: Storage, folder: Path) -> None:
     ledger = folder / FILE
-    there = storage.read(ledger)
-    here = ledger.read_bytes() if ledger.is_file() else b""
-    if here.startswith(there) or not storage.has(folder / SETTINGS):
+    there, here = _whole(storage.read(ledger)), _whole(ledger.read_bytes()) if ledger.is_file() else b""
+    if (ledger.is_file() and here.startswith(there)) or not storage.has(folder / SETTINGS):
         return
-    # The URI has the lines that were whole when they were sent, and perhaps the beginning of another.
-    if not there.startswith(here[: here.rfind(b"\n") + 1]):
+    if not there.startswith(here):
         raise UserError(
-            f"--resume {folder.name}: it went on both here and in {storage.shown(folder)}; move {folder} away to go on "
-            "with what is there"
+            f"search {folder.name} went on both here and in {storage.shown(folder)}; move {folder} away to go on with "
+            "what is there"
         )
     # The ledger last: cut off before that, the next try begins again.
-    for file in sorted(storage.files(folder, without=CHECKPOINTS), key=lambda file: file == ledger):
+    found = storage.files(folder, without=(*CHECKPOINTS, HOLDER))
+    for file in sorted(found, key=lambda file: file == ledger):
         file.unlink(missing_ok=True)
         storage.fetch(file)
 
 
 def _send(storage: Storage, folder: Path, sent: dict[Path, tuple[int, int]]) -> str:
     """Send what changed since; returns what went wrong, "" for nothing."""
-    problem = ""
-    for file in _files(folder):
+    problem, ledger = "", folder / FILE
+    # Last of all, and as it was at first: the study must know of the trials that the ledger tells of.
+    last = {ledger: (_stamp(ledger), _whole(ledger.read_bytes()))} if ledger.is_file() else {}
+    for file in [*_files(folder), *last]:
         try:
-            now = file.stat()
-            stamp = now.st_mtime_ns, now.st_size
-            if sent.get(file) != stamp:
+            stamp, events = last.get(file) or (_stamp(file), None)
+            if sent.get(file) == stamp:
+                continue
+            if events is None:
                 storage.send(file)
-                sent[file] = stamp
-        except FileNotFoundError:
-            continue  # replaced, or deleted, since the folder was read
+            else:
+                storage.write(file, events)
+            sent[file] = stamp
         except OSError as error:
-            problem = first_line(error)
-    if problem:
-        log.warning("%s: %s", storage.shown(folder), problem)
+            if error.errno == errno.ENOENT:
+                continue  # replaced, or deleted, since the folder was read
+            problem = reason(error)
+            if error.errno is None:
+                break  # the server's, not the file's: the others need not wait for the same
     return problem
 
 
-def _files(folder: Path) -> list[Path]:
-    """Its files but checkpoints, locks and what is being written."""
-    passing = (".part", ".lock", ".old", ".new")
-    found = []
-    for file in sorted(folder.rglob("*")):
-        inside = file.relative_to(folder)
-        kept = not any(part.startswith(".") or part.endswith(passing) for part in inside.parts)
-        small = not any(inside.is_relative_to(part) for part in CHECKPOINTS) and inside.name not in (RESERVE, "lock")
-        if kept and small and file.is_file():
-            found.append(file)
-    return found
+def _hold(storage: Storage, folder: Path) -> str:
+    """Say under the URI that this process is at work on a search; returns what went wrong, "" for nothing."""
+    try:
+        storage.write(folder / HOLDER, f"{os.getpid()} {socket.gethostname()}".encode())
+    except OSError as error:
+        return reason(error)
+    return ""
+
+
+def _refuse_held(storage: Storage, folder: Path) -> None:
+    info = storage.filesystem.get_file_info(storage.where(folder / HOLDER)) if storage.filesystem else None
+    if info is None or info.type != fs.FileType.File or time.time() - info.mtime.timestamp() > SILENCE:
+        return
+    pid, _, host = storage.read(folder / HOLDER).decode().partition(" ")
+    if host != socket.gethostname() or _lives(int(pid)):
+        raise UserError(
+            f"--resume {folder.name}: it is running already (process {pid} on {host}); wait for its end, or, if that "
+            f"host is dead, {SILENCE:.0f} s"
+        )
+
+
+def _lives(pid: int) -> bool:
+    """Whether another process of this host has this id; two of the same process are kept apart by the ledger."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
+
+
+def _whole(content: bytes) -> bytes:
+    """Without a last line that is half-written."""
+    return content[: content.rfind(b"\n") + 1]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_mtime_ns, found.st_size
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Its files but the ledger, checkpoints, locks and what is being written."""
+
+    def kept(inside: Path) -> bool:
+        passing = inside.name.startswith(".") or inside.name.endswith((".part", ".lock", ".old", ".new"))
+        return not passing and inside.as_posix() not in (*CHECKPOINTS, FILE) and inside.name not in (RESERVE, "lock")
+
+    for place, folders, names in os.walk(folder):
+        inside = Path(place).relative_to(folder)
+        folders[:] = sorted(name for name in folders if kept(inside / name))
+        yield from (Path(place) / name for name in sorted(names) if kept(inside / name))

@@ -23,7 +23,6 @@ from orchestrator.logs import quiet
 from orchestrator.mirror import mirrored
 from orchestrator.settings import SearchSettings
 from orchestrator.storage import Storage
-from orchestrator.store import first_line
 from orchestrator.tuner import ray_session
 from trainables.data import Prepared
 from trainables.tasks import make_task
@@ -47,10 +46,9 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
         raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
     settings = settings or make_settings(SearchSettings, fields)
     storage, folder, name = Storage.of(settings.storage), settings.folder, settings.name
-    try:
-        taken = folder.exists() or storage.has(folder / resume.SETTINGS)
-    except OSError as error:
-        raise UserError(f"--storage {settings.storage}: {first_line(error)}") from None
+    if problem := storage.trouble():
+        raise UserError(f"--storage {settings.storage}: {problem}")
+    taken = folder.exists() or storage.has(folder / resume.SETTINGS)
     if taken and not settings.resume:
         where = folder if folder.exists() else storage.shown(folder)
         raise UserError(f"--name {name}: {where} exists already; choose another name, or --resume {name}")

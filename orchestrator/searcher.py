@@ -103,6 +103,7 @@ class StudySearch(SearchAlgorithm):
 
     def is_finished(self) -> bool:
         """Whether no trial is left to start."""
+        self._tell_failed()
         return self._finished or self._budget.over() or self.total_samples == 0
 
     def next_trial(self) -> Trial | None:
@@ -159,6 +160,8 @@ class StudySearch(SearchAlgorithm):
         for record in self._failed:
             if record.ended:
                 self._tell(record, record.result.get(self._value, WORST))
+            else:
+                self._waiting.append(record)  # its host died as a worker took it over
         self._failed.clear()
 
     def _tell(self, record: TrialRecord, value: float) -> None:

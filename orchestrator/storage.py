@@ -6,14 +6,16 @@ Workers write checkpoints to the URI and read them from it; the driver fetches t
 
 from __future__ import annotations
 
-import os
 import shutil
+import string
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 from pyarrow import fs
 
@@ -21,13 +23,16 @@ from orchestrator.cli import UserError
 
 #: Working copy, in the working directory, of a storage that is a URI; and the storage where none is given.
 HOME = Path("runs")
+#: Seconds between two looks at a storage that does not answer.
+LOOK = 2.0
 
 
 @dataclass(frozen=True)
 class Storage:
     """The storage of `--storage`. Small and picklable: workers use it, too.
 
-    Its methods take paths as the driver has them, below `home`, and know what they are called under the URI.
+    Its methods take paths as the driver has them, below `home`, and know what they are called under the URI. Where its
+    server does not answer, or there is no such bucket, they raise OSError, without `errno` as it is not this host's.
 
     Attributes:
         home: folder of searches on the driver's host.
@@ -47,7 +52,8 @@ class Storage:
         """pyarrow's file system of the URI; None for the local one.
 
         Raises:
-            UserError: the URI cannot be opened.
+            UserError: the URI is no place for a storage.
+            OSError: who should answer does not.
         """
         return _opened(self.uri)[0] if self.uri else None
 
@@ -64,7 +70,22 @@ class Storage:
 
     def shown(self, path: Path) -> str:
         """What a user calls it."""
-        return f"{self.uri}/{path.relative_to(self.home).as_posix()}" if self.uri else str(path)
+        if not self.uri:
+            return str(path)
+        place, mark, options = self.uri.partition("?")
+        return f"{place}/{path.relative_to(self.home).as_posix()}".removesuffix("/.") + mark + options
+
+    def trouble(self, patience: float = 0.0) -> str:
+        """Why the storage does not answer, in words, tried for so many seconds; "" as soon as it does."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                self.children(self.home)
+                return ""
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    return reason(error)
+                time.sleep(LOOK)
 
     def children(self, folder: Path) -> list[Path]:
         """What is in a folder, by name; empty where there is none."""
@@ -75,10 +96,10 @@ class Storage:
     def is_whole(self, folder: Path) -> bool:
         """Whether a folder has files, and none is empty."""
         if not self.uri:
-            files = list(folder.glob("*"))
-            return bool(files) and all(file.stat().st_size for file in files)
-        infos = self._infos(folder)
-        return bool(infos) and all(info.size for info in infos)
+            sizes = [file.stat().st_size for file in folder.glob("*") if file.is_file()]
+        else:
+            sizes = [info.size for info in self._infos(folder) if info.type == fs.FileType.File]
+        return bool(sizes) and all(sizes)
 
     def has(self, file: Path) -> bool:
         """Whether a file is there."""
@@ -113,20 +134,22 @@ class Storage:
             stream.write(content)
 
     def fetch(self, path: Path) -> Path:
-        """Have a file or folder on this host; returns its path.
+        """Have a file or folder on this host, whole or not at all; returns its path.
 
         Raises:
             OSError: it is nowhere, or cannot be read.
         """
-        if self.uri and not path.exists():
-            part = path.with_name(f".{path.name}.{os.getpid()}")
-            part.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            return path
+        source = self._source(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+            copy = _copy(source, Path(scratch) / path.name)
             try:
-                self._copy(path, part)
-                part.rename(path)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-                part.unlink(missing_ok=True)
+                copy.rename(path)
+            except OSError:
+                if not path.exists():  # which another process has fetched meanwhile
+                    raise
         return path
 
     @contextmanager
@@ -136,12 +159,12 @@ class Storage:
         Raises:
             OSError: it is nowhere, or cannot be read.
         """
-        if not self.uri or folder.exists():
+        if folder.exists():
             yield folder
             return
+        source = self._source(folder)
         with tempfile.TemporaryDirectory() as scratch:
-            self._copy(folder, Path(scratch) / folder.name)
-            yield Path(scratch) / folder.name
+            yield _copy(source, Path(scratch) / folder.name)
 
     def send(self, path: Path, source: Path | None = None) -> None:
         """Write a file to the URI, whole or not at all, from `source` where it is not at its path on this host.
@@ -150,39 +173,59 @@ class Storage:
             OSError: it cannot be written.
         """
         if self.uri:
-            fs.copy_files(str(source or path), self.where(path), destination_filesystem=self._remote)
+            here = fs.LocalFileSystem()
+            fs.copy_files(
+                str(source or path), self.where(path), source_filesystem=here, destination_filesystem=self._remote
+            )
 
     def delete(self, path: Path) -> None:
         """Delete a file or folder here and under the URI, if it is there and can be deleted."""
-        if path.is_file():
-            path.unlink(missing_ok=True)
         shutil.rmtree(path, ignore_errors=True)
-        if self.uri:
-            try:
-                kind = self._remote.get_file_info(self.where(path)).type
-                if kind == fs.FileType.Directory:
-                    self._remote.delete_dir(self.where(path))
-                elif kind == fs.FileType.File:
-                    self._remote.delete_file(self.where(path))
-            except OSError:
-                pass
+        with suppress(OSError):
+            path.unlink()
+        if not self.uri:
+            return
+        with suppress(OSError):
+            kind = self._remote.get_file_info(self.where(path)).type
+            if kind == fs.FileType.Directory:
+                self._remote.delete_dir(self.where(path))
+            elif kind == fs.FileType.File:
+                self._remote.delete_file(self.where(path))
 
     @property
     def _remote(self) -> fs.FileSystem:
         return _opened(self.uri)[0]
 
     def _infos(self, folder: Path, *, recursive: bool = False) -> list[fs.FileInfo]:
-        selector = fs.FileSelector(self.where(folder), allow_not_found=True, recursive=recursive)
-        return list(self._remote.get_file_info(selector))
+        try:  # a folder that is not there is empty, a bucket that is not there is an error
+            return list(self._remote.get_file_info(fs.FileSelector(self.where(folder), recursive=recursive)))
+        except FileNotFoundError:
+            return []
 
-    def _copy(self, path: Path, to: Path) -> None:
-        """Copy a file or folder from the URI."""
-        info = self._remote.get_file_info(self.where(path))
-        if info.type == fs.FileType.NotFound:
+    def _source(self, path: Path) -> tuple[fs.FileSystem, fs.FileInfo]:
+        """A file or folder under the URI.
+
+        Raises:
+            OSError: it is not there, or that cannot be told.
+        """
+        info = self._remote.get_file_info(self.where(path)) if self.uri else None
+        if info is None or info.type == fs.FileType.NotFound:
             raise FileNotFoundError(f"{self.shown(path)} is not there")
-        if info.type == fs.FileType.Directory:
-            to.mkdir(parents=True)
-        fs.copy_files(info.path, str(to), source_filesystem=self._remote)
+        return self._remote, info
+
+
+def reason(error: Exception) -> str:
+    """Why pyarrow fails, in one line: what the server says, without what was asked of it."""
+    return (str(error) or type(error).__name__).splitlines()[0].rpartition("AWS Error ")[2][:200]
+
+
+def _copy(source: tuple[fs.FileSystem, fs.FileInfo], to: Path) -> Path:
+    remote, info = source
+    if info.type == fs.FileType.Directory:
+        to.mkdir()
+    here = fs.LocalFileSystem()
+    fs.copy_files(info.path, str(to), source_filesystem=remote, destination_filesystem=here)
+    return to
 
 
 @cache
@@ -190,10 +233,16 @@ def _opened(uri: str) -> tuple[fs.FileSystem, str]:
     """A URI's file system, and the path of the URI there.
 
     Raises:
-        UserError: not a URI that pyarrow opens.
+        UserError: not a URI that pyarrow opens, or one of no place for a storage.
+        OSError: who should answer does not.
     """
     try:
-        remote, root = fs.FileSystem.from_uri(uri)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--storage {uri}: {str(error).splitlines()[0]}") from None
+        remote, root = fs.FileSystem.from_uri(quote(uri, safe=string.punctuation))
+    except ValueError as error:
+        raise UserError(f"--storage {uri}: {reason(error)}") from None
+    parts = root.strip("/").split("/")
+    if isinstance(remote, fs.LocalFileSystem):
+        raise UserError(f"--storage {uri}: that is a folder; give its path, {root}")
+    if "#" in uri or not all(parts) or {".", ".."} & set(parts):
+        raise UserError(f"--storage {uri}: not a place in a bucket; write s3://BUCKET/PREFIX")
     return remote, root.rstrip("/")

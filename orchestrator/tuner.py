@@ -49,6 +49,8 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
         runtime_env["py_executable"] = shlex.quote(sys.executable)
     if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
         raise UserError('--dashboard: Ray\'s dashboard is not installed; pip install "ray[default]", or leave it out')
+    if not local:
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try of 40 s, not 20 of them
     try:
         ray.init(
             address=address or "local",

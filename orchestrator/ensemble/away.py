@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+import logging
 import tarfile
 import tempfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from orchestrator.storage import Storage
+from orchestrator.storage import Storage, reason
 from trainables import checkpoint, held_out
 from trainables.data import Prepared
 from trainables.held_out import Job
 from trainables.models.weights import Source
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -26,22 +29,27 @@ def train(
     """
     if not storage.uri:
         return held_out.train(job, data, source, gpu=gpu, threads=threads)
+    kept = job.folder.with_name(f"{job.folder.name}.part.tar")
     if storage.has(job.folder / checkpoint.WEIGHTS):  # a host finished it, and died before it could say so
+        storage.delete(kept)
         with storage.borrow(job.folder) as folder:
             return replace(job, folder=folder).outcome
-    kept = job.folder.with_name(f"{job.folder.name}.part.tar")
 
     def keep(part: Path) -> None:
         packed = part.with_name(kept.name)
         with tarfile.open(packed, "w") as tar:
             tar.add(part, part.name)
-        storage.send(kept, packed)
+        try:
+            storage.send(kept, packed)
+        except OSError as error:  # the next one may get through
+            log.warning("%s: %s", storage.shown(kept), reason(error))
 
     begun = storage.borrow(job.start) if job.start else nullcontext()
     with tempfile.TemporaryDirectory() as scratch, begun as start:
         here = replace(job, folder=Path(scratch) / job.folder.name, start=start)
         if unfinished := storage.read(kept):
-            with tarfile.open(fileobj=io.BytesIO(unfinished)) as tar:
+            # Damaged, it is trained again.
+            with suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(unfinished)) as tar:
                 tar.extractall(scratch, filter="data")
         outcome = held_out.train(here, data, source, gpu=gpu, threads=threads, saved=keep)
         # The weights last: a job is done where they are.

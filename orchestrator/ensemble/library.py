@@ -18,7 +18,7 @@ from orchestrator.cli import UserError, make_settings
 from orchestrator.ledger import ENDED, FILE, Ledger
 from orchestrator.ranking import TrialRow
 from orchestrator.settings import SearchSettings
-from orchestrator.storage import Storage
+from orchestrator.storage import Storage, reason
 from trainables import checkpoint
 
 #: Candidates of one architecture, unless nothing else is left.
@@ -114,6 +114,8 @@ class Library:
             try:
                 yield self._read(row, name)
             except (UserError, OSError) as error:
+                if isinstance(error, OSError) and self._storage.uri:  # it may answer again, and have all of them
+                    raise UserError(f"--storage {self._storage.uri}: {reason(error)}") from None
                 self._skip(name, str(error))
             except (ValueError, KeyError) as error:
                 self._skip(name, f"its checkpoint says nothing of {error}")

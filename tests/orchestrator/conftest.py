@@ -1,8 +1,9 @@
-"""An empty MLflow store: making one takes about 3 s, so it is made once and copied."""
+"""An empty MLflow store: making one takes about 3 s, so it is made once and copied. And S3, where moto is installed."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from home import Home
+    from s3_server import S3, Bucket
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +43,23 @@ def home(phantom: Path, tmp_path_factory: pytest.TempPathFactory, ray_local: Non
         found.search(task)
         found.champion(task)
     return found
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    """S3 in this process, which others find by its `environment`; who stops it starts it again."""
+    for package in ("boto3", "moto.server"):
+        pytest.importorskip(package, reason=f"{package} is not installed (extra: dev)")
+    from s3_server import S3
+
+    server = S3()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket, which this process finds by its name."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.bucket()

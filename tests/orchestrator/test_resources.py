@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.resources import Host, Resources, fraction, plan
+from orchestrator.resources import Host, Resources, fitting, fraction, plan
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,46 @@ from orchestrator.resources import Host, Resources, fraction, plan
 )
 def test_plan(machine: tuple[int, float], options: dict, expected: Resources) -> None:
     assert plan([Host(*machine)], **options) == expected
+
+
+@pytest.mark.parametrize(
+    ("machines", "options", "expected"),
+    [
+        ([(4, 0), (2, 0)], {"trials": 10}, Resources(6, 1, 0)),
+        ([(4, 0), (2, 0)], {"trials": 10, "cpus_per_trial": 3}, Resources(1, 3, 0)),
+        ([(8, 0), (8, 0), (8, 0)], {"trials": 3}, Resources(3, 8, 0)),
+        ([(8, 0), (4, 0)], {"trials": 2}, Resources(2, 4, 0)),  # 8 cores each were 1 trial at a time
+        ([(8, 0), (8, 0)], {"trials": 10, "max_concurrent": 4}, Resources(4, 4, 0)),
+        ([(2, 0), (8, 1), (8, 1)], {"trials": 10}, Resources(2, 8, 1)),  # no trial on the head, which has no GPU
+        ([(2, 0), (8, 1), (8, 1)], {"trials": 10, "gpus_per_trial": 0}, Resources(10, 1, 0)),
+        ([(4, 1), (16, 4)], {"trials": 10}, Resources(5, 4, 1)),
+        ([(4, 1), (32, 4)], {"trials": 10}, Resources(5, 4, 1)),
+        ([(4, 1), (16, 4)], {"trials": 100, "gpus_per_trial": 0.5}, Resources(10, 2, 0.5)),
+        ([(8, 2), (8, 4)], {"trials": 10, "gpus_per_trial": 2}, Resources(3, 4, 2)),
+        ([(64, 0), (1, 1)], {"trials": 10}, Resources(1, 1, 1)),
+    ],
+)
+def test_plan_for_several_hosts(machines: list[tuple[int, int]], options: dict, expected: Resources) -> None:
+    hosts = [Host(*machine) for machine in machines]
+    assert plan(hosts, **options) == expected
+    assert plan(hosts[::-1], **options) == expected
+    assert fitting(hosts, expected.cpus, expected.gpus) >= expected.slots, "they really fit"
+
+
+@pytest.mark.parametrize(
+    ("machines", "options", "line"),
+    [
+        ([(8, 2)] * 4, {"gpus_per_trial": 3}, "--gpus-per-trial 3: only 2 GPUs on any host; "),
+        ([(8, 0)] * 2, {"gpus_per_trial": 0.5}, "--gpus-per-trial 0.5: only 0 GPUs on any host; "),
+        ([(4, 0), (2, 0)], {"cpus_per_trial": 6}, "--cpus-per-trial 6: only 4 cores on any host; "),
+        ([(64, 0), (4, 1)], {"cpus_per_trial": 8}, "--cpus-per-trial 8: no host has 8 cores and 1 GPUs; "),
+        ([(8, 2), (8, 3)], {"gpus_per_trial": 2}, "--gpus-per-trial 2: 1 of 3 GPUs would stay unused; give 1"),
+        ([(8, 2), (8, 4)], {"gpus_per_trial": 4}, "--gpus-per-trial 4: 2 of 2 GPUs would stay unused; give 2"),
+    ],
+)
+def test_what_fits_on_no_host_is_refused(machines: list[tuple[int, int]], options: dict, line: str) -> None:
+    with pytest.raises(ValueError, match=f"^{line}"):
+        plan([Host(*machine) for machine in machines], trials=10, **options)
 
 
 def test_more_than_there_is_says_what_to_do() -> None:
