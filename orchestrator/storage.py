@@ -173,10 +173,7 @@ class Storage:
             OSError: it cannot be written.
         """
         if self.uri:
-            here = fs.LocalFileSystem()
-            fs.copy_files(
-                str(source or path), self.where(path), source_filesystem=here, destination_filesystem=self._remote
-            )
+            fs.copy_files(str(source or path), self.where(path), destination_filesystem=self._remote)
 
     def delete(self, path: Path) -> None:
         """Delete a file or folder here and under the URI, if it is there and can be deleted."""
@@ -223,8 +220,7 @@ def _copy(source: tuple[fs.FileSystem, fs.FileInfo], to: Path) -> Path:
     remote, info = source
     if info.type == fs.FileType.Directory:
         to.mkdir()
-    here = fs.LocalFileSystem()
-    fs.copy_files(info.path, str(to), source_filesystem=remote, destination_filesystem=here)
+    fs.copy_files(info.path, str(to), source_filesystem=remote)
     return to
 
 

@@ -44,8 +44,9 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
     address = address or os.environ.get("RAY_ADDRESS", "")
     local = not address
     runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
-    if local and shlex.quote(sys.executable) != sys.executable:
+    if shlex.quote(sys.executable) != sys.executable:
         # Ray starts such workers through a shell and does not quote this: where the path has a space none would start.
+        # On a cluster the other hosts must have it under the same path.
         runtime_env["py_executable"] = shlex.quote(sys.executable)
     if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
         raise UserError('--dashboard: Ray\'s dashboard is not installed; pip install "ray[default]", or leave it out')

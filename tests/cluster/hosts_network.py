@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -44,6 +45,8 @@ def why_not() -> str:
     """Why there can be no such hosts on this machine; "" where there can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "it takes root on Linux"
+    if shlex.quote(sys.prefix) != sys.prefix:
+        return f"Ray does not quote the path of Python, {sys.prefix}: no worker would start"
     if missing := [name for name in NEEDED if not shutil.which(name)]:
         return f"there is no {', '.join(missing)}"
     attempt = ["unshare", *ALONE, "bash", "-c", "mount -t tmpfs tmpfs /run && ip link add switch type bridge"]

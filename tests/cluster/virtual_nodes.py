@@ -81,11 +81,11 @@ class Nodes:
         self._cluster.shutdown()
 
 
-def other_sources(folder: Path, file: str, text: str) -> dict[str, str]:
-    """The environment of a worker that has this project with another text in one of its files."""
+def other_sources(folder: Path, text: str) -> dict[str, str]:
+    """The environment of a worker on which one file of this project has another text."""
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / file).write_text(text)
+    (folder / "trainables" / "__init__.py").write_text(text)
     return {"PYTHONPATH": str(folder)}
 
 

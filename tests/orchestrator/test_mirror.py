@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from s3_server import Bucket
 
 CONFIG = {"architecture": "unet"}
+#: Larger than any process id.
+DEAD = 2**22 + 1
 
 
 def wait(condition: Callable[[], object]) -> None:
@@ -149,7 +152,9 @@ def test_the_ledger_tells_of_nothing_that_is_not_there(
     assert bucket.get("runs/one/study.journal") == b"a\n"
 
 
-def test_files_that_vanish_are_no_problem(host: Host, bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_vanish_are_no_problem(
+    host: Host, bucket: Bucket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger, real = host.begin(), Storage.send
     for name in ("pictures/a/1.png", "pictures/b/2.png"):
         (host.folder / name).parent.mkdir(parents=True)
@@ -163,7 +168,7 @@ def test_files_that_vanish_are_no_problem(host: Host, bucket: Bucket, monkeypatc
     monkeypatch.setattr(Storage, "send", vanish)
     host.send()
     ledger.close()
-    assert host.said.getvalue() == ""
+    assert (host.said.getvalue(), caplog.messages) == ("", [])
     assert bucket.keys(f"runs/one/{FILE}")
     assert not bucket.keys("runs/one/pictures")
 
@@ -172,12 +177,15 @@ def test_storage_that_goes_away_is_told_in_one_line_and_stops_nothing(
     host: Host, bucket: Bucket, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mirror, "SECONDS", 0.05)
-    ledger = host.begin()
+    ledger, tries, real = host.begin(), list[Path](), Storage.write
+    monkeypatch.setattr(Storage, "write", lambda self, file, content: (tries.append(file), real(self, file, content)))
     with mirrored(host.storage, host.folder, host.console):
         wait(lambda: bucket.keys(f"runs/one/{FILE}"))
         bucket.drop()
         host.ask(ledger, "b")
         wait(lambda: caplog.messages)
+        before = len(tries)
+        wait(lambda: len(tries) > before + 2)
     (line,) = host.said.getvalue().splitlines()
     assert line.startswith(f"{bucket.uri}/runs/one lacks what is new in {host.folder} (NO_SUCH_BUCKET during ")
     assert line.endswith("; go on here, or copy it there")
@@ -188,6 +196,30 @@ def test_storage_that_goes_away_is_told_in_one_line_and_stops_nothing(
     for name in ("one", "two", ""):
         with pytest.raises(UserError, match=f"^--storage {host.storage.uri}: NO_SUCH_BUCKET during "):
             pull(host.storage, name)
+
+
+def test_a_server_that_is_away_is_asked_once_a_round_and_a_file_of_its_own_holds_up_no_other(
+    host: Host, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow tries on for 6 seconds each time, or for 100 where the server is silent; there may be 1,000 pictures."""
+    host.begin().close()
+    (host.folder / "faults.txt").write_text("1")
+    tries, real = list[str](), Storage.send
+
+    def unreadable(self: Storage, path: Path) -> None:
+        tries.append(path.name)
+        if path.name == "faults.txt":
+            raise PermissionError(errno.EACCES, "not for you", str(path))
+        real(self, path)
+
+    monkeypatch.setattr(Storage, "send", unreadable)
+    assert "not for you" in mirror._send(host.storage, host.folder, {})
+    assert bucket.keys() == [f"runs/one/{name}" for name in (SETTINGS, "study.journal", FILE)]
+    bucket.drop()
+    (host.folder / "faults.txt").unlink()
+    tries.clear()
+    assert mirror._send(host.storage, host.folder, {}).startswith("NO_SUCH_BUCKET")
+    assert tries == [SETTINGS]
 
 
 def test_storage_that_comes_back_has_all_of_it(
@@ -334,8 +366,8 @@ def test_a_search_that_runs_elsewhere_is_left_alone(host: Host, other: Host, buc
         bucket.put(marker, f"{os.getppid()} {name}".encode())
         with pytest.raises(UserError, match=rf"--resume one: it is running already \(process {os.getppid()} on {name}"):
             pull(other.storage, "one")
-        bucket.put(marker, b"1 gpu-box")
-        with pytest.raises(UserError, match=r"process 1 on gpu-box\).* if that host is dead, 120 s"):
+        bucket.put(marker, f"{DEAD} gpu-box".encode())
+        with pytest.raises(UserError, match=rf"process {DEAD} on gpu-box\).* if that host is dead, 120 s"):
             pull(other.storage, "one")
     ledger.close()
     assert not bucket.keys(marker)
@@ -350,7 +382,7 @@ def test_a_dead_process_holds_nothing(
     host.send()
     ledger.close()
     if dead == "here":
-        bucket.put(f"runs/one/{HOLDER}", f"{2**22 + 1} {os.uname().nodename}".encode())
+        bucket.put(f"runs/one/{HOLDER}", f"{DEAD} {os.uname().nodename}".encode())
     else:
         bucket.put(f"runs/one/{HOLDER}", b"1 gpu-box")
         now = time.time() + SILENCE + 5

@@ -53,7 +53,10 @@ def test_the_uri_is_kept_and_comes_back(bucket: Bucket, tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("command", [eda.main, report.main])
-def test_other_commands_say_what_to_do(command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_commands_say_what_to_do(
+    command: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert command(["--storage", "s3://bucket/runs"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "'s3://bucket/runs' is not a folder; bring home what is there, and give that" in line

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import tempfile
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -78,6 +77,7 @@ def test_a_folder_is_listed_by_name_and_deleted_with_all_in_it(place: tuple[Stor
         put(tune / "1" / trial / "checkpoint_000000" / ODD, b"weights")
     put(tune / "1" / "result", b"")
     assert storage.children(tune / "1") == [tune / "1" / name for name in ("a é", "b", "c", "result")]
+    assert storage.children(storage.home) == [storage.home / NAME]
     storage.delete(tune / "1" / "b" / "checkpoint_000000")
     assert storage.children(tune / "1" / "b") == []
     storage.delete(tune / "1" / "b")
@@ -248,6 +248,22 @@ def test_a_bucket_that_is_not_there(bucket: Bucket, tmp_path: Path) -> None:
     storage.delete(tmp_path / "runs" / "file")
 
 
+def test_storage_that_comes_back_is_waited_for(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, naps = Storage(tmp_path, bucket.uri), list[float]()
+    bucket.drop()
+    assert storage.trouble().startswith("NO_SUCH_BUCKET")
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            bucket.make()
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
+    assert storage.trouble(60) == ""
+    assert len(naps) == 3
+    assert Storage(tmp_path / "absent").trouble() == ""
+
+
 def test_a_storage_is_named_by_a_folder_or_a_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Storage.of(tmp_path / "shared") == Storage(tmp_path / "shared")
@@ -264,11 +280,8 @@ def test_a_server_that_is_away(bucket: Bucket, s3_server: S3, tmp_path: Path) ->
             storage.read(file)
         assert caught.value.errno is None
         assert storage.trouble() == reason(caught.value).replace("HeadObject", "ListObjectsV2")
-        threading.Timer(1, s3_server.start).start()
-        assert storage.trouble(60) == ""
     finally:
-        if storage.trouble():
-            s3_server.start()
+        s3_server.start()
     assert reason(caught.value).startswith("NETWORK_CONNECTION during HeadObject operation")
     assert os.environ["AWS_ENDPOINT_URL"].removeprefix("http://").replace(":", " port ") in reason(caught.value)
     assert storage.read(file) == b"x"
