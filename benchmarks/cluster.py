@@ -7,7 +7,7 @@ what the driver has to say to 16 instead of one; network and disks of real hosts
 
 Every rate is of the time in which all slots are taken: from when the last of them was filled to when the last trial was
 started. Slots are busy as long as their trials train: results x seconds an epoch / (slots x seconds). The driver's CPU
-time is that of its whole process, Ray's and MLflow's threads too.
+time is that of its whole process, Ray's and MLflow's threads too; the machine's is that of all that runs on it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,13 @@ ROOT = Path(__file__).parent.parent
 SLOTS = 16
 #: Nodes, and the slots of each.
 LAYOUTS = ((1, SLOTS), (SLOTS, 1))
-#: Seconds an epoch sleeps, and the trials of such a search: short epochs of real trials, and the driver at its limit.
-CASES = {1.0: 128, 0.1: 256}
-EPOCHS = 6
+TRIALS, EPOCHS = 160, 6
+#: Seconds that an epoch sleeps: a short one of real trials.
+SECONDS = 1.0
 #: Bytes of each node's object store.
 STORE = 80 << 20
 
 Figures = dict[str, float]
-Row = dict[str, str | float]
 
 
 class Watch:
@@ -52,7 +51,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.started, self.ended, self.results = 0, 0, 0
-        self.seen = list[tuple[float, float, int, int]]()
+        self.seen = list[tuple[float, float, float, int, int]]()
 
     def before(self, call: Callable[..., Any], note: Callable[[], None]) -> Callable[..., Any]:
         """`call`, after `note`."""
@@ -64,7 +63,7 @@ class Watch:
         return wrapper
 
     def on_start(self) -> None:
-        self.seen.append((time.perf_counter(), time.process_time(), self.ended, self.results))
+        self.seen.append((time.perf_counter(), time.process_time(), _busy(), self.ended, self.results))
 
     def on_result(self) -> None:
         self.results += 1
@@ -74,12 +73,12 @@ class Watch:
 
     def figures(self) -> Figures:
         """Between the start that filled the last slot and the last start."""
-        (began, used, ended, results), last = self.seen[SLOTS - 1], self.seen[-1]
-        seconds, trials = last[0] - began, last[2] - ended
-        return {"seconds": seconds, "cpu": last[1] - used, "trials": trials, "results": last[3] - results}
+        names = ("seconds", "cpu", "machine", "trials", "results")
+        first, last = self.seen[SLOTS - 1], self.seen[-1]
+        return {name: after - before for name, before, after in zip(names, first, last, strict=True)}
 
 
-def drive(address: str, folder: str, name: str, seconds: float) -> None:
+def drive(address: str, folder: str, name: str) -> None:
     """One search on a cluster; leaves its figures in `folder/name.json`."""
     watch = Watch()
     patched: Any = SearchCallback
@@ -88,7 +87,8 @@ def drive(address: str, folder: str, name: str, seconds: float) -> None:
     patched.on_trial_complete = watch.before(SearchCallback.on_trial_complete, watch.on_end)
     replaced: Any = launch
     replaced.Trial = Surrogate
-    WORKER_ENVIRONMENT["SURROGATE_SECONDS"] = str(seconds)
+    replaced.pictures.log_all = lambda *given, **options: []  # of networks, which these trials have not
+    WORKER_ENVIRONMENT["SURROGATE_SECONDS"] = str(SECONDS)
     found = orchestrator.run_search(
         name=name,
         address=address,
@@ -97,14 +97,14 @@ def drive(address: str, folder: str, name: str, seconds: float) -> None:
         arch=("unet", "smp_unet"),
         encoder=("resnet18",),
         weights="none",
-        trials=CASES[seconds],
+        trials=TRIALS,
         epochs=EPOCHS,
         image_size=64,
         time_budget="10h",
         ensemble=False,
     )
-    whole = {"lag": found["tracking_lag_seconds"], "memory": _peak(), "done": len(found["trials"])}
-    (Path(folder) / f"{name}.json").write_text(json.dumps(watch.figures() | whole))
+    figures = watch.figures() | {"lag": found["tracking_lag_seconds"], "memory": _peak()}
+    (Path(folder) / f"{name}.json").write_text(json.dumps(figures))
 
 
 @contextmanager
@@ -119,57 +119,41 @@ def nodes(count: int, cpus: int) -> Iterator[str]:
         cluster.shutdown()
 
 
-def measure(folder: Path) -> dict[float, list[Figures]]:
-    """By seconds an epoch, the figures of each layout.
+def measure(count: int, cpus: int, folder: Path) -> Figures:
+    """A search on so many nodes.
 
     Raises:
-        RuntimeError: a search did not end well; its output says why.
+        RuntimeError: it did not end well; its output says why.
     """
-    found: dict[float, list[Figures]] = {seconds: [] for seconds in CASES}
-    for count, cpus in LAYOUTS:
-        with nodes(count, cpus) as address:
-            for seconds in CASES:
-                name = f"{count} nodes {seconds} s"
-                _say(f"{name}: {CASES[seconds]} trials")
-                code = "import json, sys; from benchmarks import cluster; cluster.drive(*json.loads(sys.argv[1]))"
-                command = [sys.executable, "-c", code, json.dumps([address, str(folder), name, seconds])]
-                done = subprocess.run(
-                    command, cwd=ROOT, env=os.environ | WORKER_ENVIRONMENT, capture_output=True, text=True
-                )
-                if done.returncode:
-                    raise RuntimeError(f"{name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-                found[seconds].append(json.loads((folder / f"{name}.json").read_text()))
-    return found
+    name = f"{count} x {cpus}"
+    _say(f"{name}: starting the nodes")
+    with nodes(count, cpus) as address:
+        _say(f"{name}: searching")
+        code = "import json, sys; from benchmarks import cluster; cluster.drive(*json.loads(sys.argv[1]))"
+        command = [sys.executable, "-c", code, json.dumps([address, str(folder), name])]
+        environment = os.environ | WORKER_ENVIRONMENT
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    figures: Figures = json.loads((folder / f"{name}.json").read_text())
+    return figures
 
 
-def rows(found: dict[float, list[Figures]]) -> list[Row]:
-    """A line for each search."""
+def rows(one: Figures, many: Figures) -> list[dict[str, str | float]]:
+    """A line for each measure."""
+    measures: dict[str, Callable[[Figures], float]] = {
+        "trials/s": lambda of: of["trials"] / of["seconds"],
+        "epochs/s": lambda of: of["results"] / of["seconds"],
+        "slots busy": lambda of: of["results"] * SECONDS / (SLOTS * of["seconds"]),
+        "driver's CPU time, s a trial": lambda of: of["cpu"] / of["trials"],
+        "driver's CPU time, cores": lambda of: of["cpu"] / of["seconds"],
+        "machine's CPU time, cores": lambda of: of["machine"] / of["seconds"],
+        "driver's memory, GB": lambda of: of["memory"] / 1e9,
+        "MLflow lag, s": lambda of: of["lag"],
+    }
     return [
-        {
-            "epoch, s": f"{seconds:g}",
-            "nodes": count,
-            "slots": SLOTS,
-            "trials": CASES[seconds],
-            "trials/s": figures["trials"] / figures["seconds"],
-            "results/s": figures["results"] / figures["seconds"],
-            "slots busy": figures["results"] * seconds / (SLOTS * figures["seconds"]),
-            "driver CPU, s a trial": figures["cpu"] / figures["trials"],
-            "driver CPU, of a core": figures["cpu"] / figures["seconds"],
-            "MLflow lag, s": figures["lag"],
-            "driver memory, MB": figures["memory"] / 1e6,
-        }
-        for seconds, of_case in found.items()
-        for (count, _), figures in zip(LAYOUTS, of_case, strict=True)
-    ]
-
-
-def ratios(lines: list[Row]) -> list[Row]:
-    """Sixteen nodes' figures divided by one's."""
-    names = ("trials/s", "slots busy", "driver CPU, s a trial", "driver memory, MB")
-    pairs = zip(lines[::2], lines[1::2], strict=True)
-    return [
-        {"epoch, s": one["epoch, s"], **{name: float(many[name]) / float(one[name]) for name in names}}
-        for one, many in pairs
+        {"measure": name, "1 node x 16": value(one), "16 nodes x 1": value(many), "ratio": value(many) / value(one)}
+        for name, value in measures.items()
     ]
 
 
@@ -177,8 +161,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the searches and print the tables."""
     argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__).parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        lines = rows(measure(Path(folder)))
-    print(f"\n{machine()}\n\n{table(lines)}\n\n{SLOTS} nodes to one:\n\n{table(ratios(lines))}")
+        one, many = (measure(count, cpus, Path(folder)) for count, cpus in LAYOUTS)
+    print(f"\n{machine()}\n\n{table(rows(one, many))}")
+
+
+def _busy() -> float:
+    """Core-seconds for which this machine has worked."""
+    user, nice, system, *_ = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak() -> int:

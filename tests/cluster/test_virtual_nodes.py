@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def begin(running: Nodes, phantom: Path, tmp_path_factory: pytest.TempPathFactor
     return make
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C is heard by what is started, also where a shell has the tests in its background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def go_on(search: Search) -> None:
     """Let trials train all their epochs."""
     (search.folder / "epoch").unlink()
@@ -93,7 +102,7 @@ def test_search_waits_for_workers_and_uses_those_that_come(nodes: Nodes, begin: 
     assert search.summary()["status"] == "done"
 
 
-def test_ctrl_c_while_it_waits_leaves_nothing(nodes: Nodes, begin: Begin) -> None:
+def test_ctrl_c_while_it_waits_leaves_nothing(nodes: Nodes, begin: Begin, ctrl_c: None) -> None:
     search = begin("left")
     with search.begin() as launch:
         launch.until(lambda: WAITING in launch.output)

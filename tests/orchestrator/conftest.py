@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from home import Home
     from s3_server import S3, Bucket
+    from working_copies import Host
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +64,19 @@ def bucket(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     for name, value in s3_server.environment.items():
         monkeypatch.setenv(name, value)
     return s3_server.bucket()
+
+
+@pytest.fixture
+def host(bucket: Bucket, tmp_path: Path) -> Host:
+    """A host with a working copy."""
+    from working_copies import Host
+
+    return Host(bucket, tmp_path / "head")
+
+
+@pytest.fixture
+def other(bucket: Bucket, tmp_path: Path) -> Host:
+    """Another one."""
+    from working_copies import Host
+
+    return Host(bucket, tmp_path / "laptop")

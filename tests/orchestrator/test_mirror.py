@@ -1,95 +1,27 @@
-"""A search's small files under its URI: each change sent once, whole, and told where it cannot; fetched elsewhere."""
+"""A search's small files are sent to its URI: each change once, whole, and told where that cannot be."""
 
 from __future__ import annotations
 
 import errno
-import io
 import json
-import os
 import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.console import Console
+from working_copies import wait
 
 from orchestrator import mirror
 from orchestrator.cli import UserError
-from orchestrator.ledger import FILE, RESERVE, Ledger
-from orchestrator.mirror import HOLDER, SILENCE, mirrored, pull
+from orchestrator.ledger import FILE, RESERVE
+from orchestrator.mirror import mirrored, pull
 from orchestrator.resume import SETTINGS
 from orchestrator.storage import Storage
 
 if TYPE_CHECKING:
     from s3_server import Bucket
-
-CONFIG = {"architecture": "unet"}
-#: Larger than any process id.
-DEAD = 2**22 + 1
-
-
-def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "waited for 30 s"
-        time.sleep(0.02)
-
-
-class Host:
-    """A host with a working copy of its own.
-
-    Attributes:
-        folder: of the search "one". said: what it printed.
-    """
-
-    def __init__(self, bucket: Bucket, folder: Path) -> None:
-        self.storage = Storage(folder / "runs", f"{bucket.uri}/runs")
-        self.folder, self.said = self.storage.home / "one", io.StringIO()
-        self.console = Console(file=self.said, width=300)
-
-    def begin(self) -> Ledger:
-        """A new search, as far as its first trial."""
-        self.folder.mkdir(parents=True)
-        (self.folder / SETTINGS).write_text("name: one\ntask: seg\n")
-        ledger = Ledger(self.folder)
-        ledger.launch({"id": "x"}, 0)
-        self.ask(ledger, "a")
-        return ledger
-
-    def ask(self, ledger: Ledger, trial: str) -> None:
-        """A trial; the study knows of it before the ledger does."""
-        with (self.folder / "study.journal").open("a") as study:
-            study.write(f"{trial}\n")
-        ledger.add("asked", trial, number=len(ledger.trials) + 1, study_number=len(ledger.trials), config=CONFIG)
-
-    def send(self) -> None:
-        """As at the end of a search."""
-        with mirrored(self.storage, self.folder, self.console):
-            pass
-
-    def goes_on(self, *trials: str) -> None:
-        """A launch that asks for trials, and ends."""
-        ledger = Ledger(self.folder)
-        ledger.launch({}, 0)
-        for trial in trials:
-            self.ask(ledger, trial)
-        self.send()
-        ledger.close()
-
-    def trials(self) -> list[str]:
-        return list(Ledger(self.folder, hold=False).trials)
-
-
-@pytest.fixture
-def host(bucket: Bucket, tmp_path: Path) -> Host:
-    return Host(bucket, tmp_path / "head")
-
-
-@pytest.fixture
-def other(bucket: Bucket, tmp_path: Path) -> Host:
-    return Host(bucket, tmp_path / "laptop")
+    from working_copies import Host
 
 
 def test_small_files_are_sent_and_checkpoints_are_not(host: Host, bucket: Bucket) -> None:
@@ -234,162 +166,6 @@ def test_storage_that_comes_back_has_all_of_it(
     ledger.close()
     assert host.said.getvalue() == ""
     assert bucket.keys() == [f"runs/one/{name}" for name in (SETTINGS, "study.journal", FILE)]
-
-
-def test_another_host_goes_on(host: Host, other: Host, bucket: Bucket) -> None:
-    ledger = host.begin()
-    host.send()
-    ledger.close()
-    bucket.put("runs/one/tune/1/a/checkpoint_000000/w", b"weights")
-    pull(other.storage, "one")
-    assert {path.name for path in other.folder.rglob("*")} == {SETTINGS, "study.journal", FILE}
-    other.goes_on("b", "c")
-    host.folder.joinpath("faults.txt").write_text("mine")
-    pull(host.storage, "one")
-    assert host.trials() == ["a", "b", "c"]
-    assert host.folder.joinpath("study.journal").read_text() == "a\nb\nc\n"
-    assert host.folder.joinpath("faults.txt").read_text() == "mine"
-    host.goes_on("d")
-    pull(other.storage)
-    assert other.trials() == ["a", "b", "c", "d"], "without a name, what is here and older is fetched, too"
-
-
-def test_what_is_newer_here_stays(host: Host, bucket: Bucket) -> None:
-    ledger = host.begin()
-    host.send()
-    host.ask(ledger, "b")  # and then it is killed
-    ledger.close()
-    before = {file: file.read_bytes() for file in host.folder.iterdir()}
-    pull(host.storage, "one")
-    pull(host.storage)
-    assert {file: file.read_bytes() for file in host.folder.iterdir()} == before
-    assert host.trials() == ["a", "b"]
-
-
-def test_what_went_on_here_and_there_is_refused(host: Host, other: Host) -> None:
-    ledger = host.begin()
-    host.send()
-    ledger.close()
-    pull(other.storage, "one")
-    other.goes_on("b")
-    ledger = Ledger(host.folder)
-    ledger.launch({}, 0)
-    host.ask(ledger, "c")
-    ledger.close()
-    for name in ("one", ""):
-        with pytest.raises(UserError, match="went on both here and in s3://") as caught:
-            pull(host.storage, name)
-        assert f"move {host.folder} away to go on with what is there" in str(caught.value)
-        assert "\n" not in str(caught.value)
-    assert host.trials() == ["a", "c"]
-    host.folder.rename(host.folder.with_name("mine"))
-    pull(host.storage, "one")
-    assert host.trials() == ["a", "b"]
-
-
-@pytest.mark.parametrize("torn", ["here", "there"])
-def test_a_last_line_that_is_half_written(host: Host, other: Host, bucket: Bucket, torn: str) -> None:
-    ledger = host.begin()
-    host.send()
-    ledger.close()
-    pull(other.storage, "one")
-    half = b'{"event": "started", "tri'
-    if torn == "here":
-        with (host.folder / FILE).open("ab") as file:
-            file.write(half)
-        other.goes_on("b")
-        pull(host.storage, "one")
-        assert host.trials() == ["a", "b"]
-    else:
-        other.goes_on("b")
-        bucket.put(f"runs/one/{FILE}", (host.folder / FILE).read_bytes() + half)
-        pull(other.storage, "one")
-        assert other.trials() == ["a", "b"]
-        shutil.rmtree(other.folder)
-        pull(other.storage, "one")
-        assert other.trials() == ["a"]
-
-
-def test_a_pull_that_is_cut_off_begins_again(
-    host: Host, other: Host, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledger = host.begin()
-    host.send()
-    ledger.close()
-    real = Storage.fetch
-
-    def dies(self: Storage, path: Path) -> Path:
-        if path.name == "study.journal":
-            raise KeyboardInterrupt
-        return real(self, path)
-
-    for name in ("one", ""):
-        shutil.rmtree(other.storage.home, ignore_errors=True)
-        monkeypatch.setattr(Storage, "fetch", dies)
-        with pytest.raises(KeyboardInterrupt):
-            pull(other.storage, name)
-        monkeypatch.setattr(Storage, "fetch", real)
-        pull(other.storage, name)
-        assert other.trials() == ["a"]
-        assert (other.folder / "study.journal").read_text() == "a\n"
-
-
-def test_a_search_that_died_at_once_is_there(host: Host, other: Host) -> None:
-    host.folder.mkdir(parents=True)
-    (host.folder / SETTINGS).write_text("name: one\ntask: seg\n")
-    ledger = Ledger(host.folder)
-    host.send()
-    ledger.close()
-    pull(other.storage, "one")
-    assert (other.folder / SETTINGS).is_file()
-
-
-def test_a_search_that_is_nowhere(host: Host, other: Host) -> None:
-    with pytest.raises(UserError, match=r"no search 'two' in s3://.*/runs \(there is none\)"):
-        pull(other.storage, "two")
-    ledger = host.begin()
-    host.send()
-    ledger.close()
-    with pytest.raises(UserError, match=r"no search 'two' in s3://.*/runs \(there are one\)"):
-        pull(other.storage, "two")
-    assert not other.storage.home.exists()
-
-
-def test_a_search_that_runs_elsewhere_is_left_alone(host: Host, other: Host, bucket: Bucket) -> None:
-    ledger, marker = host.begin(), f"runs/one/{HOLDER}"
-    with mirrored(host.storage, host.folder, host.console):
-        wait(lambda: bucket.keys(f"runs/one/{FILE}"))
-        pid, _, name = bucket.get(marker).decode().partition(" ")
-        assert int(pid) == os.getpid()
-        pull(other.storage, "one")  # this very process
-        pull(other.storage)
-        bucket.put(marker, f"{os.getppid()} {name}".encode())
-        with pytest.raises(UserError, match=rf"--resume one: it is running already \(process {os.getppid()} on {name}"):
-            pull(other.storage, "one")
-        bucket.put(marker, f"{DEAD} gpu-box".encode())
-        with pytest.raises(UserError, match=rf"process {DEAD} on gpu-box\).* if that host is dead, 120 s"):
-            pull(other.storage, "one")
-    ledger.close()
-    assert not bucket.keys(marker)
-    pull(other.storage, "one")
-
-
-@pytest.mark.parametrize("dead", ["here", "silent"])
-def test_a_dead_process_holds_nothing(
-    host: Host, other: Host, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, dead: str
-) -> None:
-    ledger = host.begin()
-    host.send()
-    ledger.close()
-    if dead == "here":
-        bucket.put(f"runs/one/{HOLDER}", f"{DEAD} {os.uname().nodename}".encode())
-    else:
-        bucket.put(f"runs/one/{HOLDER}", b"1 gpu-box")
-        now = time.time() + SILENCE + 5
-        monkeypatch.setattr(mirror.time, "time", lambda: now)
-    pull(other.storage, "one")
-    assert other.trials() == ["a"]
-    assert not (other.folder / HOLDER).exists()
 
 
 def test_an_ensemble_does_not_send_an_older_ledger(host: Host, other: Host, bucket: Bucket) -> None:
