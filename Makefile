@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 check: lint types  ## lint, types and the fast tests: under 3 minutes
-	$(BIN)/python -m pytest -m "not slow and not long"
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow and not long"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
