@@ -39,8 +39,8 @@ test: $(STAMP)  ## everything that runs anywhere: under 25 minutes on 2 cores
 test-all: lint types  ## adds the long tests; its output is kept in docs/
 	set -o pipefail; $(BIN)/python -m pytest -v --durations=15 2>&1 | sed -u -e "s|$(CURDIR)|.|g" -e "s|/tmp/pytest-of-[^' ]*|TMP|g" | tee docs/test-all.txt
 
-bench: $(STAMP)  ## measure what is claimed, with nothing else running on the machine: about 50 minutes on 2 cores
-	@for name in input search scale overhead packing predict; do echo; echo "## $$name"; echo; $(BIN)/python -m benchmarks.$$name 2>> bench.log || exit 1; done
+bench: $(STAMP)  ## measure what is claimed, with nothing else running on the machine: about an hour on 2 cores
+	@for name in input search scale overhead packing predict cluster; do echo; echo "## $$name"; echo; $(BIN)/python -m benchmarks.$$name 2>> bench.log || exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster
 
 import orchestrator
 from benchmarks.report import machine, table
-from benchmarks.surrogate import Surrogate
+from benchmarks.surrogate import SETTINGS, Surrogate
 from orchestrator import launch
 from orchestrator.callback import SearchCallback
 from orchestrator.tuner import WORKER_ENVIRONMENT
@@ -94,14 +94,9 @@ def drive(address: str, folder: str, name: str) -> None:
         address=address,
         storage=folder,
         tracking_uri=f"sqlite:///{folder}/mlflow.db",
-        arch=("unet", "smp_unet"),
-        encoder=("resnet18",),
-        weights="none",
         trials=TRIALS,
         epochs=EPOCHS,
-        image_size=64,
-        time_budget="10h",
-        ensemble=False,
+        **SETTINGS,
     )
     figures = watch.figures() | {"lag": found["tracking_lag_seconds"], "memory": _peak()}
     (Path(folder) / f"{name}.json").write_text(json.dumps(figures))

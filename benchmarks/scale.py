@@ -22,7 +22,7 @@ import optuna
 
 import orchestrator
 from benchmarks.report import machine, table
-from benchmarks.surrogate import Surrogate
+from benchmarks.surrogate import SETTINGS, Surrogate
 from orchestrator import launch
 from orchestrator.callback import SearchCallback
 from orchestrator.tracking import Tracker
@@ -81,15 +81,10 @@ def search(trials: int, folder: str, watch: Watch) -> dict[str, Any]:
         name=f"scale {trials}",
         storage=folder,
         tracking_uri=f"sqlite:///{folder}/mlflow.db",
-        arch=("unet", "smp_unet"),
-        encoder=("resnet18",),
-        weights="none",
         trials=trials,
         epochs=6,
-        image_size=64,
-        time_budget="10h",
         max_concurrent=1,
-        ensemble=False,
+        **SETTINGS,
     )
 
 

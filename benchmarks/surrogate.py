@@ -19,6 +19,16 @@ from ray import tune
 
 from trainables.memory import halving
 
+# Of a search with such trials: as little as there can be beside what is measured.
+SETTINGS: dict[str, Any] = {
+    "arch": ("unet", "smp_unet"),
+    "encoder": ("resnet18",),
+    "weights": "none",
+    "image_size": 64,
+    "time_budget": "10h",
+    "ensemble": False,
+}
+
 
 def quality(config: dict[str, Any]) -> float:
     """What a configuration reaches at last, 0.2 to 0.9: best at a learning rate of 1e-3, with some noise."""
