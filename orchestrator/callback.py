@@ -14,7 +14,7 @@ from orchestrator.hosts import Fitting, HostError
 from orchestrator.ledger import Ledger, TrialRecord
 from orchestrator.progress import Row, SearchProgress
 from orchestrator.resume import drop_strays
-from orchestrator.storage import Storage
+from orchestrator.storage import PATIENCE, Storage
 from orchestrator.tracking import Tracker
 from trainables.models.weights import Source
 
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 RUN_STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
 #: What Tune goes on to use of a result.
 TUNE_NEEDS = {"training_iteration", "done", "should_checkpoint", "trial_id", "time_total_s", "pid", "node_ip"}
-#: Seconds for which a search waits for a storage that does not answer.
-PATIENCE = 300.0
 
 
 def label(config: dict[str, Any], number: int) -> str:

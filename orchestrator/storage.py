@@ -25,6 +25,8 @@ from orchestrator.cli import UserError
 HOME = Path("runs")
 #: Seconds between two looks at a storage that does not answer.
 LOOK = 2.0
+#: Seconds for which a storage that does not answer is waited for.
+PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,15 @@ class Storage:
                 if time.monotonic() >= deadline:
                     return reason(error)
                 time.sleep(LOOK)
+
+    def await_answer(self) -> None:
+        """Return as soon as the storage answers.
+
+        Raises:
+            OSError: it does not, for `PATIENCE` seconds.
+        """
+        if self.uri and (problem := self.trouble(PATIENCE)):
+            raise OSError(problem)
 
     def children(self, folder: Path) -> list[Path]:
         """What is in a folder, by name; empty where there is none."""

@@ -162,6 +162,7 @@ class Team:
             UserError: a training failed that may succeed another time.
         """
         failed: dict[str, str] = {}
+        self.workers.storage.await_answer()
         for job in jobs.values():
             away.bring(job, self.workers.storage)
         waiting = {key: job for key, job in jobs.items() if not job.done}

@@ -25,8 +25,9 @@ from trainables.data import Prepared
 from trainables.held_out import Job
 from trainables.models.weights import Source
 
-#: A task whose worker dies is tried again this many times; a training goes on from its last checkpoint.
-RETRIES = 2
+#: A task whose worker or host dies, or whose storage goes away, is tried again so often; a training goes on from its
+#: last checkpoint.
+RETRIES = 5
 #: Logits beyond are cut: half precision holds up to 65,504.
 LARGEST = 1e4
 
@@ -44,6 +45,7 @@ class Ask:
 def _train(
     job: Job, storage: Storage, data: Prepared, source: Source | None, gpu: bool, threads: int
 ) -> dict[str, Any]:
+    storage.await_answer()
     return away.train(job, storage, data, source, gpu=gpu, threads=threads)
 
 
@@ -51,6 +53,7 @@ def _predict(
     folder: Path, storage: Storage, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int
 ) -> Logits:
     torch.set_num_threads(threads)
+    storage.await_answer()
     with storage.borrow(folder) as weights:
         described = json.loads((weights / checkpoint.DESCRIPTION).read_text())
         file, device = weights / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
@@ -67,7 +70,7 @@ def _finite(logits: np.ndarray) -> np.ndarray:
 
 # Under names of their own: where a decorator takes a function's name, Ray pickles its code with all that it mentions,
 # which torch does not survive, instead of where to find it.
-_TRAIN, _PREDICT = (ray.remote(max_retries=RETRIES)(task) for task in (_train, _predict))
+_TRAIN, _PREDICT = (ray.remote(max_retries=RETRIES, retry_exceptions=[OSError])(task) for task in (_train, _predict))
 
 
 class Workers:
@@ -105,6 +108,7 @@ class Workers:
             (task,), _ = ray.wait(list(running))
             try:
                 outcome: dict[str, Any] | BaseException = ray.get(task)
+                self.storage.await_answer()
                 self.storage.fetch(jobs[running[task]].folder)
             except OSError as error:
                 outcome = error

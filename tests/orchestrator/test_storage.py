@@ -262,6 +262,15 @@ def test_storage_that_comes_back_is_waited_for(bucket: Bucket, tmp_path: Path, m
     assert storage.trouble(60) == ""
     assert len(naps) == 3
     assert Storage(tmp_path / "absent").trouble() == ""
+    bucket.drop()
+    naps.clear()
+    storage.await_answer()
+    assert len(naps) == 3
+    bucket.drop()
+    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    with pytest.raises(OSError, match="NO_SUCH_BUCKET"):
+        storage.await_answer()
+    Storage(tmp_path / "absent").await_answer()
 
 
 def test_a_storage_is_named_by_a_folder_or_a_uri(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
