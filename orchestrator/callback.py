@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 #: MLflow's status of a run, by the state in which its trial stopped.
 RUN_STATUS = {"failed": "FAILED", "interrupted": "KILLED"}
+#: Hosts that may die with a trial before it has another epoch.
+DEATHS = 5
 #: What Tune goes on to use of a result.
 TUNE_NEEDS = {"training_iteration", "done", "should_checkpoint", "trial_id", "time_total_s", "pid", "node_ip"}
 
@@ -67,6 +69,7 @@ class SearchCallback(Callback):
     ) -> None:
         self._ledger, self._tracker, self._progress, self._budget = ledger, tracker, progress, budget
         self._fitting = fitting
+        self._deaths: dict[str, tuple[int, int]] = {}
         self._storage, self._tags, self._sources, self.metric = storage, tags, sources, f"best/{primary}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -138,7 +141,7 @@ class SearchCallback(Callback):
         reason = reasons.last_line(trial)
         if self._unstored(reason):
             self._leave_storage(reason)
-        if self._hopeless(trial, reason) or self._unstored(reason) or reasons.host_died(trial):
+        if self._hopeless(trial, reason) or self._unstored(reason) or self._host_alone_died(trial):
             self._end(trial.trial_id, "interrupted", reason)
         else:
             log.error("trial %s failed: %s", label(trial.config, self._ledger.trials[trial.trial_id].number), reason)
@@ -147,8 +150,8 @@ class SearchCallback(Callback):
     def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:
         """A trial failed and is to be tried again."""
         reason = reasons.last_line(trial)
-        if not self._hopeless(trial, reason) and (self._storage_was_away(reason) or reasons.host_died(trial)):
-            trial.run_metadata.num_failures -= 1  # a spot host that is taken away is no fault of the trial
+        if not self._hopeless(trial, reason) and (self._storage_was_away(reason) or self._host_alone_died(trial)):
+            trial.run_metadata.num_failures -= 1
 
     def weights_source(self, config: dict[str, Any]) -> str:
         """Where a trial's encoder weights came from."""
@@ -175,9 +178,20 @@ class SearchCallback(Callback):
         self._budget.give_up(f"disk full: make room for {self._ledger.folder}, then resume ({reason})")
         return True
 
+    def _host_alone_died(self, trial: Any) -> bool:
+        """Whether its host died, and not by the trial: a spot host is taken away, but not one after the other."""
+        if not reasons.host_died(trial):
+            return False
+        now = self._ledger.trials[trial.trial_id].epoch
+        epoch, deaths = self._deaths.get(trial.trial_id, (now, 0))
+        deaths = deaths + 1 if epoch == now else 1
+        self._deaths[trial.trial_id] = now, deaths
+        return deaths <= DEATHS
+
     def _unstored(self, reason: str) -> bool:
         """Whether a trial failed for want of what hosts share under a URI."""
-        return bool(self._storage.uri) and reason.startswith("OSError: ") and reasons.DISK_FULL not in reason
+        of_host = "OSError: [Errno"
+        return bool(self._storage.uri) and reason.startswith("OSError: ") and not reason.startswith(of_host)
 
     def _storage_was_away(self, reason: str) -> bool:
         """Whether the storage was away, which is no fault of the trial: waited for, and given up if it stays away."""

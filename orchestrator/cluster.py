@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,26 @@ def possible(alive: list[Host] | None = None) -> list[Host]:
     return found
 
 
+def first_of(share: Resources, console: Console) -> Callable[[Sequence[Any]], Any]:
+    """What waits for the first of Ray's tasks that ends, of those it is called with.
+
+    That no host is left for them is said.
+
+    Args:
+        share: what a task gets.
+    """
+    tell = _teller(share, console)
+
+    def wait(tasks: Sequence[Any]) -> Any:
+        while True:
+            done, _ = ray.wait(list(tasks), timeout=LOOK)
+            if done:
+                return done[0]
+            tell(present())
+
+    return wait
+
+
 def slots(share: Resources, most: int | None, console: Console) -> Callable[[], int]:
     """How many trials may run at a time by now: the number follows the cluster as hosts come and go.
 
@@ -57,17 +77,15 @@ def slots(share: Resources, most: int | None, console: Console) -> Callable[[], 
         share: what a trial gets.
         most: the user's limit.
     """
-    known, looked, alone = share.slots, time.monotonic(), False
+    known, looked, tell = share.slots, time.monotonic(), _teller(share, console)
 
     def now() -> int:
-        nonlocal known, looked, alone
+        nonlocal known, looked
         if time.monotonic() - looked > LOOK:
             hosts = present()
             fits = resources.fitting(possible(hosts), share.cpus, share.gpus)
             known, looked = max(1, min(fits, most or fits)), time.monotonic()
-            before, alone = alone, not resources.fitting(hosts, share.cpus, share.gpus)
-            if alone and not before:
-                console.print("waiting for workers: no host is left on which a trial could run")
+            tell(hosts)
         return known
 
     return now
@@ -101,6 +119,19 @@ def wait_for_workers(cpus: int | None, gpus: float | None, console: Console) -> 
         if coming:
             sdk.request_resources(bundles=[])
     console.print(f"workers: {len(nodes())} there", markup=False, highlight=False)
+
+
+def _teller(share: Resources, console: Console) -> Callable[[list[Host]], None]:
+    """Says that hosts are gone, each time that the last one goes."""
+    alone = False
+
+    def tell(hosts: list[Host]) -> None:
+        nonlocal alone
+        before, alone = alone, not resources.fitting(hosts, share.cpus, share.gpus)
+        if alone and not before:
+            console.print("waiting for workers: no host is left that could go on")
+
+    return tell
 
 
 def _host(found: dict[str, float]) -> Host:

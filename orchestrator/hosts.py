@@ -21,7 +21,7 @@ from rich.console import Console
 from orchestrator import cluster
 from orchestrator.cli import UserError
 from orchestrator.settings import WEIGHTS, SearchSettings
-from orchestrator.storage import Storage, reason
+from orchestrator.storage import PATIENCE, Storage, reason
 from orchestrator.store import first_line
 
 #: The project, and the packages whose sources must be the same on all hosts.
@@ -54,7 +54,10 @@ class Fitting:
         Raises:
             HostError: it does not; one line says what to do.
         """
-        if problem := different(self.versions, versions()) or unreachable(self.storage, self.probe, self.weights):
+        problem = different(self.versions, versions())
+        if not problem and self.storage.uri:
+            self.storage.trouble(PATIENCE)  # away for a while, for all hosts: no misfit
+        if problem := problem or unreachable(self.storage, self.probe, self.weights):
             raise HostError(f"host {socket.gethostname()} ({ray.util.get_node_ip_address()}): {problem}")
 
     def misfit(self) -> str:

@@ -58,6 +58,8 @@ def launch(
         UserError: the search cannot begin, or it is not the one that the ledger holds.
     """
     plan, share = _plan(settings, data, ledger, console)
+    if resume.stored(settings.home, settings.name)["tracking_uri"] != settings.tracking_uri:
+        pictures.log_again(settings.folder / "pictures")
     resume.write(settings.folder, settings.stored())
     (settings.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in data.faults))
     identity = identity_of(settings, data, plan)

@@ -57,7 +57,12 @@ def log_best(
         How many were logged.
     """
     done = 0
-    best = [row for row in best_first(trials, storage) if row["mlflow_run_id"]][:COUNT]
+    try:
+        storage.await_answer()
+        best = [row for row in best_first(trials, storage) if row["mlflow_run_id"]][:COUNT]
+    except OSError as error:
+        log.warning("no trial is among MLflow's models: %s", first_line(error))
+        return 0
     client = open_store(tracking_uri, create=False) if best else None
     for row in reversed(best):  # the newest stands first in the UI
         try:

@@ -9,14 +9,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyarrow import fs
 from rich.console import Console
 
 from orchestrator.cli import UserError
-from orchestrator.ledger import FILE, RESERVE, is_held
+from orchestrator.ledger import FILE, RESERVE
 from orchestrator.resume import SETTINGS
 from orchestrator.storage import Storage, reason
 
@@ -31,15 +31,23 @@ HOLDER, SILENCE = "holder", 4 * SECONDS
 
 
 @contextmanager
-def mirrored(storage: Storage, folder: Path, console: Console) -> Iterator[None]:
+def mirrored(storage: Storage, folder: Path, console: Console, *, held: bool = True) -> Iterator[None]:
     """While this lasts, and once more at its end, what changes in a search's folder is sent to the URI.
 
     What cannot be sent is told at the end and stays here; it is not worth failing for.
+
+    Args:
+        held: whether this process holds the search, as its ensemble alone does not.
+
+    Raises:
+        UserError: a process on another host is at work on it.
     """
     if not storage.uri:
         yield
         return
-    held = is_held(folder / FILE)
+    if held:
+        with suppress(OSError):  # told below
+            _refuse_held(storage, folder)
     # What an ensemble finds of a search may have gone on elsewhere: of that, only what changes is sent.
     sent = {} if held else {file: _stamp(file) for file in folder.glob("*") if file.is_file()}
     over = threading.Event()
@@ -47,19 +55,29 @@ def mirrored(storage: Storage, folder: Path, console: Console) -> Iterator[None]
     def follow() -> None:
         problem = ""
         while True:
-            before, problem = problem, (_hold(storage, folder) if held else "") or _send(storage, folder, sent)
+            before, problem = problem, _send(storage, folder, sent)
             if problem and not before:
                 log.warning("%s: %s; trying on", storage.shown(folder), problem)
             if over.wait(SECONDS):
                 return
 
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
+    def hold() -> None:
+        while True:
+            with suppress(OSError):  # `follow` tells of it
+                storage.write(folder / HOLDER, f"{os.getpid()} {socket.gethostname()}".encode())
+            if over.wait(SECONDS):
+                return
+
+    # Two, as sending can take longer than silence may.
+    threads = [threading.Thread(target=work, daemon=True) for work in ((hold, follow) if held else (follow,))]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         over.set()
-        thread.join()
+        for thread in threads:
+            thread.join()
         if problem := _send(storage, folder, sent):
             line = f"{storage.shown(folder)} lacks what is new in {folder} ({problem}); go on here, or copy it there"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -131,15 +149,6 @@ def _send(storage: Storage, folder: Path, sent: dict[Path, tuple[int, int]]) -> 
             if error.errno is None:
                 break  # the server's, not the file's: the others need not wait for the same
     return problem
-
-
-def _hold(storage: Storage, folder: Path) -> str:
-    """Say under the URI that this process is at work on a search; returns what went wrong, "" for nothing."""
-    try:
-        storage.write(folder / HOLDER, f"{os.getpid()} {socket.gethostname()}".encode())
-    except OSError as error:
-        return reason(error)
-    return ""
 
 
 def _refuse_held(storage: Storage, folder: Path) -> None:

@@ -14,6 +14,7 @@ import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from orchestrator import cluster
 from orchestrator.drawing import draw, drawn, shown_rows
 from orchestrator.ensemble.heldout import PackedMasks
 from orchestrator.resources import Resources
@@ -73,6 +74,12 @@ def best_first(trials: Sequence[dict[str, Any]], storage: Storage) -> list[dict[
     return [row for row in ranked if storage.has(Path(row["checkpoint"]) / checkpoint.WEIGHTS)]
 
 
+def log_again(folder: Path) -> None:
+    """Forget that MLflow has the pictures in a search's folder: it will be another store."""
+    for mark in folder.glob(f"*/{LOGGED}"):
+        mark.unlink()
+
+
 def log_all(
     task: Task,
     trials: Sequence[dict[str, Any]],
@@ -111,13 +118,19 @@ def log_all(
         tracker.log(row["trial_id"], original, step=row["epochs"])
         given.append(home)
 
-    ranked = best_first(trials, storage)
+    try:
+        storage.await_answer()
+        ranked = best_first(trials, storage)
+    except OSError as error:
+        log.warning("no pictures: %s", first_line(error))
+        return []
     waiting = [row for row in ranked if drawn(folder / row["trial_id"], Path(row["checkpoint"])) is None]
     for row in ranked:
         if row not in waiting:
             hand_over(row)
     columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     running: dict[Any, dict[str, Any]] = {}
+    first_of = cluster.first_of(share, console)
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             job = bar.add_task("", total=len(waiting))
@@ -128,7 +141,7 @@ def log_all(
                     sized: Any = _DRAW.options(num_cpus=share.cpus, num_gpus=share.gpus)
                     place = Path(row["checkpoint"]), storage
                     running[sized.remote(*place, *stored, synthetic, bool(share.gpus), share.cpus)] = row
-                (drawing,), _ = ray.wait(list(running))
+                drawing = first_of(list(running))
                 row = running.pop(drawing)
                 try:
                     _keep(ray.get(drawing), folder / row["trial_id"])

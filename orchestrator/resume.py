@@ -17,10 +17,22 @@ from orchestrator.ledger import TrialRecord
 from orchestrator.storage import Storage
 
 SETTINGS = "settings.yaml"
-#: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared.
+#: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared. A store
+#: that has not the search's runs gets them from the ledger.
 CHANGEABLE = {
     *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
-    *("gpus_per_trial", "dashboard", "data", "storage", "address", "strict", "ensemble", "top_k", "boost_rounds"),
+    *(
+        "gpus_per_trial",
+        "dashboard",
+        "data",
+        "storage",
+        "address",
+        "strict",
+        "ensemble",
+        "tracking_uri",
+        "top_k",
+        "boost_rounds",
+    ),
 }
 
 

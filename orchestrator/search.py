@@ -63,8 +63,8 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
         with (
             quiet(folder / "search.log") as console,
             ray_session(settings.address, settings.dashboard),
+            mirrored(storage, folder, console),  # first: workers are waited for without a limit
             joined(settings, settings.address, storage, console) as fitting,
-            mirrored(storage, folder, console),
         ):
             follows = settings.ensemble and ensemble_follows(settings, data, console)
             found = launch(settings, data, ledger, synthetic=synthetic, console=console, fitting=fitting)

@@ -14,8 +14,10 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator import resume
 from orchestrator.cli import UserError
 from orchestrator.ledger import FILE
+from orchestrator.mirror import pull
 from orchestrator.searcher import STUDY_FILE
 from orchestrator.settings import SearchSettings
+from orchestrator.storage import Storage
 
 
 def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> list[FrozenTrial]:
@@ -30,6 +32,8 @@ def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> li
         UserError: no such search, or another space; the line names the difference.
     """
     name = settings.warm_start
+    if (storage := Storage.of(settings.storage)).uri:
+        pull(storage)
     try:
         before = resume.stored(settings.home, name, "--warm-start")
     except ValueError as error:
@@ -45,8 +49,8 @@ def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> li
         if mine != its:
             raise UserError(f"--warm-start {name}: it is of another space: {words} {its} there, {mine} here")
     # Loaded, not created if absent: that would write into a journal that may be another process's.
-    storage = JournalStorage(JournalFileBackend(str(study)))
-    return optuna.load_study(study_name=name, storage=storage).get_trials(states=(TrialState.COMPLETE,))
+    journal = JournalStorage(JournalFileBackend(str(study)))
+    return optuna.load_study(study_name=name, storage=journal).get_trials(states=(TrialState.COMPLETE,))
 
 
 def _compared(now: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -31,9 +31,7 @@ def train(
         return held_out.train(job, data, source, gpu=gpu, threads=threads)
     kept = job.folder.with_name(f"{job.folder.name}.part.tar")
     if storage.has(job.folder / checkpoint.WEIGHTS):  # a host finished it, and died before it could say so
-        storage.delete(kept)
-        with storage.borrow(job.folder) as folder:
-            return replace(job, folder=folder).outcome
+        return _there(job, storage, kept)
 
     def keep(part: Path) -> None:
         packed = part.with_name(kept.name)
@@ -52,11 +50,19 @@ def train(
             with suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(unfinished)) as tar:
                 tar.extractall(scratch, filter="data")
         outcome = held_out.train(here, data, source, gpu=gpu, threads=threads, saved=keep)
+        if storage.has(job.folder / checkpoint.WEIGHTS):  # another ensemble was first: all predict with the same
+            return _there(job, storage, kept)
         # The weights last: a job is done where they are.
         for name in (checkpoint.DESCRIPTION, checkpoint.WEIGHTS):
             storage.send(job.folder / name, here.folder / name)
     storage.delete(kept)
     return outcome
+
+
+def _there(job: Job, storage: Storage, kept: Path) -> dict[str, Any]:
+    storage.delete(kept)
+    with storage.borrow(job.folder) as folder:
+        return replace(job, folder=folder).outcome
 
 
 def bring(job: Job, storage: Storage) -> None:

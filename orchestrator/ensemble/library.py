@@ -133,6 +133,7 @@ class Library:
         if record is None or record.state not in ENDED or not record.saved:
             raise UserError("it has no checkpoint of its best epoch")
         path = folder / record.checkpoint
+        self._storage.await_answer()
         with contextlib.suppress(FileNotFoundError):  # which is then told
             self._storage.fetch(path)
         description = _description(path)

@@ -72,6 +72,7 @@ def deliver(
     client = open_store(settings.tracking_uri, create=True)
     storage = team.workers.storage
     if storage.uri:
+        storage.await_answer()
         for file in storage.files(home):  # scored from another host, perhaps
             storage.fetch(file)
     test = testing.stored(home, points)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from rich.console import Console
 
 from orchestrator import cluster, resources
 from orchestrator.cli import UserError
@@ -75,10 +76,11 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
             raise UserError(f"no ensemble: the {words} are all of one class: no AUROC; give another split")
 
 
-def share(search: SearchSettings) -> resources.Resources:
+def share(search: SearchSettings, console: Console) -> resources.Resources:
     """Slots for an ensemble's trainings and predictions, and what each gets, as the search's trials did."""
-    hosts = cluster.possible()
     each = None if search.gpus_per_trial == "auto" else search.gpus_per_trial
+    cluster.wait_for_workers(search.cpus_per_trial, each, console)
+    hosts = cluster.possible()
     try:
         return resources.plan(
             hosts,

@@ -64,7 +64,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dic
         quiet(search.folder / "ensemble.log") as console,
         ray_session(settings.address),
         joined(search, settings.address, storage, console),
-        mirrored(storage, search.folder, console),
+        mirrored(storage, search.folder, console, held=False),
     ):
         return build(settings, search, data, synthetic=synthetic, console=console)
 
@@ -87,7 +87,9 @@ def build(
     tracker = Tracker(settings.tracking_uri, search.experiment)
     with closing(tracker), plan.alone(folder, search.name), plan.terminable():
         task = make_task(search.task, search.classes)
-        workers = Workers(plan.share(search), search.cache / "predictions", Storage.of(settings.storage))
+        workers = Workers(
+            plan.share(search, console), search.cache / "predictions", Storage.of(settings.storage), console
+        )
         team = Team(task, search, data, workers, settings.tta, settings.out_of_fold, say)
         team.prepared[search.image_size, search.masks] = data
         plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 import numpy as np
 import ray
 import torch
+from rich.console import Console
 
+from orchestrator import cluster
 from orchestrator.ensemble import away
 from orchestrator.product.networks import Logits, load_network, network_logits
 from orchestrator.resources import Resources
-from orchestrator.storage import Storage
+from orchestrator.storage import Storage, reason
 from orchestrator.store import first_line
 from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.held_out import Job
 from trainables.models.weights import Source
+
+log = logging.getLogger(__name__)
+Key = TypeVar("Key", bound=Hashable)
 
 #: A task whose worker or host dies, or whose storage goes away, is tried again so often; a training goes on from its
 #: last checkpoint.
@@ -45,7 +53,6 @@ class Ask:
 def _train(
     job: Job, storage: Storage, data: Prepared, source: Source | None, gpu: bool, threads: int
 ) -> dict[str, Any]:
-    storage.await_answer()
     return away.train(job, storage, data, source, gpu=gpu, threads=threads)
 
 
@@ -53,7 +60,6 @@ def _predict(
     folder: Path, storage: Storage, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int
 ) -> Logits:
     torch.set_num_threads(threads)
-    storage.await_answer()
     with storage.borrow(folder) as weights:
         described = json.loads((weights / checkpoint.DESCRIPTION).read_text())
         file, device = weights / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
@@ -70,7 +76,7 @@ def _finite(logits: np.ndarray) -> np.ndarray:
 
 # Under names of their own: where a decorator takes a function's name, Ray pickles its code with all that it mentions,
 # which torch does not survive, instead of where to find it.
-_TRAIN, _PREDICT = (ray.remote(max_retries=RETRIES, retry_exceptions=[OSError])(task) for task in (_train, _predict))
+_TRAIN, _PREDICT = (ray.remote(max_retries=RETRIES)(task) for task in (_train, _predict))
 
 
 class Workers:
@@ -80,11 +86,13 @@ class Workers:
         share: slots, and the cores and GPUs of each task.
         cache: folder for predictions; made if absent.
         storage: where checkpoints are.
+        console: told where no host is left that could go on.
     """
 
-    def __init__(self, share: Resources, cache: Path, storage: Storage) -> None:
+    def __init__(self, share: Resources, cache: Path, storage: Storage, console: Console) -> None:
         self.slots, self.storage, self._share, self._cache = share.slots, storage, share, cache
         self._stored: dict[str, Any] = {}
+        self._first_of = cluster.first_of(share, console)
 
     def train(
         self,
@@ -99,46 +107,67 @@ class Workers:
             jobs, data, sources: by a key of the job.
             finished: called in this thread, with the outcome or with what was raised.
         """
-        running = {}
-        for key, job in jobs.items():
-            if not job.done:
-                given = (self._put(data[key]), sources[key], bool(self._share.gpus), self._share.cpus)
-                running[self._sized(_TRAIN).remote(job, self.storage, *given)] = key
-        while running:
-            (task,), _ = ray.wait(list(running))
-            try:
-                outcome: dict[str, Any] | BaseException = ray.get(task)
-                self.storage.await_answer()
-                self.storage.fetch(jobs[running[task]].folder)
-            except OSError as error:
-                outcome = error
-            except ray.exceptions.RayError as error:
-                outcome = _cause(error)
-            finished(running.pop(task), outcome)
+        begin = {key: self._training(job, data[key], sources[key]) for key, job in jobs.items() if not job.done}
+        for key, outcome in self._run(begin):
+            if not isinstance(outcome, BaseException):
+                try:
+                    self.storage.await_answer()
+                    self.storage.fetch(jobs[key].folder)
+                except OSError as error:
+                    outcome = error
+            finished(key, outcome)
 
     def predict(self, asks: Sequence[Ask]) -> list[Logits | str]:
-        """What each checkpoint says, or why it cannot; from the cache where it was asked before."""
+        """What each checkpoint says, or why it cannot; from the cache where it was asked before.
+
+        Raises:
+            OSError: the storage does not answer.
+        """
         files = [self._file(ask) for ask in asks]
         answers = [_read(file) for file in files]
-        running = {
-            self._sized(_PREDICT).remote(
-                *(ask.checkpoint, self.storage, self._put(ask.data), ask.rows, ask.mirrored),
-                *(bool(self._share.gpus), self._share.cpus),
-            ): i
-            for i, ask in enumerate(asks)
-            if answers[i] is None
-        }
         said: list[Logits | str] = [answer or "" for answer in answers]
-        while running:
-            (task,), _ = ray.wait(list(running))
-            i = running.pop(task)
-            try:
-                outputs = ray.get(task)
-                _write(files[i], outputs)
-                said[i] = outputs
-            except ray.exceptions.RayError as error:
-                said[i] = first_line(_cause(error))
+        begin = {i: self._prediction(ask) for i, ask in enumerate(asks) if answers[i] is None}
+        for i, outputs in self._run(begin):
+            if self._unanswered(outputs):
+                raise outputs
+            if isinstance(outputs, BaseException):
+                said[i] = first_line(outputs)
+                continue
+            _write(files[i], outputs)
+            said[i] = outputs
         return said
+
+    def _run(self, begin: Mapping[Key, Callable[[], Any]]) -> Iterator[tuple[Key, Any]]:
+        """The tasks as they end: what they return, or raise. What the storage kept from its end is begun again."""
+        running, tries = {start(): key for key, start in begin.items()}, Counter[Key]()
+        while running:
+            task = self._first_of(list(running))
+            key = running.pop(task)
+            try:
+                found = ray.get(task)
+            except ray.exceptions.RayError as error:
+                found = _cause(error)
+            if self._unanswered(found) and tries[key] < RETRIES:
+                tries[key] += 1
+                log.warning("storage %s: %s; the ensemble waits", self.storage.uri, reason(found))
+                with suppress(OSError):
+                    self.storage.await_answer()
+                    running[begin[key]()] = key
+                    continue
+            yield key, found
+
+    def _training(self, job: Job, data: Prepared, source: Source | None) -> Callable[[], Any]:
+        sized = (bool(self._share.gpus), self._share.cpus)
+        return lambda: self._sized(_TRAIN).remote(job, self.storage, self._put(data), source, *sized)
+
+    def _prediction(self, ask: Ask) -> Callable[[], Any]:
+        given = (ask.checkpoint, self.storage, self._put(ask.data), ask.rows, ask.mirrored)
+        return lambda: self._sized(_PREDICT).remote(*given, bool(self._share.gpus), self._share.cpus)
+
+    def _unanswered(self, found: Any) -> TypeGuard[OSError]:
+        """Whether a task failed for want of what hosts share under a URI: no fault of this host, or of a file."""
+        its_own = isinstance(found, FileNotFoundError) or getattr(found, "errno", None) is not None
+        return bool(self.storage.uri) and isinstance(found, OSError) and not its_own
 
     def _sized(self, task: Any) -> Any:
         return task.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus)

@@ -187,6 +187,20 @@ def test_a_host_that_lacks_the_weights(tmp_path: Path) -> None:
     assert line.startswith(f"--weights {tmp_path}/weights: no such folder there; ")
 
 
+def test_a_storage_that_is_away_for_a_while_is_no_misfit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([OSError("AWS Error NETWORK_CONNECTION"), OSError("AWS Error NETWORK_CONNECTION"), None])
+
+    def children(storage: Storage, folder: Path) -> list[Path]:
+        if error := next(answers):
+            raise error
+        return []
+
+    monkeypatch.setattr(Storage, "children", children)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setattr(hosts, "unreachable", lambda *given: next(answers, ""))
+    hosts.Fitting(hosts.versions(), Storage(tmp_path, "s3://bucket/runs"), tmp_path / "probe", None)()
+
+
 def test_a_host_that_came_later_says_who_it_is(tmp_path: Path) -> None:
     storage, probe = Storage(tmp_path), tmp_path / "probe"
     storage.write(probe, b"probe")

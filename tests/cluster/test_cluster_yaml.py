@@ -32,7 +32,10 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
 def shell(command: str, home: Path, **environment: str) -> str:
     """What a setup command of a host prints, run by bash in a home of its own."""
     environment = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", "USER": "ubuntu", **environment}
-    return subprocess.run(["bash", "-c", command], env=environment, check=True, capture_output=True, text=True).stdout
+    (home / ".bashrc").touch()
+    done = subprocess.run(["bash", "-c", command], env=environment, check=True, capture_output=True, text=True)
+    assert not done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -19,6 +19,7 @@ DRIVER = """
 import sys
 from pathlib import Path
 import ray
+from rich.console import Console
 from orchestrator.ensemble.workers import Workers
 from orchestrator.resources import Resources
 from orchestrator.storage import Storage
@@ -34,7 +35,7 @@ config = {
 data = prepare(read_manifest(images), folder / "cache", size=64)
 job = Job(folder / "fold-1", "seg", config, fold=1)
 ray.init(address, log_to_driver=False)
-workers = Workers(Resources(1, 1, 0), folder / "predictions", Storage(folder))
+workers = Workers(Resources(1, 1, 0), folder / "predictions", Storage(folder), Console())
 workers.train({"one": job}, {"one": data}, {"one": None}, print)
 """
 
@@ -56,6 +57,7 @@ def test_a_fold_whose_host_dies_goes_on_elsewhere(phantom: Path, tmp_path: Path)
         with Process(command, tmp_path, {"PYTHONPATH": str(ROOT)}, tmp_path / "output.txt") as driver:
             driver.until(seconds)
             nodes.kill(first)
+            driver.until(lambda: "waiting for workers: no host is left" in driver.output)
             before = seconds()
             said = json.loads(described.read_text())
             said["best"]["seconds"] += MARK

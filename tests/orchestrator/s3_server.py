@@ -76,6 +76,10 @@ class Bucket:
         """Write an object."""
         self._client.put_object(Bucket=self.name, Key=key, Body=content)
 
+    def delete(self, key: str) -> None:
+        """Delete an object."""
+        self._client.delete_object(Bucket=self.name, Key=key)
+
     def get(self, key: str) -> bytes:
         """What is in an object."""
         found: bytes = self._client.get_object(Bucket=self.name, Key=key)["Body"].read()

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import ray
@@ -16,6 +16,7 @@ from rich.console import Console
 from orchestrator import dataset, pictures
 from orchestrator.drawing import drawn
 from orchestrator.ensemble.library import search_settings
+from orchestrator.logged_models import log_best
 from orchestrator.pictures import LOGGED, best_first, log_all
 from orchestrator.resources import Resources
 from orchestrator.storage import Storage
@@ -107,7 +108,7 @@ def test_drawn_once_and_one_that_fails_is_left_out(
     assert (again, notes.pictures) == ([], [])
     assert {file: file.stat().st_mtime_ns for file in times} == times, "drawn again"
 
-    def interrupted(tasks: list[Any]) -> None:
+    def interrupted(tasks: list[Any], timeout: float) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(ray, "wait", interrupted)
@@ -115,6 +116,33 @@ def test_drawn_once_and_one_that_fails_is_left_out(
     shown, _, said = log_them([other, good])
     assert shown == []
     assert said == "pictures left out\n"
+
+
+@pytest.mark.parametrize("which", ["pictures", "models"])
+def test_a_storage_that_stays_away_loses_no_search_that_is_done(
+    which: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def gone(storage: Storage) -> None:
+        raise OSError("NETWORK_CONNECTION")
+
+    monkeypatch.setattr(Storage, "await_answer", gone)
+    rows, storage, given = [{"metric": 0.5, "checkpoint": "x"}], Storage(tmp_path, "s3://bucket/runs"), cast(Any, None)
+    if which == "pictures":
+        share, console = Resources(1, 1, 0), Console()
+        assert log_all(given, rows, given, tmp_path, share, given, storage, synthetic=True, console=console) == []
+    else:
+        assert log_best(rows, "", tmp_path, storage, keep_aspect=False, synthetic=True) == 0
+    assert "NETWORK_CONNECTION" in caplog.text
+
+
+def test_pictures_are_logged_again_in_another_store(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scores.json").touch()
+    (tmp_path / "a" / LOGGED).touch()
+    pictures.log_again(tmp_path)
+    assert sorted(file.name for file in tmp_path.rglob("*") if file.is_file()) == ["scores.json"] * 2
+    pictures.log_again(tmp_path / "absent")
 
 
 def test_a_trial_that_went_on_is_drawn_again(tmp_path: Path) -> None:

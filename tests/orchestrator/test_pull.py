@@ -165,6 +165,29 @@ def test_a_search_that_runs_elsewhere_is_left_alone(host: Host, other: Host, buc
     pull(other.storage, "one")
 
 
+def test_a_search_that_began_elsewhere_meanwhile_is_left_alone(host: Host, bucket: Bucket) -> None:
+    """Between the look at the storage and the first word in it lie the reading of data, and the way to Ray."""
+    ledger, marker = host.begin(), f"runs/one/{HOLDER}"
+    bucket.put(marker, f"{DEAD} gpu-box".encode())
+    with (
+        pytest.raises(UserError, match=r"running already \(process"),
+        mirrored(host.storage, host.folder, host.console),
+    ):
+        pytest.fail("it began")
+    ledger.close()
+    assert bucket.keys() == [marker]
+
+
+def test_an_ensemble_is_not_who_holds_its_search(host: Host, bucket: Bucket) -> None:
+    ledger, marker = host.begin(), f"runs/one/{HOLDER}"
+    bucket.put(marker, f"{DEAD} gpu-box".encode())
+    with mirrored(host.storage, host.folder, host.console, held=False):
+        (host.folder / "ensemble.json").write_text("{}")
+    ledger.close()
+    assert bucket.keys() == ["runs/one/ensemble.json", marker]
+    assert bucket.get(marker).startswith(str(DEAD).encode())
+
+
 @pytest.mark.parametrize("dead", ["here", "silent"])
 def test_a_dead_process_holds_nothing(
     host: Host, other: Host, bucket: Bucket, monkeypatch: pytest.MonkeyPatch, dead: str

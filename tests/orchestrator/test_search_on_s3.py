@@ -118,7 +118,11 @@ def carried(s3_server: S3, phantom: Path, empty_store: Path, tmp_path_factory: p
     first = run("head", *begun, "--trials", "2", "--top-k", "1", "--boost-rounds", "0")
     before = bucket.written(".safetensors")
     shutil.rmtree(folder / "head" / "runs")
-    second = run("laptop", "--resume", "one", "--trials", "3")
+    # Another head has another MLflow, as its address is another and the first one's disk is gone.
+    shutil.copy(empty_store, folder / "laptop.db")
+    (folder / "mlflow.db").unlink()
+    second = run("laptop", "--resume", "one", "--trials", "3", "--tracking-uri", f"sqlite:///{folder}/laptop.db")
+    (folder / "laptop.db").rename(folder / "mlflow.db")
     search = Search(folder, "one", [], storage=folder / "laptop" / "runs")
     return Carried(bucket, search, first, second, before, bucket.written(".safetensors"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -14,6 +14,9 @@ from orchestrator.ledger import FILE, Ledger
 from orchestrator.searcher import STUDY_FILE, open_study
 from orchestrator.settings import SearchSettings
 from orchestrator.warm import finished_trials
+
+if TYPE_CHECKING:
+    from s3_server import Bucket
 
 IDENTITY: dict[str, Any] = {
     "task": "seg",
@@ -54,6 +57,19 @@ def test_finished_trials_are_known_and_their_search_stays_as_it_is(earlier: Path
     before = (earlier / "first" / STUDY_FILE).read_bytes()
     assert _warm(earlier, IDENTITY) == [0.4, 0.7]
     assert (earlier / "first" / STUDY_FILE).read_bytes() == before
+
+
+def test_under_a_uri_it_is_fetched_first(
+    earlier: Path, bucket: Bucket, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in (file for file in (earlier / "first").iterdir() if file.is_file()):
+        bucket.put(f"runs/first/{file.name}", file.read_bytes())
+    monkeypatch.chdir(tmp_path_factory.mktemp("other host"))
+    settings = make_settings(
+        SearchSettings,
+        {"storage": f"{bucket.uri}/runs", "tracking_uri": "sqlite:///x.db", "name": "second", "warm_start": "first"},
+    )
+    assert [trial.value for trial in finished_trials(settings, IDENTITY)] == [0.4, 0.7]
 
 
 def test_a_search_that_died_before_its_first_trial_has_nothing_to_give(earlier: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,6 +135,24 @@ def test_a_host_that_dies_before_the_weights_are_sent(hosts: Hosts, monkeypatch:
     hosts.train()
     assert hosts.trained == [0, 1, 2, 2]
     assert hosts.bucket.keys() == FILES
+
+
+def test_who_is_second_takes_what_is_there(hosts: Hosts) -> None:
+    """Two ensembles that train the same model at once predict with one."""
+    outcome = hosts.train(replace(hosts.job, config={**CONFIG, "seed": 1}))
+    first = {key: hosts.bucket.get(key) for key in FILES}
+    for key in first:
+        hosts.bucket.delete(key)
+
+    def other_ends(epoch: int) -> None:
+        if epoch == 2:
+            for key, content in first.items():
+                hosts.bucket.put(key, content)
+
+    hosts.before = other_ends
+    assert hosts.train() == outcome
+    assert hosts.bucket.keys() == FILES
+    assert {key: hosts.bucket.get(key) for key in FILES} == first
 
 
 def test_a_start_is_borrowed(hosts: Hosts, tmp_path: Path) -> None:
