@@ -21,18 +21,8 @@ SETTINGS = "settings.yaml"
 #: that has not the search's runs gets them from the ledger.
 CHANGEABLE = {
     *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
-    *(
-        "gpus_per_trial",
-        "dashboard",
-        "data",
-        "storage",
-        "address",
-        "strict",
-        "ensemble",
-        "tracking_uri",
-        "top_k",
-        "boost_rounds",
-    ),
+    *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "address", "strict"),
+    *("ensemble", "top_k", "boost_rounds"),
 }
 
 
