@@ -84,6 +84,11 @@ class Cluster:
                 found.setdefault(match[2], []).append(hosts[match[1]])
         return found
 
+    def had_trials(self, host: Host) -> bool:
+        """Whether a trial ran on a host, also one that died before its first checkpoint, as Ray's log there says."""
+        logs = host.tmp.glob("ray/session_2*/logs/worker-*.out")
+        return any(":actor_name:Trial" in log.read_text(errors="replace") for log in logs)
+
     def _edited(self, text: str) -> dict[str, Any]:
         """The shipped file with what it tells a user to edit, for small hosts that need not install anything."""
         for mark in ("# ~/.aws/credentials", "# export AWS_ENDPOINT_URL"):
