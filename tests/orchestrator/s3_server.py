@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 import boto3
+from botocore.exceptions import ClientError
 from moto.server import ThreadedMotoServer
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
@@ -62,9 +63,15 @@ class Bucket:
 
     def drop(self) -> None:
         """Delete it, with all that is in it."""
-        for key in self.keys(folders=True):
-            self._client.delete_object(Bucket=self.name, Key=key)
-        self._client.delete_bucket(Bucket=self.name)
+        while True:
+            for key in self.keys(folders=True):
+                self.delete(key)
+            try:
+                self._client.delete_bucket(Bucket=self.name)
+                return
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "BucketNotEmpty":  # as somebody has written meanwhile
+                    raise
 
     def keys(self, prefix: str = "", *, folders: bool = False) -> list[str]:
         """Names of its objects, without the empty ones that stand for folders."""

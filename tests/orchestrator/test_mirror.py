@@ -173,7 +173,7 @@ def test_an_ensemble_does_not_send_an_older_ledger(host: Host, other: Host, buck
     ledger = host.begin()
     host.send()
     pull(other.storage, "one")
-    with mirrored(other.storage, other.folder, other.console):
+    with mirrored(other.storage, other.folder, other.console, held=False):
         host.ask(ledger, "b")
         host.send()
         (other.folder / "ensemble.json").write_text("{}")
