@@ -6,6 +6,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+FAST := $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow and not long"
 # The first Python on the path that is 3.11 to 3.13; `make PYTHON=/path/to/python3.12` overrides.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(SUPPORTED)" 2>/dev/null && echo $$p && break; done)
@@ -24,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 check: lint types  ## lint, types and the fast tests: under 3 minutes
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow and not long"
+	$(FAST)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -34,7 +35,8 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 test: $(STAMP)  ## everything that runs anywhere: under 25 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not long"
+	$(FAST)
+	$(BIN)/python -m pytest -m "slow and not long"
 
 test-all: lint types  ## adds the long tests; its output is kept in docs/
 	set -o pipefail; $(BIN)/python -m pytest -v --durations=15 2>&1 | sed -u -e "s|$(CURDIR)|.|g" -e "s|/tmp/pytest-of-[^' ]*|TMP|g" | tee docs/test-all.txt
