@@ -177,12 +177,12 @@ class Breaks(MemoryFileSystem):
 def test_a_copy_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     breaks = Breaks()
     for name in "abc":
-        breaks.pipe(f"/root/checkpoint/{name}", b"weights")
+        breaks.pipe(f"/bucket/checkpoint/{name}", b"weights")
     remote = fs.PyFileSystem(fs.FSSpecHandler(breaks))
-    monkeypatch.setattr(module, "_opened", lambda uri: (remote, "/root"))
+    monkeypatch.setattr(module, "_opened", lambda uri: (remote, "/bucket"))
     monkeypatch.setattr(pyarrow, "cpu_count", lambda: 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    storage = Storage(tmp_path / "runs", "memory://root")
+    storage = Storage(tmp_path / "runs", "memory://bucket")
     with pytest.raises(OSError, match="it went away") as caught:
         storage.fetch(tmp_path / "runs" / "checkpoint")
     assert reason(caught.value).endswith("it went away")
