@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks._work import IMAGE_SIZE, SLOTS, SPACE, configuration, phantom
-from orchestrator import run_search, spaces
+from orchestrator import run_search
+from orchestrator.tuning import plan as spaces
 from search_spaces import seg
 
 

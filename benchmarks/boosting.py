@@ -17,17 +17,18 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.report import machine, table
-from orchestrator import dataset
-from orchestrator.cli import make_settings
-from orchestrator.ensemble import library, plan
-from orchestrator.ensemble.assembly import held_out
-from orchestrator.ensemble.rounds import Boosting, boost
-from orchestrator.ensemble.settings import EnsembleSettings
-from orchestrator.ensemble.team import Team
-from orchestrator.ensemble.workers import Workers
-from orchestrator.storage import Storage
-from orchestrator.tracking import Tracker
-from orchestrator.tuner import ray_session
+from orchestrator.cluster.session import ray_session
+from orchestrator.config import data as dataset
+from orchestrator.config.cli import make_settings
+from orchestrator.config.ensemble import EnsembleSettings
+from orchestrator.ensemble import candidates as library
+from orchestrator.ensemble import plan
+from orchestrator.ensemble.boosting_rounds import Boosting, boost
+from orchestrator.ensemble.member_predictions import held_out
+from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.tasks import TaskPool
+from orchestrator.storage.storage import Storage
+from orchestrator.tracking.tracker import Tracker
 from trainables.tasks import make_task
 
 
@@ -49,8 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = make_task(search.task, search.classes)
     rows = []
     with ray_session(), tempfile.TemporaryDirectory() as scratch:
-        workers = Workers(plan.share(search), search.cache / "predictions", Storage(settings.home))
-        team = Team(task, search, data, workers, settings.tta, True, lambda text: None)
+        workers = TaskPool(plan.share(search), search.cache / "predictions", Storage(settings.home))
+        team = MemberTrainer(task, search, data, workers, settings.tta, True, lambda text: None)
         candidates, _ = plan.candidates(settings, search, data, team, settings.top_k or 2, print)
         tracker = Tracker(f"sqlite:///{scratch}/mlflow.db", "boosting")
         tracker.start_search("boosting", {}, {"task": search.task})

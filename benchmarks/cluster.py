@@ -29,9 +29,9 @@ from ray.cluster_utils import Cluster
 import orchestrator
 from benchmarks.report import machine, table
 from benchmarks.surrogate import SETTINGS, Surrogate
-from orchestrator import launch
-from orchestrator.callback import SearchCallback
-from orchestrator.tuner import WORKER_ENVIRONMENT
+from orchestrator.cluster.session import WORKER_ENVIRONMENT
+from orchestrator.tuning import launch
+from orchestrator.tuning.callback import SearchCallback
 
 ROOT = Path(__file__).parent.parent
 SLOTS = 16

@@ -31,7 +31,7 @@ from mlflow import MlflowClient
 
 from benchmarks._work import SLOTS, prepared
 from benchmarks.report import machine, table
-from orchestrator.tuner import WORKER_ENVIRONMENT
+from orchestrator.cluster.session import WORKER_ENVIRONMENT
 
 ROOT = Path(__file__).parent.parent
 LEAST_EPOCHS = 3

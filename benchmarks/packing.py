@@ -32,10 +32,10 @@ import torch
 from mlflow import MlflowClient
 
 from benchmarks.report import machine, table
-from orchestrator import launch
-from orchestrator.resources import fraction
+from orchestrator.cluster.resources import fraction
 from orchestrator.search import run_search
-from orchestrator.spaces import BATCH_SIZES, Plan
+from orchestrator.tuning import launch
+from orchestrator.tuning.plan import BATCH_SIZES, Plan
 from search_spaces import seg
 from trainables.data import write_phantom
 

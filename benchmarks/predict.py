@@ -25,10 +25,11 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from benchmarks.report import machine, table
-from orchestrator.predict_files import decode, find_images, finish, predict_files, threads
-from orchestrator.product.combination import Combination, Head
-from orchestrator.product.model import BATCH, Ensemble
-from orchestrator.product.writing import Source, Sources, write
+from orchestrator.common.console import threads
+from orchestrator.inference.combination import Combination, Head
+from orchestrator.inference.export import MemberCheckpoints, Sources, write
+from orchestrator.inference.predictor import BATCH, Predictor
+from orchestrator.predict.files import decode, find_images, finish, predict_files
 from trainables.data.phantom import phantom_image
 from trainables.models import build_model
 
@@ -37,7 +38,7 @@ SIZE, REPETITIONS, LIMIT = 128, 5, 1.15
 ENLARGED = 2.5
 
 
-def product(folder: Path) -> Ensemble:
+def product(folder: Path) -> Predictor:
     """An ensemble of the task multi, written and loaded."""
     members = []
     for member in range(2):
@@ -51,11 +52,11 @@ def product(folder: Path) -> Ensemble:
             about = {"task": "multi", "config": CONFIG, "classes": ["normal", "benign", "malignant"]}
             about |= {"image_size": SIZE, "data_fingerprint": "", "trained_on": []}
             (checkpoint / "model.json").write_text(json.dumps(about))
-        members.append(Source(member, str(member), checkpoints))
+        members.append(MemberCheckpoints(member, str(member), checkpoints))
     head = Head((1.0, 1.0), (0.5, 0.5))
     sources = Sources(Combination("mean", classes=head, masks=head), members, SIZE)
     write(folder / "ensemble", sources, keep_aspect=False, synthetic=True)
-    return Ensemble.load(folder / "ensemble")
+    return Predictor.load(folder / "ensemble")
 
 
 def phantoms(folder: Path, count: int) -> Path:
@@ -75,7 +76,7 @@ def seconds(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - started, result
 
 
-def measure(ensemble: Ensemble, source: Path, out: Path) -> dict[str, float]:
+def measure(ensemble: Predictor, source: Path, out: Path) -> dict[str, float]:
     """Seconds of each step alone, and of all together."""
     files, _ = find_images([source], out)
     with ThreadPoolExecutor(threads()) as pool:

@@ -23,9 +23,9 @@ import optuna
 import orchestrator
 from benchmarks.report import machine, table
 from benchmarks.surrogate import SETTINGS, Surrogate
-from orchestrator import launch
-from orchestrator.callback import SearchCallback
-from orchestrator.tracking import Tracker
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tuning import launch
+from orchestrator.tuning.callback import SearchCallback
 
 SIZES = (10, 100, 1000)
 

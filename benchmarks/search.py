@@ -22,8 +22,8 @@ import optuna
 
 from benchmarks import grid
 from benchmarks.report import machine, table
-from orchestrator.scheduler import Asha
-from orchestrator.searcher import sampler
+from orchestrator.tuning.scheduler import Asha
+from orchestrator.tuning.searcher import sampler
 from search_spaces.cls import HOUSE
 
 SEEDS, TOP, METRIC = 20, 0.02, "best/auroc"

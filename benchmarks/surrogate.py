@@ -103,8 +103,8 @@ def _fits(images: int) -> None:
 
 
 if __name__ == "__main__":
-    from orchestrator import launch
     from orchestrator.search import main
+    from orchestrator.tuning import launch
 
     launch.Trial = Surrogate  # type: ignore[misc,assignment]
     code = main(sys.argv[1:])

@@ -19,8 +19,8 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 if TYPE_CHECKING:
+    from orchestrator.config.search import SearchSettings
     from orchestrator.search import run_search
-    from orchestrator.settings import SearchSettings
 
 __all__ = ["SearchSettings", "run_search"]
 
@@ -32,7 +32,7 @@ def __getattr__(name: str) -> Any:
 
         return run_search
     if name == "SearchSettings":
-        from orchestrator.settings import SearchSettings
+        from orchestrator.config.search import SearchSettings
 
         return SearchSettings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.ranking import BEST_PER, Ranking, TrialRow, rank, read_trials
-from orchestrator.store import TrackingError, tracking_uri
-from orchestrator.words import format_seconds
+from orchestrator.common.console import format_seconds
+from orchestrator.config.types import TrackingError, tracking_uri
+from orchestrator.tracking.ranking import BEST_PER, Ranking, TrialRow, rank, read_trials
 
 TASKS = ("seg", "cls", "multi")
 

@@ -10,20 +10,21 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator import dataset, resume
-from orchestrator.cli import UserError, make_settings, parse_settings
+from orchestrator.cluster.compatibility import joined
+from orchestrator.cluster.session import ray_session
+from orchestrator.common.errors import UserError
+from orchestrator.common.logs import quiet
+from orchestrator.config import data as dataset
+from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, guarded, make_settings, parse_settings
+from orchestrator.config.ensemble import EnsembleSettings
+from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.plan import check_truth
 from orchestrator.ensemble.run import build
-from orchestrator.ensemble.settings import EnsembleSettings
-from orchestrator.exits import DONE, FAILED, INTERRUPTED, guarded
-from orchestrator.hosts import joined
-from orchestrator.launch import launch
-from orchestrator.ledger import Ledger
-from orchestrator.logs import quiet
-from orchestrator.mirror import mirrored
-from orchestrator.settings import SearchSettings
-from orchestrator.storage import Storage
-from orchestrator.tuner import ray_session
+from orchestrator.storage.mirror import mirrored
+from orchestrator.storage.storage import Storage
+from orchestrator.tuning import resume
+from orchestrator.tuning.launch import launch
+from orchestrator.tuning.ledger import Ledger
 from trainables.data import Prepared
 from trainables.tasks import make_task
 

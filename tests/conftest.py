@@ -51,7 +51,7 @@ def prepared(phantom: Path, tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture(scope="session")
 def ray_local():
     """One Ray for all tests that search in this process."""
-    from orchestrator.tuner import ray_session
+    from orchestrator.cluster.session import ray_session
 
     with ray_session():
         yield

@@ -25,7 +25,7 @@ from trainables.training import DivergedError, Training
 
 
 @dataclass(frozen=True)
-class Shared:
+class TrialContext:
     """What all trials of a search have in common; travels through Ray's object store once a node.
 
     `fitting` raises where a host, which may have come later, does not fit the others.
@@ -45,7 +45,7 @@ class Trial(tune.Trainable):
     Run it with `CheckpointConfig(checkpoint_at_end=True)`: the best weights are in memory until then.
     """
 
-    def setup(self, config: dict[str, Any], shared: Shared) -> None:  # type: ignore[override]
+    def setup(self, config: dict[str, Any], shared: TrialContext) -> None:  # type: ignore[override]
         """Called once a worker: threads and data stay from trial to trial."""
         if shared.fitting:
             shared.fitting()

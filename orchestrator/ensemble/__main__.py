@@ -7,10 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.cli import parse_settings
+from orchestrator.config.cli import DONE, guarded, parse_settings
+from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.ensemble.run import run_ensemble
-from orchestrator.ensemble.settings import EnsembleSettings
-from orchestrator.exits import DONE, guarded
 
 
 def main(argv: Sequence[str] | None = None) -> int:

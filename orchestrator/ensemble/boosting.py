@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.ensemble import combiners
-from orchestrator.ensemble.bootstrap import CHOICE, resamples
-from orchestrator.ensemble.heldout import HeldOut
-from orchestrator.ensemble.library import Candidate
-from orchestrator.ensemble.scored import Scored, dice_by_image, primary
-from orchestrator.product.combination import Combination
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.inference.combination import Combination
+from orchestrator.scoring.metrics import ScoredPredictions, dice_by_image, primary
+from orchestrator.scoring.resampling import CHOICE, resamples
 
 #: Sample weights: the least and the most, before their mean is made 1.
 LEAST, MOST = 0.5, 3.0
@@ -42,7 +42,7 @@ class Emphasis:
         return self.effective > EVEN * len(self.weights)
 
 
-def errors(scored: Scored) -> np.ndarray:
+def errors(scored: ScoredPredictions) -> np.ndarray:
     """What is wrong with out-of-fold predictions, float64 [N], 0..1; NaN where nothing is known of an image.
 
     Classes: 1 - probability of the true class. Masks: of an image with a lesion 1 - Dice, of one without min(1,
@@ -143,7 +143,7 @@ class Gain:
     score_with: float
 
 
-def gain(task: str, held_out: HeldOut, seed: int) -> Gain:
+def gain(task: str, held_out: OutOfFoldPredictions, seed: int) -> Gain:
     """What the last member of `held_out` does, cross-fitted.
 
     For each fold the ensemble is fitted on the other folds, and its loss on this one compared, image by image, with and
@@ -152,9 +152,9 @@ def gain(task: str, held_out: HeldOut, seed: int) -> Gain:
     """
     rows = np.flatnonzero(held_out.compared)
     falls = np.empty(len(held_out))
-    scored: dict[bool, list[Scored]] = {False: [], True: []}
+    scored: dict[bool, list[ScoredPredictions]] = {False: [], True: []}
     for fold in np.unique(held_out.folds[rows]):
-        fitting = combiners.Fitting(held_out.take(np.flatnonzero(held_out.folds != fold)), seed)
+        fitting = fit.CombinerFit(held_out.take(np.flatnonzero(held_out.folds != fold)), seed)
         inside = np.flatnonzero(held_out.compared & (held_out.folds == fold))
         found = held_out.take(inside)
         weights, _ = fitting.weigh("boosted-trained")
@@ -162,15 +162,15 @@ def gain(task: str, held_out: HeldOut, seed: int) -> Gain:
         for with_it in (False, True):
             one = fitting.combination("boosted-trained", weights if with_it else [_without_last(w) for w in weights])
             losses[with_it] = _losses(one, found, seed)
-            scored[with_it].append(combiners.predict(one, found))
+            scored[with_it].append(fit.predict(one, found))
         falls[inside] = losses[False] - losses[True]
     drawn = resamples(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
     compared = falls[rows]
     return Gain(
         float(compared.mean()),
         float(np.std([compared[sample].mean() for sample in drawn], ddof=1)),
-        primary(task, Scored.join(scored[False])),
-        primary(task, Scored.join(scored[True])),
+        primary(task, ScoredPredictions.join(scored[False])),
+        primary(task, ScoredPredictions.join(scored[True])),
     )
 
 
@@ -179,16 +179,16 @@ def _without_last(weights: np.ndarray) -> np.ndarray:
     return np.append(weights[:-1] / weights[:-1].sum(), 0.0)
 
 
-def _losses(combination: Combination, held_out: HeldOut, seed: int) -> np.ndarray:
+def _losses(combination: Combination, held_out: OutOfFoldPredictions, seed: int) -> np.ndarray:
     """What boosting makes small, of each row, float64 [N]: the losses of its heads; 0 where nothing is known."""
     found = np.zeros(len(held_out))
     if held_out.class_logits is not None and combination.classes and (held_out.targets >= 0).any():
         rows = np.flatnonzero(held_out.targets >= 0)
-        classes, _ = combiners.class_objective(held_out)
+        classes, _ = fit.class_objective(held_out)
         found[rows] += classes.losses(combination.classes.combine(held_out.class_logits[:, rows]))
     if held_out.planes is not None and combination.masks and held_out.has_mask.any():
         rows = np.flatnonzero(held_out.has_mask)
-        masks, temperatures = combiners.mask_objective(held_out, seed)
+        masks, temperatures = fit.mask_objective(held_out, seed)
         logits = masks.scaled * np.array(temperatures, np.float32)[:, None, None]
         found[rows] += masks.losses(combination.masks.combine(logits))
     return found

@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from orchestrator import cluster, resources
-from orchestrator.cli import UserError
-from orchestrator.ensemble import library
-from orchestrator.ensemble.assembly import held_out_rows
-from orchestrator.ensemble.library import Candidate
-from orchestrator.ensemble.settings import EnsembleSettings
-from orchestrator.ensemble.team import Say, Team
-from orchestrator.ledger import Ledger
-from orchestrator.ranking import rank, read_trials
-from orchestrator.settings import SearchSettings
+from orchestrator.cluster import nodes, resources
+from orchestrator.common.errors import UserError
+from orchestrator.config.ensemble import EnsembleSettings
+from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble import candidates as library
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.member_predictions import held_out_rows
+from orchestrator.ensemble.members import MemberTrainer, Say
+from orchestrator.tracking.ranking import rank, read_trials
+from orchestrator.tuning.ledger import Ledger
 from trainables.data import Prepared
 from trainables.data.splits import TEST
 from trainables.tasks import Task
@@ -33,7 +33,7 @@ LOCK = "lock"
 
 
 def candidates(
-    settings: EnsembleSettings, search: SearchSettings, data: Prepared, team: Team, count: int, say: Say
+    settings: EnsembleSettings, search: SearchSettings, data: Prepared, team: MemberTrainer, count: int, say: Say
 ) -> tuple[list[Candidate], float]:
     """The best that differ, best first, and the seconds that the search's median trial took."""
     rankings = rank(read_trials(settings.tracking_uri, None, search.task))
@@ -47,7 +47,7 @@ def candidates(
     def skip(name: str, why: str) -> None:
         say(f"left out  {name}: {why}")
 
-    found = library.select(iter(library.Library(rows, team.workers.storage, skip)), count, team.preview, skip)
+    found = library.select(iter(library.CandidateReader(rows, team.workers.storage, skip)), count, team.preview, skip)
     if not found:
         raise UserError(
             f"no finished trial of {search.name}'s data has a checkpoint in {settings.storage}; run a search, or give "
@@ -76,11 +76,11 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
             raise UserError(f"no ensemble: the {words} are all of one class: no AUROC; give another split")
 
 
-def share(search: SearchSettings, console: Console) -> resources.Resources:
+def share(search: SearchSettings, console: Console) -> resources.TrialResources:
     """Slots for an ensemble's trainings and predictions, and what each gets, as the search's trials did."""
     each = None if search.gpus_per_trial == "auto" else search.gpus_per_trial
-    cluster.wait_for_workers(search.cpus_per_trial, each, console)
-    hosts = cluster.possible()
+    nodes.wait_for_workers(search.cpus_per_trial, each, console)
+    hosts = nodes.possible()
     try:
         return resources.plan(
             hosts,

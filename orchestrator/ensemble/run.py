@@ -10,28 +10,31 @@ from typing import Any
 
 from rich.console import Console
 
-from orchestrator import dataset, inputs
-from orchestrator.cli import UserError, make_settings
-from orchestrator.description import ensemble_tags
-from orchestrator.ensemble import library, plan, shapes, table
-from orchestrator.ensemble.assembly import held_out
-from orchestrator.ensemble.choice import Row, choose, compare
-from orchestrator.ensemble.heldout import HeldOut
-from orchestrator.ensemble.library import Candidate
-from orchestrator.ensemble.outcome import deliver
-from orchestrator.ensemble.rounds import Boosting, boost
-from orchestrator.ensemble.settings import EnsembleSettings
-from orchestrator.ensemble.team import Team
-from orchestrator.ensemble.workers import Workers
-from orchestrator.files import write_text
-from orchestrator.hosts import joined
-from orchestrator.logs import quiet
-from orchestrator.mirror import mirrored, pull
-from orchestrator.settings import SearchSettings
-from orchestrator.stale import marks
-from orchestrator.storage import Storage
-from orchestrator.tracking import Tracker
-from orchestrator.tuner import ray_session
+from orchestrator.cluster.compatibility import joined
+from orchestrator.cluster.session import ray_session
+from orchestrator.common.errors import UserError
+from orchestrator.common.logs import quiet
+from orchestrator.config import data as dataset
+from orchestrator.config.cli import make_settings
+from orchestrator.config.ensemble import EnsembleSettings
+from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble import candidates as library
+from orchestrator.ensemble import lesion_shape, plan, terminal
+from orchestrator.ensemble.boosting_rounds import Boosting, boost
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.delivery import deliver
+from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.member_predictions import held_out
+from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.selection import CombinerResult, choose, compare
+from orchestrator.ensemble.tasks import TaskPool
+from orchestrator.storage.atomic import write_text
+from orchestrator.storage.mirror import mirrored, pull
+from orchestrator.storage.storage import Storage
+from orchestrator.tracking import datasets
+from orchestrator.tracking.description import ensemble_tags
+from orchestrator.tracking.orphans import marks
+from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared, is_phantom
 from trainables.tasks import make_task
 
@@ -87,17 +90,17 @@ def build(
     tracker = Tracker(settings.tracking_uri, search.experiment)
     with closing(tracker), plan.alone(folder, search.name), plan.terminable():
         task = make_task(search.task, search.classes)
-        workers = Workers(
+        workers = TaskPool(
             plan.share(search, console), search.cache / "predictions", Storage.of(settings.storage), console
         )
-        team = Team(task, search, data, workers, settings.tta, settings.out_of_fold, say)
+        team = MemberTrainer(task, search, data, workers, settings.tta, settings.out_of_fold, say)
         team.prepared[search.image_size, search.masks] = data
         plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])
         top_k, rounds = settings.limits(search.data is None)
         candidates, median = plan.candidates(settings, search, data, team, top_k, say)
         if synthetic:
             say("SYNTHETIC data: figures and models say nothing about patients")
-        say(table.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold))
+        say(terminal.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold))
         identity = plan.identity(settings, search, data, candidates, rounds)
         status, figures, shown = "FAILED", dict[str, float](), dict[str, str]()
         try:
@@ -115,9 +118,9 @@ def build(
             everyone, held, boosted = boost(team, members, candidates, held, boosting, tracker)
             held, segmenter = _with_shape(team, held, data, settings)
             say("combiners are fitted and compared")
-            rows = table.with_reasons(compare(search.task, held, settings.seed), boosted, settings)
+            rows = terminal.with_reasons(compare(search.task, held, settings.seed), boosted, settings)
             winner, why = choose(rows, held.optimistic)
-            table.comparison(rows, winner, search.task, held, console)
+            terminal.comparison(rows, winner, search.task, held, console)
             say(f"winner    {winner}: {why}")
             delivered = deliver(
                 team, everyone, held, rows, winner, segmenter, settings, run_id, folder=folder, synthetic=synthetic
@@ -127,16 +130,16 @@ def build(
             found["seconds"] = round(time.monotonic() - started, 1)
             write_text(search.folder / FILE, json.dumps(found, indent=2) + "\n")
             tracker.log_picture("", search.folder / FILE, "ensemble")
-            status, figures, shown = "FINISHED", table.figures(found), ensemble_tags(found)
+            status, figures, shown = "FINISHED", terminal.figures(found), ensemble_tags(found)
         except KeyboardInterrupt:
             status = "KILLED"
-            say(f"interrupted; the same command goes on: {table.command(settings, search)}")
+            say(f"interrupted; the same command goes on: {terminal.command(settings, search)}")
             raise
         finally:
             tracker.end_search(status, figures, shown)
             if not tracker.close():
                 say("MLflow lacks the last notes of this ensemble; the same command writes them")
-        table.show(found, search, settings.tracking_uri, say)
+        terminal.show(found, search, settings.tracking_uri, say)
         return found
 
 
@@ -159,21 +162,21 @@ def _open_run(
         **marks(search.folder / "ensemble", plan.LOCK),
     }
     params = settings.model_dump(mode="json") | {"candidates": [one.name for one in candidates]}
-    told = inputs.dataset(data, search.source)
+    told = datasets.dataset(data, search.source)
     return tracker.start_search(f"ensemble of {search.name}", params, tags, identity, kind="ensemble", data=told)
 
 
 def _with_shape(
-    team: Team, held: HeldOut, data: Prepared, settings: EnsembleSettings
-) -> tuple[HeldOut, shapes.Segmenter | None]:
+    team: MemberTrainer, held: OutOfFoldPredictions, data: Prepared, settings: EnsembleSettings
+) -> tuple[OutOfFoldPredictions, lesion_shape.Segmenter | None]:
     """With lesion shape where a task with classes can have it: from its own masks, or from a segmentation ensemble."""
     if team.task.name == "multi" and settings.out_of_fold:
-        return shapes.with_own(held, data, settings.seed), None
-    segmenter = shapes.find(settings.home, team) if team.task.name == "cls" and settings.out_of_fold else None
+        return lesion_shape.with_own(held, data, settings.seed), None
+    segmenter = lesion_shape.find(settings.home, team) if team.task.name == "cls" and settings.out_of_fold else None
     if segmenter is None:
         return held, None
     try:
-        held = shapes.with_segmenter(held, segmenter, team)
+        held = lesion_shape.with_segmenter(held, segmenter, team)
     except UserError as error:
         team.say(f"shape     left out: {error}")
         return held, None
@@ -186,8 +189,8 @@ def _summary(
     search: SearchSettings,
     data: Prepared,
     candidates: Sequence[Candidate],
-    held: HeldOut,
-    rows: Sequence[Row],
+    held: OutOfFoldPredictions,
+    rows: Sequence[CombinerResult],
     winner: str,
     why: str,
     boosted: list[dict[str, Any]],
@@ -204,7 +207,7 @@ def _summary(
             {"run_id": one.run_id, "name": one.name, "architecture": one.architecture, "score": one.score}
             for one in candidates
         ],
-        "combiners": [row.to_json() | {"weights": table.weights(row, held.names)} for row in rows],
+        "combiners": [row.to_json() | {"weights": terminal.weights(row, held.names)} for row in rows],
         "boost_rounds": boosted,
         "winner": winner,
         "why": why,

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from hosts_cluster import Cluster
-
-# What searches leave behind is checked by the same helpers as without a cluster.
-sys.path.append(str(Path(__file__).parents[1] / "orchestrator"))
+    from tests.support.hosts_cluster import Cluster
 
 
 @pytest.fixture(scope="module")
 def three_hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A laptop, a head and two workers after `ray up`; they end with the module."""
-    from hosts_network import why_not
+    from tests.support.hosts_network import why_not
 
     if reason := why_not():
         pytest.skip(f"no hosts can be made on this machine: {reason}")
     for package in ("boto3", "moto"):
         pytest.importorskip(package, reason=f"{package} is not installed (extra: dev)")
-    from hosts_cluster import cluster
+    from tests.support.hosts_cluster import cluster
 
     with cluster(tmp_path_factory.mktemp("hosts")) as made:
         yield made

@@ -11,10 +11,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from orchestrator import cluster, hosts
-from orchestrator.cli import UserError
-from orchestrator.resources import Host, Resources
-from orchestrator.storage import Storage
+from orchestrator.cluster import compatibility, nodes
+from orchestrator.cluster.resources import Host, TrialResources
+from orchestrator.common.errors import UserError
+from orchestrator.storage.storage import Storage
 
 SMALL, LARGE = Host(4, 1), Host(8, 2)
 #: As `ray up` leaves it on the head, where AWS's hosts got their resources from their type.
@@ -33,7 +33,7 @@ WRITTEN = {
 def bootstrap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the head keeps what its autoscaler may start; nothing is there yet."""
     file = tmp_path / "ray_bootstrap_config.yaml"
-    monkeypatch.setattr(cluster, "BOOTSTRAP", file)
+    monkeypatch.setattr(nodes, "BOOTSTRAP", file)
     return file
 
 
@@ -42,7 +42,7 @@ def alive(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The cluster's nodes, to be changed: the head and no worker."""
     found = [_node(0)]
     monkeypatch.setattr("ray.nodes", lambda: found)
-    monkeypatch.setattr(cluster, "LOOK", 0.0)
+    monkeypatch.setattr(nodes, "LOOK", 0.0)
     return found
 
 
@@ -65,9 +65,9 @@ def test_hosts_that_are_there_are_not_counted_again_among_those_that_may_come(
     bootstrap: Path, alive: list[dict[str, Any]]
 ) -> None:
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
-    assert cluster.possible() == [SMALL] * 3 + [LARGE] * 4
+    assert nodes.possible() == [SMALL] * 3 + [LARGE] * 4
     alive += [_node(4, 1), _node(2), _node(8, 2, alive=False)]
-    assert cluster.possible() == [SMALL, Host(2)] + [SMALL] * 2 + [LARGE] * 4
+    assert nodes.possible() == [SMALL, Host(2)] + [SMALL] * 2 + [LARGE] * 4
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_only_hosts_that_are_there_where_no_other_may_come(
     bootstrap: Path, alive: list[dict[str, Any]], text: str
 ) -> None:
     alive.append(_node(4))
-    assert cluster.possible() == [Host(4)]
+    assert nodes.possible() == [Host(4)]
     bootstrap.write_text(text)
-    assert cluster.possible() == [Host(4)]
+    assert nodes.possible() == [Host(4)]
 
 
 def test_slots_follow_the_cluster(bootstrap: Path, alive: list[dict[str, Any]]) -> None:
     terminal = io.StringIO()
-    now = cluster.slots(Resources(1, 2, 1.0), 5, Console(file=terminal))
+    now = nodes.slots(TrialResources(1, 2, 1.0), 5, Console(file=terminal))
     seen = []
     for change in ([_node(4, 1)], [_node(8, 2)], [_node(8)], [_node(64, 8)]):
         alive += change
@@ -100,7 +100,7 @@ def test_slots_follow_the_cluster(bootstrap: Path, alive: list[dict[str, Any]]) 
 
 def test_slots_count_hosts_that_may_come(bootstrap: Path, alive: list[dict[str, Any]]) -> None:
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
-    assert cluster.slots(Resources(1, 4, 1.0), None, Console(file=io.StringIO()))() == 3 + 4 * 2
+    assert nodes.slots(TrialResources(1, 4, 1.0), None, Console(file=io.StringIO()))() == 3 + 4 * 2
 
 
 def test_the_first_worker_is_asked_for_and_waited_for(
@@ -109,7 +109,7 @@ def test_the_first_worker_is_asked_for_and_waited_for(
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
     monkeypatch.setattr("time.sleep", lambda seconds: alive.append(_node(4, 1)))
     terminal = io.StringIO()
-    cluster.wait_for_workers(None, 0.5, Console(file=terminal, width=200))
+    nodes.wait_for_workers(None, 0.5, Console(file=terminal, width=200))
     assert terminal.getvalue().splitlines() == [
         "waiting for workers: there are none yet; one is asked for (Ctrl-C leaves)",
         "workers: 1 there",
@@ -126,7 +126,7 @@ def test_who_does_not_want_to_wait_takes_the_request_back(
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
     monkeypatch.setattr("time.sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        cluster.wait_for_workers(None, None, Console(file=io.StringIO()))
+        nodes.wait_for_workers(None, None, Console(file=io.StringIO()))
     assert asked == [[{"CPU": 1}], []]
 
 
@@ -139,23 +139,23 @@ def test_waiting_for_what_will_never_come_is_refused(
 ) -> None:
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
     with pytest.raises(UserError, match=expected):
-        cluster.wait_for_workers(cpus, gpus, Console(file=io.StringIO()))
+        nodes.wait_for_workers(cpus, gpus, Console(file=io.StringIO()))
 
 
 def test_a_cluster_is_what_was_named(monkeypatch: pytest.MonkeyPatch, alive: list[dict[str, Any]]) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    assert not cluster.is_one("")
-    assert cluster.is_one("auto")
+    assert not nodes.is_one("")
+    assert nodes.is_one("auto")
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")  # as in a job
-    assert cluster.is_one("")
+    assert nodes.is_one("")
 
 
-@pytest.mark.parametrize("name", ["Python", "Ray", hosts.PROJECT])
+@pytest.mark.parametrize("name", ["Python", "Ray", compatibility.PROJECT])
 def test_versions_that_differ_are_named_with_both(name: str) -> None:
-    mine = hosts.versions()
-    assert set(mine) == {"Python", "Ray", hosts.PROJECT}
-    assert not hosts.different(mine, dict(mine))
-    line = hosts.different(mine, {**mine, name: "0.0.1"})
+    mine = compatibility.versions()
+    assert set(mine) == {"Python", "Ray", compatibility.PROJECT}
+    assert not compatibility.different(mine, dict(mine))
+    line = compatibility.different(mine, {**mine, name: "0.0.1"})
     assert line.startswith(f"it has {name} 0.0.1, the driver {mine[name]}; ")
 
 
@@ -164,12 +164,12 @@ def test_a_host_whose_storage_is_not_that_of_the_driver(tmp_path: Path) -> None:
     storage = Storage(tmp_path / "runs")
     probe = storage.home / ".probe-1"
     not_shared = f"storage {storage.home} is not shared with it; mount the same folder there"
-    assert hosts.unreachable(storage, probe).startswith(not_shared)
+    assert compatibility.unreachable(storage, probe).startswith(not_shared)
     storage.home.mkdir()
     probe.write_text("of another driver")
-    assert hosts.unreachable(storage, probe).startswith(not_shared)
+    assert compatibility.unreachable(storage, probe).startswith(not_shared)
     storage.write(probe, probe.name.encode())
-    assert not hosts.unreachable(storage, probe)
+    assert not compatibility.unreachable(storage, probe)
     assert list(storage.home.iterdir()) == [probe]
 
 
@@ -177,13 +177,13 @@ def test_a_host_that_cannot_write_to_the_storage(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     probe = tmp_path / ("." + "p" * 240)  # any name that is longer cannot be written, not even by root
     storage.write(probe, probe.name.encode())
-    line = hosts.unreachable(storage, probe)
+    line = compatibility.unreachable(storage, probe)
     assert line.startswith(f"storage {tmp_path} cannot be used there (")
     assert "File name too long" in line
 
 
 def test_a_host_that_lacks_the_weights(tmp_path: Path) -> None:
-    line = hosts.unreachable(Storage(tmp_path), tmp_path / "probe", tmp_path / "weights")
+    line = compatibility.unreachable(Storage(tmp_path), tmp_path / "probe", tmp_path / "weights")
     assert line.startswith(f"--weights {tmp_path}/weights: no such folder there; ")
 
 
@@ -197,15 +197,17 @@ def test_a_storage_that_is_away_for_a_while_is_no_misfit(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Storage, "children", children)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    monkeypatch.setattr(hosts, "unreachable", lambda *given: next(answers, ""))
-    hosts.Fitting(hosts.versions(), Storage(tmp_path, "s3://bucket/runs"), tmp_path / "probe", None)()
+    monkeypatch.setattr(compatibility, "unreachable", lambda *given: next(answers, ""))
+    compatibility.HostRequirements(
+        compatibility.versions(), Storage(tmp_path, "s3://bucket/runs"), tmp_path / "probe", None
+    )()
 
 
 def test_a_host_that_came_later_says_who_it_is(tmp_path: Path) -> None:
     storage, probe = Storage(tmp_path), tmp_path / "probe"
     storage.write(probe, b"probe")
-    fitting = hosts.Fitting(hosts.versions(), storage, probe, None)
+    fitting = compatibility.HostRequirements(compatibility.versions(), storage, probe, None)
     fitting()
     older = replace(fitting, versions={**fitting.versions, "Ray": "2.0"})
-    with pytest.raises(hosts.HostError, match=r"^host \S+.*: it has Ray .*, the driver 2\.0; "):
+    with pytest.raises(compatibility.HostError, match=r"^host \S+.*: it has Ray .*, the driver 2\.0; "):
         older()

@@ -17,8 +17,9 @@ import pytest
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed (extra: cluster)")
 pytest.importorskip("moto", reason="moto is not installed (extra: dev)")
 
-from mocked_aws import ROOT, TOKEN, Launched, launched, written  # noqa: E402
 from ray.autoscaler._private.util import prepare_config, validate_config  # noqa: E402
+
+from tests.support.mocked_aws import ROOT, TOKEN, Launched, launched, written  # noqa: E402
 
 FILES = ("cluster.yaml", "cluster.on-prem.yaml")
 

@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from processes import Process
-from virtual_nodes import ROOT, Nodes
 
+from tests.support.processes import Process
+from tests.support.virtual_nodes import ROOT, Nodes
 from trainables import checkpoint
 
 #: Seconds that a checkpoint claims to have taken: what goes on from it has them, what begins anew has not.

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hosts import HOME, until
-from hosts_cluster import BUCKET, FILE, Cluster
-from hosts_network import cut_power
-from searches import Search, nothing_is_lost
 
-from orchestrator.ledger import ENDED
+from orchestrator.tuning.ledger import ENDED
+from tests.support.hosts import HOME, until
+from tests.support.hosts_cluster import BUCKET, FILE, Cluster
+from tests.support.hosts_network import cut_power
+from tests.support.searches import Search, nothing_is_lost
 from trainables.data import write_phantom
 
 pytestmark = pytest.mark.long

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import virtual_nodes
-from mlflow_runs import free_port
-from processes import Process
-from searches import Search, nothing_is_lost
-from virtual_nodes import EPOCHS, Nodes, other_sources
 
-from orchestrator.store import open_store
+from orchestrator.tracking.client import open_store
+from tests.support import virtual_nodes
+from tests.support.mlflow_runs import free_port
+from tests.support.processes import Process
+from tests.support.searches import Search, nothing_is_lost
+from tests.support.virtual_nodes import EPOCHS, Nodes, other_sources
 
 pytestmark = pytest.mark.long
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from home import Home
-    from s3_server import S3, Bucket
-    from working_copies import Host
+    from tests.support.home import Home
+    from tests.support.s3_server import S3, Bucket
+    from tests.support.working_copies import Host
 
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An mlflow.db without experiments of ours; copy it, do not write to it."""
-    from orchestrator.store import open_store
+    from orchestrator.tracking.client import open_store
 
     file = tmp_path_factory.mktemp("empty store") / "mlflow.db"
     open_store(f"sqlite:///{file}", create=True)
@@ -37,7 +37,7 @@ def store(empty_store: Path, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def home(phantom: Path, tmp_path_factory: pytest.TempPathFactory, ray_local: None) -> Home:
     """Searches of all tasks with their ensembles, which takes minutes; add to it, do not take away."""
-    from home import Home
+    from tests.support.home import Home
 
     found = Home(tmp_path_factory.mktemp("an ensemble with spaces"), phantom)
     for task in ("seg", "cls", "multi"):
@@ -51,7 +51,7 @@ def s3_server() -> Iterator[S3]:
     """S3 in this process, which others find by its `environment`; who stops it starts it again."""
     for package in ("boto3", "moto.server"):
         pytest.importorskip(package, reason=f"{package} is not installed (extra: dev)")
-    from s3_server import S3
+    from tests.support.s3_server import S3
 
     server = S3()
     yield server
@@ -69,7 +69,7 @@ def bucket(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 @pytest.fixture
 def host(bucket: Bucket, tmp_path: Path) -> Host:
     """A host with a working copy."""
-    from working_copies import Host
+    from tests.support.working_copies import Host
 
     return Host(bucket, tmp_path / "head")
 
@@ -77,6 +77,6 @@ def host(bucket: Bucket, tmp_path: Path) -> Host:
 @pytest.fixture
 def other(bucket: Bucket, tmp_path: Path) -> Host:
     """Another one."""
-    from working_copies import Host
+    from tests.support.working_copies import Host
 
     return Host(bucket, tmp_path / "laptop")

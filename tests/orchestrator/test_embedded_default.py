@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from baselines import grey_threshold_dice
 
+from tests.support.baselines import grey_threshold_dice
 from trainables.checkpoint import load_model
 from trainables.data import prepare, read_manifest
 from trainables.inference import predict

@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator import run_search
-from orchestrator.ranking import rank, read_trials
+from orchestrator.tracking.ranking import rank, read_trials
 from search_spaces import recipes
 from trainables.models.weights import Source
 
@@ -101,7 +101,7 @@ def test_trial_that_fails_in_its_set_up_is_a_failed_run(
 ) -> None:
     # Weights that the driver finds and a worker cannot read, as on another node.
     gone = Source("folder", str(store / "gone.safetensors"), (0.5,) * 3, (0.5,) * 3)
-    monkeypatch.setattr("orchestrator.spaces.find", lambda encoder, choice: gone)
+    monkeypatch.setattr("orchestrator.tuning.plan.find", lambda encoder, choice: gone)
     summary = _search(store, task="cls", data=phantom, arch=("resnet18",), name="gone", trials=1)
     assert summary["status"] == "failed"
     assert summary["trials"][0]["status"] == "failed"

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from orchestrator import ranking
+from orchestrator.config.types import TrackingError
 from orchestrator.leaderboard import main, print_rankings
-from orchestrator.ranking import TrialRow, rank, read_trials
-from orchestrator.store import TrackingError
-from orchestrator.tracking import Tracker
+from orchestrator.tracking import ranking
+from orchestrator.tracking.ranking import TrialRow, rank, read_trials
+from orchestrator.tracking.tracker import Tracker
 
 ROW = TrialRow(
     name="unet #1",

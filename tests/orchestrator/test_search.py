@@ -19,7 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from PIL import Image
 
 from orchestrator import run_search
-from orchestrator.cli import UserError
+from orchestrator.common.errors import UserError
 from trainables.checkpoint import load_model
 
 pytestmark = pytest.mark.slow

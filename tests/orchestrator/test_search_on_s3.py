@@ -11,18 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from processes import Process
-from searches import SURROGATE, Search, nothing_is_lost
 
-from orchestrator import SearchSettings, eda, report, resume, search
-from orchestrator.cli import UserError, parse_settings
+from orchestrator import SearchSettings, search
+from orchestrator.common.errors import UserError
+from orchestrator.config.cli import parse_settings
+from orchestrator.eda import __main__ as eda
 from orchestrator.ensemble import __main__ as ensemble
 from orchestrator.ensemble.run import run_ensemble
-from orchestrator.mirror import HOLDER, pull
-from orchestrator.storage import Storage
+from orchestrator.report import __main__ as report
+from orchestrator.storage.mirror import HOLDER, pull
+from orchestrator.storage.storage import Storage
+from orchestrator.tuning import resume
+from tests.support.processes import Process
+from tests.support.searches import SURROGATE, Search, nothing_is_lost
 
 if TYPE_CHECKING:
-    from s3_server import S3, Bucket
+    from tests.support.s3_server import S3, Bucket
 
 
 def parse(*argv: str) -> SearchSettings:

@@ -16,7 +16,7 @@ from trainables.data import Prepared
 from trainables.memory import halving
 from trainables.tasks.seg import Segmentation
 from trainables.training import Training
-from trainables.trial import Shared, Trial
+from trainables.trial import Trial, TrialContext
 
 CONFIG: dict[str, Any] = {
     "architecture": "unet",
@@ -192,7 +192,7 @@ def test_a_trial_says_that_its_batch_was_halved(start: Callable[..., Training], 
     def run(**room: int) -> list[dict[str, Any]]:
         start(**room)
         trial = Trial.__new__(Trial)
-        trial.setup(CONFIG, Shared("seg", prepared))
+        trial.setup(CONFIG, TrialContext("seg", prepared))
         results = [trial.step()]
         trial.training.loss = lambda logits, batch: logits.sum() * float("nan")
         return [*results, trial.step()]

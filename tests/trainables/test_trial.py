@@ -13,7 +13,7 @@ import torch
 from search_spaces import seg
 from trainables import checkpoint, trial
 from trainables.data import Prepared
-from trainables.trial import Shared, Trial
+from trainables.trial import Trial, TrialContext
 
 CONFIG: dict[str, Any] = {
     **seg.HOUSE,
@@ -26,7 +26,7 @@ CONFIG: dict[str, Any] = {
 def trained(prepared: Prepared) -> Trial:
     """A trial after its first epoch."""
     one = Trial.__new__(Trial)
-    one.setup(CONFIG, Shared("seg", prepared))
+    one.setup(CONFIG, TrialContext("seg", prepared))
     assert one.step()["best/epoch"] == 1
     return one
 

@@ -18,7 +18,7 @@ from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault, Manifes
 OTHER_CLASS = "near-duplicate of another class"
 
 
-class Row(NamedTuple):
+class ExaminedRecord(NamedTuple):
     """One image: what its layout says, the key of its examination, what that found, and the side it is given."""
 
     record: Record
@@ -36,7 +36,7 @@ class Joined(NamedTuple):
         faults: all that was found wrong.
     """
 
-    rows: list[Row]
+    rows: list[ExaminedRecord]
     clusters: np.ndarray
     groups: np.ndarray
     faults: list[Fault]
@@ -54,7 +54,7 @@ class Grouped:
         notes: what a user should know about groups and splits, a line each.
     """
 
-    rows: list[Row]
+    rows: list[ExaminedRecord]
     labels: np.ndarray
     groups: np.ndarray
     split: np.ndarray
@@ -95,7 +95,7 @@ def given_sides(manifest: Manifest, test_source: str = "") -> list[str]:
 
 
 def group(
-    manifest: Manifest, examined: Sequence[Row], *, test_source: str, distance: int, seed: int, folds: int
+    manifest: Manifest, examined: Sequence[ExaminedRecord], *, test_source: str, distance: int, seed: int, folds: int
 ) -> Grouped:
     """Leave out what cannot be used, group the rest as `join` does, and split it.
 
@@ -142,7 +142,7 @@ def group(
     )
 
 
-def join(manifest: Manifest, examined: Sequence[Row], distance: int) -> Joined:
+def join(manifest: Manifest, examined: Sequence[ExaminedRecord], distance: int) -> Joined:
     """Leave out what cannot be used, and group the rest.
 
     Groups are the union of patients and of near-duplicate clusters. A patient's identifier counts within its source;
@@ -160,7 +160,7 @@ def join(manifest: Manifest, examined: Sequence[Row], distance: int) -> Joined:
     return Joined(rows, clusters, _with_patients(rows, clusters), faults)
 
 
-def groups_of_all(examined: Sequence[Row], distance: int) -> np.ndarray:
+def groups_of_all(examined: Sequence[ExaminedRecord], distance: int) -> np.ndarray:
     """Groups as those of `join`, but of all rows, also of those that it leaves out: int64 [N].
 
     An image that is unreadable has no near-duplicates, but a patient.
@@ -173,13 +173,15 @@ def groups_of_all(examined: Sequence[Row], distance: int) -> np.ndarray:
     return _with_patients(examined, clusters)
 
 
-def _with_patients(rows: Sequence[Row], clusters: np.ndarray) -> np.ndarray:
+def _with_patients(rows: Sequence[ExaminedRecord], clusters: np.ndarray) -> np.ndarray:
     """Patients and clusters together; a cluster of -1 joins nothing: int64 [N] -> int64 [N]."""
     patients = [f"{row.record.source}\0{row.record.patient}" if row.record.patient else "" for row in rows]
     return splits.merge_groups(patients, clusters.tolist())
 
 
-def _agreeing(manifest: Manifest, examined: Sequence[Row], distance: int) -> tuple[list[Row], np.ndarray, list[Fault]]:
+def _agreeing(
+    manifest: Manifest, examined: Sequence[ExaminedRecord], distance: int
+) -> tuple[list[ExaminedRecord], np.ndarray, list[Fault]]:
     """Usable rows in order of content, without clusters that disagree on their class; their clusters; all faults."""
     faults = [*manifest.faults, *(fault for row in examined for fault in row.outcome.faults)]
     usable = [row for row in examined if row.outcome.usable]
@@ -203,13 +205,13 @@ def _first(faults: list[Fault]) -> str:
     return f"{len(faults)} faults" + (f", first: {faults[0]}" if faults else "")
 
 
-def _leak(rows: list[Row], groups: np.ndarray, i: int, action: str) -> Fault:
+def _leak(rows: list[ExaminedRecord], groups: np.ndarray, i: int, action: str) -> Fault:
     other = _across(rows, groups, i)
     problem = f"near-duplicate or patient of {other.record.image.name}, which is in {other.side}"
     return Fault(rows[i].record.image, problem, action)
 
 
-def _leak_notes(rows: list[Row], groups: np.ndarray, leaking: np.ndarray) -> list[str]:
+def _leak_notes(rows: list[ExaminedRecord], groups: np.ndarray, leaking: np.ndarray) -> list[str]:
     if not leaking.any():
         return []
     first, count = int(leaking.argmax()), len(np.unique(groups[leaking]))
@@ -218,7 +220,7 @@ def _leak_notes(rows: list[Row], groups: np.ndarray, leaking: np.ndarray) -> lis
     return [f"warning: {count} {lie} on both sides of the given split, first: {names}"]
 
 
-def _across(rows: list[Row], groups: np.ndarray, i: int) -> Row:
+def _across(rows: list[ExaminedRecord], groups: np.ndarray, i: int) -> ExaminedRecord:
     """A row of i's group on another side than i's: one to train on, if there is any."""
     others = [row for row in _take(rows, groups == groups[i]) if row.side != rows[i].side]
     return min(others, key=lambda row: splits.SIDES.index(row.side))
@@ -248,9 +250,9 @@ def _side_notes(sides: list[str], test_source: str) -> list[str]:
     return [f"the split is given: {given}" + (f"; {drawn[0]} is drawn from train" if drawn else "")]
 
 
-def _labels(rows: Sequence[Row]) -> np.ndarray:
+def _labels(rows: Sequence[ExaminedRecord]) -> np.ndarray:
     return np.array([row.record.label for row in rows], np.int64)
 
 
-def _take(rows: Sequence[Row], which: np.ndarray) -> list[Row]:
+def _take(rows: Sequence[ExaminedRecord], which: np.ndarray) -> list[ExaminedRecord]:
     return [rows[i] for i in np.flatnonzero(which).tolist()]

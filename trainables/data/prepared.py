@@ -16,7 +16,7 @@ from trainables.data import splits
 from trainables.data.cache import FORMAT, ExaminedIndex, content_key, read_arrays, write_arrays
 from trainables.data.duplicates import DEFAULT_DISTANCE, HASH_BYTES, perceptual_hash
 from trainables.data.examine import decode
-from trainables.data.grouping import Row, given_sides, group
+from trainables.data.grouping import ExaminedRecord, given_sides, group
 from trainables.data.manifest import CLASSES, DataError, Fault, Manifest, Record
 from trainables.data.pixels import read_image
 
@@ -144,7 +144,7 @@ def prepare(
         decode_all({key: record for key, record in zip(keys, manifest.records, strict=True) if key not in index})
         index.save()
         examined = [
-            Row(record, key, index.get(key, record), side)
+            ExaminedRecord(record, key, index.get(key, record), side)
             for record, key, side in zip(manifest.records, keys, sides, strict=True)
         ]
         grouped = group(

@@ -9,17 +9,17 @@ from pathlib import Path
 import mlflow.pyfunc
 import numpy as np
 import pytest
-from home import Home
 from mlflow import MlflowClient
-from mlflow_runs import runs
-from processes import Process
 
-from orchestrator.cli import UserError
-from orchestrator.ensemble import library
-from orchestrator.ensemble.assembly import refuse_overlap
-from orchestrator.product.model import Ensemble
-from orchestrator.ranking import rank, read_trials
-from orchestrator.storage import Storage
+from orchestrator.common.errors import UserError
+from orchestrator.ensemble import candidates as library
+from orchestrator.ensemble.member_predictions import refuse_overlap
+from orchestrator.inference.predictor import Predictor
+from orchestrator.storage.storage import Storage
+from orchestrator.tracking.ranking import rank, read_trials
+from tests.support.home import Home
+from tests.support.mlflow_runs import runs
+from tests.support.processes import Process
 from trainables.data import prepare, read_manifest
 from trainables.data.pixels import read_image
 
@@ -84,7 +84,7 @@ def test_the_champion_is_a_model_that_predicts(home: Home, task: str) -> None:
     (row,) = model.predict(pd.DataFrame({"image": [image.read_bytes()]})).to_dict("records")
     version = MlflowClient(home.uri).get_model_version_by_alias(f"breast-ultrasound-{task}", "champion")
     folder = home.folder / "runs" / ".cache" / "winners" / version.tags["digest"] / "ensemble"
-    direct = Ensemble.load(folder).predict(read_image(image))
+    direct = Predictor.load(folder).predict(read_image(image))
     if task != "seg":
         assert row["malignant_score"] == pytest.approx(direct.malignant_score, abs=1e-4)
     if task != "cls":
@@ -116,12 +116,12 @@ def test_without_out_of_fold_predictions_it_is_called_optimistic(home: Home, cap
 def test_a_damaged_checkpoint_is_left_out_by_name(home: Home, capfd: pytest.CaptureFixture) -> None:
     rows = rank(read_trials(home.uri, None, "seg"))[0].ranked
     said: dict[str, str] = {}
-    first, second = library.Library(rows, Storage(home.folder / "runs"), said.__setitem__)
+    first, second = library.CandidateReader(rows, Storage(home.folder / "runs"), said.__setitem__)
     weights = first.checkpoint / "best.safetensors"
     whole = weights.read_bytes()
     try:
         weights.write_bytes(whole[: len(whole) // 2])
-        left = list(library.Library(rows, Storage(home.folder / "runs"), said.__setitem__))
+        left = list(library.CandidateReader(rows, Storage(home.folder / "runs"), said.__setitem__))
     finally:
         weights.write_bytes(whole)
     assert [one.name for one in left] == [second.name]
@@ -130,7 +130,7 @@ def test_a_damaged_checkpoint_is_left_out_by_name(home: Home, capfd: pytest.Capt
 
 def test_a_member_is_not_scored_on_groups_that_it_was_trained_on(home: Home, tmp_path: Path) -> None:
     rows = rank(read_trials(home.uri, None, "seg"))[0].ranked
-    first = next(iter(library.Library(rows, Storage(home.folder / "runs"), lambda name, why: None)))
+    first = next(iter(library.CandidateReader(rows, Storage(home.folder / "runs"), lambda name, why: None)))
     data = prepare(read_manifest(home.phantom), tmp_path, size=64, folds=3)
     refuse_overlap(first.checkpoint, data, data.fold_rows(0)[1])
     with pytest.raises(UserError, match=r"[1-9]\d* of \d+ images to be scored are of groups that it was trained on"):

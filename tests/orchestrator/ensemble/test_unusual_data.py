@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from orchestrator.cli import UserError
+from orchestrator.common.errors import UserError
+from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import plan
-from orchestrator.ensemble.assembly import held_out_rows
+from orchestrator.ensemble.member_predictions import held_out_rows
 from orchestrator.search import ensemble_follows
-from orchestrator.settings import SearchSettings
 from trainables.data import Prepared
 from trainables.data.splits import TEST
 from trainables.tasks import make_task

@@ -6,9 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from baselines import grey_threshold_dice
 from PIL import Image
 
+from tests.support.baselines import grey_threshold_dice
 from trainables.data import CLASSES, DataError, is_phantom, phantom, read_manifest, write_phantom
 from trainables.data.duplicates import cluster, perceptual_hash
 from trainables.data.phantom import phantom_image

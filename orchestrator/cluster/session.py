@@ -1,0 +1,63 @@
+"""Ray on this host, or a way into a cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import ray
+
+from orchestrator.common.errors import UserError, first_line
+
+#: Workers import torch, OpenMP and OpenCV with one thread; a trial then takes as many as it has cores.
+WORKER_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"),
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+}
+
+
+@contextlib.contextmanager
+def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
+    """Ray on this host, or the cluster at `address` or RAY_ADDRESS; a Ray that this process uses already goes on.
+
+    Raises:
+        UserError: no cluster there, or it does not let this process in.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    local = not address
+    runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
+    if shlex.quote(sys.executable) != sys.executable:
+        # Ray starts such workers through a shell and does not quote this: where the path has a space none would start.
+        # On a cluster the other hosts must have it under the same path.
+        runtime_env["py_executable"] = shlex.quote(sys.executable)
+    if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
+        raise UserError('--dashboard: Ray\'s dashboard is not installed; pip install "ray[default]", or leave it out')
+    if not local:
+        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try of 40 s, not 20 of them
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=dashboard if local else None,
+            log_to_driver=False,
+            configure_logging=False,
+            runtime_env=runtime_env,
+        )
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        if local:
+            raise
+        raise UserError(
+            f"--address {address}: no way into a Ray cluster there ({first_line(error)[:120]}); start one, or give "
+            "this user its token: ~/.ray/auth_token and RAY_AUTH_MODE=token (docs/cluster.md)"
+        ) from None
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,1 @@
+"""Settings of the commands, and a command line made from them."""

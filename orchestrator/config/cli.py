@@ -1,0 +1,105 @@
+"""A command line from a settings model: flags, the YAML file, and errors of one line."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import traceback
+import typing
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from rich.console import Console
+
+from orchestrator.common.errors import UserError
+from trainables.data import DataError
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+def parse_settings(model: type[Settings], argv: Sequence[str] | None, *, prog: str, description: str) -> Settings:
+    """Settings from the command line over those of `--config FILE.yaml` over the defaults.
+
+    Raises:
+        UserError: an unknown flag or name, a value out of range, an unreadable file.
+    """
+    parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings from a file; flags win over it")
+    for name, field in model.model_fields.items():
+        flag = "--" + name.replace("_", "-")
+        options: dict[str, Any] = {"help": field.description, "dest": name}
+        choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is typing.Literal else ()
+        if field.annotation is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
+        elif typing.get_origin(field.annotation) is tuple:
+            parser.add_argument(flag, nargs="+", metavar="NAME", **options)
+        else:
+            shown = "{" + ",".join(choices) + "}" if choices else name.rsplit("_", 1)[-1].upper()
+            parser.add_argument(flag, metavar=shown, **options)
+    flags = vars(parser.parse_args(argv))
+    file = flags.pop("config", None)
+    return make_settings(model, {**(_read_yaml(file) if file else {}), **flags})
+
+
+def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
+    """Validated settings.
+
+    Raises:
+        UserError: a value is wrong; the line names the field, the value and what is allowed.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "--" + str(first["loc"][0]).replace("_", "-") + ": " if first["loc"] else ""
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"no such setting; choose from {', '.join(model.model_fields)}"
+        elif first["type"] != "value_error":
+            message = f"{message[0].lower()}{message[1:]} (got {first['input']!r})"
+        raise UserError(where + message) from None
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or "not valid YAML: " + " ".join(str(error).split())
+        raise UserError(f"--config {file}: {reason}") from None
+    if not isinstance(content or {}, dict):
+        raise UserError(f"--config {file}: expected lines like 'epochs: 30'")
+    return {str(name).replace("-", "_"): value for name, value in (content or {}).items()}
+
+
+def guarded(run: Callable[[], int], details: Callable[[], Path]) -> int:
+    """What `run` returns; where it raises, one line on stderr and the exit code for it.
+
+    Args:
+        details: the file that takes the traceback of what is nobody's input.
+    """
+    console = Console(stderr=True)
+    try:
+        return run()
+    except (UserError, DataError) as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        log = details()
+        with contextlib.suppress(OSError), log.open("a") as file:  # the disk may be full
+            traceback.print_exc(file=file)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
+        console.print(f"failed: {reason}; details in {log}", markup=False, highlight=False, soft_wrap=True)
+        return FAILED

@@ -1,0 +1,53 @@
+"""Settings of `python -m orchestrator.ensemble`: flags, YAML lines and Python arguments are the same fields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from orchestrator.config.types import Folder, Place, Store
+from orchestrator.storage.storage import HOME, Storage
+
+
+class EnsembleSettings(BaseModel):
+    """Settings of one ensemble. Paths become absolute; what is None is filled in when its data are known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal["seg", "cls", "multi"] = Field("seg", description="segmentation, classification, or both at once")
+    name: str = Field("", description="a search: its data are used, its folder takes the result [newest]")
+    top_k: int | None = Field(None, ge=1, description="candidates, across searches of these data [4; phantom 2]")
+    out_of_fold: bool = Field(
+        True, description="train candidates on the other folds, too; without, figures are optimistic"
+    )
+    boost_rounds: int | None = Field(None, ge=0, description="new members, trained on what goes wrong [2; phantom 1]")
+    boost_epochs: int | None = Field(
+        None,
+        ge=1,
+        description="epochs of a new member [half of its start's; a round ends within the median trial's time]",
+    )
+    tta: bool = Field(False, description="predict each image and its mirror image")
+    promote: Literal["never", "auto", "always"] = Field("auto", description="whether the result becomes the champion")
+    export: Folder | None = Field(None, description="write the model to this new folder, too, for use without MLflow")
+    seed: int = Field(0, ge=0, description="seed of resamples and of boosting")
+    storage: Place = Field(HOME, validate_default=True, description="folder of the searches, or s3://BUCKET/PREFIX")
+    address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
+    tracking_uri: Store = Field("", description="MLflow store [the search's]")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.export and self.export.exists():
+            raise ValueError(f"export: {self.export} exists already; choose a new folder")
+        return self
+
+    @property
+    def home(self) -> Path:
+        """Folder of searches on this host: the storage, or a working copy of it."""
+        return Storage.of(self.storage).home
+
+    def limits(self, phantom: bool) -> tuple[int, int]:
+        """Candidates and boost rounds, small ones for the embedded default."""
+        top_k = self.top_k or (2 if phantom else 4)
+        return top_k, (1 if phantom else 2) if self.boost_rounds is None else self.boost_rounds

@@ -1,0 +1,235 @@
+"""Settings of the commands: a command-line flag, a line of the YAML file and a Python argument are the same field."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from orchestrator.config.types import (
+    WEIGHTS,
+    Duration,
+    Folder,
+    Place,
+    TrackingError,
+    _absolute,
+    _one_of,
+    _place,
+    tracking_uri,
+)
+from orchestrator.storage.mirror import pull
+from orchestrator.storage.storage import HOME, Storage
+from orchestrator.tuning import resume
+from search_spaces import SPACES
+from trainables.data import LAYOUTS
+from trainables.data.duplicates import DEFAULT_DISTANCE
+
+
+class SearchSettings(BaseModel):
+    """Settings of one search. Paths become absolute; what is not given and depends on the data is filled in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Literal["seg", "cls", "multi"] = Field("seg", description="segmentation, classification, or both at once")
+    classes: int = Field(3, ge=2, le=3, description="3: normal, benign, malignant; 2: without normal (not for seg)")
+    data: Folder | None = Field(None, description="folder of images, or a CSV table; without it a phantom is made")
+    test_source: str = Field("", description="hold this source of the CSV table out as the test set")
+    layout: str = Field("auto", description=f"layout of the folder: auto, {', '.join(LAYOUTS)}")
+    masks: Literal["merge", "duplicate"] = Field(
+        "merge", description="several masks of an image: one union, or one sample each"
+    )
+    keep_aspect: bool = Field(False, description="letterbox images instead of stretching them to a square")
+    strict: bool = Field(False, description="stop if any file is faulty, instead of leaving it out")
+    duplicate_distance: int = Field(
+        DEFAULT_DISTANCE, ge=0, le=256, description="largest hash distance of near-duplicates, bits of 256"
+    )
+    folds: int = Field(0, ge=2, le=20, description="folds over the images that are not test [5; phantom 3]")
+    split_seed: int = Field(0, ge=0, description="seed of the split; another one makes another data fingerprint")
+
+    arch: tuple[str, ...] = Field((), description="architectures to search; all by default")
+    encoder: tuple[str, ...] = Field(
+        (), description="encoders to search; by default those with pretrained weights here"
+    )
+    weights: str = Field(
+        "auto", description="encoder weights: auto, imagenet, none, or a folder of <timm name>.safetensors"
+    )
+    recipes_only: bool = Field(False, description="train the reference notebooks' recipes and nothing else")
+    epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30; phantom 12]")
+    image_size: int = Field(0, ge=32, le=2048, description="side of the square images, pixels [256; phantom 96]")
+    batch_size: int | None = Field(None, ge=1, description="fix the batch size instead of searching it")
+
+    trials: int = Field(0, ge=1, description="number of trials [20; phantom 6]")
+    trials_per_arch: int | None = Field(None, ge=1, description="this many trials for each architecture instead")
+    time_budget: Duration | None = Field(
+        None, description="start nothing new and stop after this long: 90s, 25m, 2h [phantom 4m]"
+    )
+    gpu_hours: float | None = Field(None, gt=0, description="stop after this many GPU-hours, over all GPUs")
+    max_concurrent: int | None = Field(None, ge=1, description="most trials at a time")
+    cpus_per_trial: int | None = Field(None, ge=1, description="cores a trial")
+    gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0)] | None = Field(
+        None, description="GPUs a trial; a fraction packs several on one, auto measures how many fit"
+    )
+
+    ensemble: bool = Field(True, description="end with an ensemble of the best trials, tested once and registered")
+    top_k: int | None = Field(None, ge=1, description="candidates of the ensemble [4; phantom 2]")
+    boost_rounds: int | None = Field(None, ge=0, description="new members that it trains [2; phantom 1]")
+
+    seed: int = Field(0, ge=0, description="seed of sampling and training")
+    name: str = Field("", description="name of the search [task and time]")
+    resume: str = Field("", description="go on with the search of this name; its other settings are as they were")
+    warm_start: str = Field("", description="tell the sampler the finished trials of an earlier search of this space")
+    storage: Place = Field(
+        HOME,
+        validate_default=True,
+        description="folder for runs and prepared data, or s3://BUCKET/PREFIX for a cluster",
+    )
+    address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
+    tracking_uri: str = Field(
+        "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
+    )
+    experiment: str = Field("", description="MLflow experiment [breast-ultrasound-TASK]")
+    dashboard: bool = Field(False, description="start Ray's dashboard")
+
+    @field_validator("layout")
+    @classmethod
+    def _known_layout(cls, layout: str) -> str:
+        return _one_of(layout, ("auto", *LAYOUTS))
+
+    @field_validator("arch", "encoder", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return tuple(value.split()) if isinstance(value, str) else value
+
+    @field_validator("arch")
+    @classmethod
+    def _known_architectures(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        space = SPACES[info.data.get("task", "seg")]
+        return tuple(space.architecture(name).name for name in names)
+
+    @field_validator("encoder")
+    @classmethod
+    def _known_encoders(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        space = SPACES[info.data.get("task", "seg")]
+        entries = [space.architecture(name) for name in info.data.get("arch") or space.ARCHITECTURES]
+        return tuple(_one_of(name, dict.fromkeys(e for entry in entries for e in entry.encoders)) for name in names)
+
+    @field_validator("weights")
+    @classmethod
+    def _known_weights(cls, weights: str) -> str:
+        if weights in WEIGHTS:
+            return weights
+        if not Path(weights).expanduser().is_dir():
+            raise ValueError(f"{weights!r} is neither auto, imagenet, none nor a folder that exists")
+        return str(_absolute(weights))
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        if name and not re.fullmatch(r"[\w][\w .-]*", name):
+            raise ValueError("letters, digits, space, '.', '-' and '_' only, starting with a letter or digit")
+        return name
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _absolute_uri(cls, uri: str) -> str:
+        try:
+            return tracking_uri(uri or None)
+        except TrackingError as error:
+            raise ValueError(str(error)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, given: Any) -> Any:
+        """Fill in what depends on other fields: the phantom's defaults end in minutes on a laptop."""
+        if not isinstance(given, dict):
+            return given
+        if given.get("resume"):
+            # Without what is None: a stored search has its defaults already.
+            before = _stored(given.get("storage"), given["resume"])
+            if given.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
+                other = resume.differences({**before, "task": given["task"]}, before)
+                raise ValueError(f"--resume {given['resume']}: {other}")
+            given = {name: value for name, value in given.items() if value is not None}
+            if given.get("trials"):
+                before["trials_per_arch"] = None
+            elif given.get("trials_per_arch") and not before["trials_per_arch"]:
+                raise ValueError(f"--resume {given['resume']}: it was begun with --trials; raise that")
+            # What was limited may be without a limit from now on.
+            without = {name: None for name in ("time_budget", "gpu_hours") if given.get(name) == "none"}
+            return {**before, **given, **without}
+        ignored = [name for name in ("arch", "encoder", "trials_per_arch", "batch_size") if given.get(name)]
+        if given.get("recipes_only") is True and ignored:
+            raise ValueError(f"recipes_only trains every recipe as it is: leave out {', '.join(ignored)}")
+        task = given.get("task", "seg")
+        small = given.get("data") is None
+        defaults: dict[str, Any] = {
+            "epochs": 0 if given.get("recipes_only") else 12 if small else 30,
+            "image_size": 96 if small else 224 if task == "cls" else 256,
+            "trials": 6 if small else 20,
+            "folds": 3 if small else 5,
+            "name": f"{task}-{datetime.now():%Y%m%d-%H%M%S}",
+            "experiment": f"breast-ultrasound-{task}",
+        }
+        if small:
+            defaults["time_budget"] = "4m"
+        return {**given, **{name: value for name, value in defaults.items() if given.get(name) in (None, "")}}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        share = self.gpus_per_trial if isinstance(self.gpus_per_trial, float) else 0.0
+        if share > 1 and share % 1:
+            raise ValueError("gpus_per_trial: above 1, whole GPUs only")
+        if self.task == "seg" and self.classes != 3:
+            raise ValueError("classes: for cls and multi only; seg has no classes")
+        if not self.epochs and not self.recipes_only:
+            raise ValueError("epochs: at least 1")
+        if self.resume and (other := resume.differences(self.model_dump(mode="json"), self._before())):
+            raise ValueError(f"--resume {self.resume}: {other}")
+        return self
+
+    def _before(self) -> dict[str, Any]:
+        return resume.stored(self.home, self.resume)
+
+    def stored(self) -> dict[str, Any]:
+        """What a resumed search has from this one; it may run on another cluster, or on none."""
+        return self.model_dump(mode="json", exclude={"resume", "address"})
+
+    @property
+    def home(self) -> Path:
+        """Folder of searches on this host: the storage, or a working copy of it."""
+        return Storage.of(self.storage).home
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return self.home / self.name
+
+    @property
+    def source(self) -> str:
+        """What the data are called wherever their results appear."""
+        return "phantom" if self.data is None else str(self.data)
+
+    @property
+    def cache(self) -> Path:
+        """Where prepared data are kept."""
+        return self.home / ".cache"
+
+
+def _stored(storage: Any, name: str) -> dict[str, Any]:
+    """The settings that a search was started with; under a URI another host may have gone on with it."""
+    place = Storage.of(_place(storage or HOME))
+    if not storage and (place.home / name).is_dir():
+        place = Storage.of(_place(resume.stored(place.home, name)["storage"]))
+    if place.uri:
+        pull(place, name)
+    return resume.stored(place.home, name)

@@ -1,0 +1,90 @@
+"""Types of settings: durations, paths, places and stores, as a flag or a line of YAML says them."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+)
+
+from orchestrator.common.errors import UserError
+
+#: Choices of encoder weights that are no folder.
+WEIGHTS = ("auto", "imagenet", "none")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_SQLITE = "sqlite:///"
+_OTHER = "choose another store with --tracking-uri"
+
+
+def parse_duration(value: Any) -> Any:
+    """Seconds from `90s`, `25m`, `2h`, `1d` or a number of seconds."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smhd]?)\s*", str(value))
+    if value is None:
+        return None
+    if not match:
+        raise ValueError(f"{value!r} is not a duration; write 90s, 25m or 2h")
+    return float(match[1]) * UNITS[match[2] or "s"]
+
+
+def _absolute(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"{value!r} is not a path")
+    if "://" in str(value):
+        raise ValueError(f"{value!r} is not a folder; bring home what is there, and give that (docs/cluster.md)")
+    return Path(value).expanduser().absolute()
+
+
+def _place(value: Any) -> Any:
+    return value.rstrip("/") if isinstance(value, str) and "://" in value else _absolute(value)
+
+
+def _store(uri: str) -> str:
+    try:
+        return tracking_uri(uri) if uri else ""
+    except TrackingError as error:
+        raise ValueError(str(error)) from None
+
+
+def _one_of(name: str, allowed: Any) -> str:
+    if name not in allowed:
+        raise ValueError(f"{name!r} is not known; choose from {', '.join(allowed)}")
+    return name
+
+
+class TrackingError(UserError):
+    """The tracking store cannot be used; the message is one line for the user."""
+
+
+def tracking_uri(given: str | None = None) -> str:
+    """The tracking URI to use: the given one, `MLFLOW_TRACKING_URI`, or `mlflow.db` here. SQLite paths become absolute.
+
+    Raises:
+        TrackingError: not a URI.
+    """
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
+    if uri.startswith(_SQLITE):
+        return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).expanduser().resolve()}"
+    if "://" not in uri:
+        raise TrackingError(f"{uri} is not a tracking URI; write {_SQLITE}{Path(uri).resolve()} or http://HOST:PORT")
+    return uri
+
+
+def shown_uri(uri: str) -> str:
+    """The URI without its password."""
+    return re.sub(r"://[^@/]*@", "://***@", uri)
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Folder = Annotated[Path, BeforeValidator(_absolute)]
+#: A folder, or a URI such as s3://bucket/runs.
+Place = Annotated[Path | str, BeforeValidator(_place)]
+#: Address of an MLflow store, absolute; "" for the one that a command then names.
+Store = Annotated[str, AfterValidator(_store)]

@@ -1,0 +1,1 @@
+"""Combiners: each turns the predictions of several members into one."""

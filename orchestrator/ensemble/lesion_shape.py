@@ -1,0 +1,111 @@
+"""Lesion shape of held-out and test images, from masks of networks that never saw them: for `stacked`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.member_predictions import Member, held_out, on_test
+from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.inference.combination import Combination, Head
+from orchestrator.inference.lesion_shape import lesion_shape
+from orchestrator.storage.atomic import write_text
+from trainables import checkpoint
+from trainables.data import Prepared
+from trainables.data.pixels import read_image, to_original_size
+
+#: What an ensemble leaves beside its models: its members, for another task's lesion shape.
+FILE = "members.json"
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """The best segmentation candidate of the same data, with a model for each fold; `combination` is of it alone."""
+
+    member: Member
+    combination: Combination
+
+
+def features(combination: Combination, held: OutOfFoldPredictions, data: Prepared) -> np.ndarray:
+    """`FEATURES` of each image's predicted mask at original size, float64 [N,F].
+
+    Raises:
+        UnreadableError: an image file cannot be read any more.
+    """
+    assert held.planes is not None
+    assert combination.masks
+    place = {digest: row for row, digest in enumerate(data.image_digests)}
+    found = []
+    for i, digest in enumerate(held.digests):
+        image = read_image(Path(data.files[place[digest]]))
+        logits = to_original_size(
+            combination.mask_logits(held.planes[:, i]), *image.shape, keep_aspect=held.keep_aspect
+        )
+        found.append(lesion_shape(logits > combination.masks.threshold, image))
+    return np.stack(found)
+
+
+def with_own(held: OutOfFoldPredictions, data: Prepared, seed: int) -> OutOfFoldPredictions:
+    """With the shape of the mean's masks; for candidates that predict masks beside classes.
+
+    The networks never saw the images; the mean's temperatures and threshold, a handful of numbers, are fitted on all
+    rows, so that they are not quite held out where combiners are cross-fitted.
+    """
+    mean, _ = fit.fit("mean", replace(held, class_logits=None), seed)
+    return replace(held, shape=features(mean, held, data))
+
+
+def keep(folder: Path, members: Sequence[Member], best: Combination, team: MemberTrainer) -> None:
+    """Leave the best single candidate for ensembles of the other tasks: its models, and its calibration."""
+    assert best.masks
+    (position,) = best.members
+    masks = best.masks
+    head = Head((masks.temperatures[position],), (1.0,), masks.temperature, threshold=masks.threshold)
+    member = members[position]
+    stored = {
+        "task": team.task.name,
+        "data_fingerprint": team.data.data_fingerprint,
+        "keep_aspect": team.data.keep_aspect,
+        "mirrored": team.mirrored,
+        "name": member.name,
+        "image_size": member.size,
+        "checkpoints": {str(fold): str(path) for fold, path in member.checkpoints.items()},
+        "combination": Combination("best", masks=head).to_json(),
+    }
+    write_text(folder / FILE, json.dumps(stored, indent=2))
+
+
+def find(storage: Path, team: MemberTrainer) -> Segmenter | None:
+    """What the newest segmentation ensemble of the same data and folds left in this storage folder, if there is one."""
+    files = sorted(storage.glob(f"*/ensemble/{FILE}"), key=lambda file: -file.stat().st_mtime)
+    for file in files:
+        stored = json.loads(file.read_text())
+        own = (stored["data_fingerprint"], stored["keep_aspect"], stored["mirrored"])
+        if stored["task"] != "seg" or own != (team.data.data_fingerprint, team.data.keep_aspect, team.mirrored):
+            continue
+        checkpoints = {int(fold): Path(path) for fold, path in stored["checkpoints"].items()}
+        there = all((path / checkpoint.WEIGHTS).is_file() for path in checkpoints.values())
+        if sorted(checkpoints) != list(team.folds) or not there:
+            continue
+        data = team.data_at(stored["image_size"])
+        member = Member(stored["name"], checkpoints, data, rebalanced=False)
+        return Segmenter(member, Combination.from_json(stored["combination"]))
+    return None
+
+
+def with_segmenter(
+    held: OutOfFoldPredictions, segmenter: Segmenter, team: MemberTrainer, *, test: bool = False
+) -> OutOfFoldPredictions:
+    """With the shape of a segmenter's masks, each by the model that did not see the image."""
+    if test:
+        said = on_test(team.task, [segmenter.member], 1, team.workers, mirrored=team.mirrored, needed=[0])
+    else:
+        said = held_out(team.task, [segmenter.member], 1, team.workers, mirrored=team.mirrored)
+    assert said.digests == held.digests
+    return replace(held, shape=features(segmenter.combination, said, segmenter.member.data))

@@ -1,0 +1,207 @@
+"""Members of an ensemble: candidates with a model for each fold, and new ones that boosting trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from rich.console import Console
+from scipy.special import softmax
+
+from orchestrator.common.errors import UserError, first_line
+from orchestrator.config import data as dataset
+from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble import remote_training
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.member_predictions import Member, held_out_rows
+from orchestrator.ensemble.tasks import PredictionRequest, TaskPool
+from orchestrator.tracking.tracker import Tracker
+from trainables.data import Prepared
+from trainables.held_out import Job
+from trainables.models.weights import Source, find
+from trainables.tasks import Task
+
+#: Configurations that re-balance the classes.
+REBALANCED = ("sampler", "oversample", "weights")
+#: Tells of something: a line for the user.
+Say = Callable[[str], None]
+
+
+def _for_good(error: BaseException) -> bool:
+    """Whether a training would fail again: not for a full disk, or a worker that died."""
+    return not isinstance(error, OSError | ray.exceptions.RayError)
+
+
+@dataclass(frozen=True)
+class MemberTrainer:
+    """Trains and asks the members of one ensemble.
+
+    Attributes:
+        task: what they do.
+        search: settings of the search whose data they share.
+        data: these data at that search's size.
+        workers: who trains and predicts.
+        mirrored: predict each image and its mirror image.
+        out_of_fold: train candidates on the other folds, too.
+        say: tells the user.
+        prepared: data by image size and mask mode, as they were asked for.
+    """
+
+    task: Task
+    search: SearchSettings
+    data: Prepared
+    workers: TaskPool
+    mirrored: bool
+    out_of_fold: bool
+    say: Say
+    prepared: dict[tuple[int, str], Prepared] = field(default_factory=dict)
+
+    @property
+    def folds(self) -> range:
+        """Numbers of the folds."""
+        return range(int(self.data.split.max()) + 1)
+
+    def data_for(self, candidate: Candidate) -> Prepared:
+        """The data as a candidate takes them.
+
+        Raises:
+            UserError: they changed, or it was trained on images of another geometry.
+        """
+        own = candidate.search
+        if own.keep_aspect != self.search.keep_aspect:
+            raise UserError("its images are letterboxed and those of better candidates are not, or the other way round")
+        return self.data_at(candidate.image_size, own.masks)
+
+    def data_at(self, image_size: int, masks: str = "merge") -> Prepared:
+        """The data at a size, with the union of an image's masks or a sample of each to train on.
+
+        Raises:
+            UserError: they changed.
+        """
+        key = image_size, masks
+        if key not in self.prepared:
+            settings = self.search.model_copy(update={"image_size": image_size, "masks": masks})
+            self.prepared[key] = dataset.read(settings, Console(quiet=True))[0]
+        data = self.prepared[key]
+        if data.data_fingerprint != self.data.data_fingerprint:
+            raise UserError("files, labels, groups or split changed while they were read; run it again")
+        return data
+
+    def source_for(self, candidate: Candidate) -> Source:
+        """Where its encoder's weights come from.
+
+        Raises:
+            UserError: they are not here any more.
+        """
+        try:
+            source = find(candidate.encoder, candidate.search.weights)
+        except ValueError as error:
+            raise UserError(str(error)) from None
+        if source.kind != candidate.weights:
+            raise UserError(f"weights of {candidate.encoder} were {candidate.weights} and are {source.kind} here")
+        return source
+
+    def preview(self, candidate: Candidate) -> list[np.ndarray]:
+        """Its predictions for the validation images, by which near-identical candidates are told: for `select`.
+
+        Raises:
+            UserError: it cannot predict, or cannot be trained again.
+        """
+        if self.out_of_fold:
+            self.source_for(candidate)
+        data = self.data_for(candidate)
+        (rows,) = held_out_rows(self.task, data, [0])
+        (said,) = self.workers.predict([PredictionRequest(candidate.checkpoint, data, rows, self.mirrored)])
+        if isinstance(said, str):
+            raise UserError(f"it cannot predict ({said})")
+        heads = [] if said.classes is None else [softmax(said.classes.astype(np.float64), axis=1)]
+        return heads if said.planes is None else [*heads, said.planes > 0]
+
+    def members(self, candidates: Sequence[Candidate], tracker: Tracker) -> list[Member]:
+        """The candidates with a model for each fold; one whose training fails for good is left out by name.
+
+        Raises:
+            UserError: none is left, or a training failed that may succeed another time.
+        """
+        jobs: dict[str, Job] = {}
+        for candidate in candidates if self.out_of_fold else []:
+            # Cosine to zero at the epoch of its best: no epoch is chosen by the fold that is held out.
+            config = {**candidate.config, "epochs": candidate.epoch, "early_stop": 0}
+            home = candidate.search.folder / "folds" / candidate.trial_id
+            for fold in self.folds[1:]:
+                jobs[f"{candidate.trial_id} fold {fold}"] = Job(home / f"fold-{fold}", self.task.name, config, fold)
+        owner = {key: next(c for c in candidates if key.startswith(f"{c.trial_id} ")) for key in jobs}
+        failed = self.train(jobs, owner, tracker, kind="fold")
+        found = []
+        for candidate in candidates:
+            mine = {jobs[key].fold: jobs[key].folder for key in jobs if owner[key] is candidate}
+            reasons = [failed[key] for key in jobs if owner[key] is candidate and key in failed]
+            if reasons:
+                self.say(f"left out  {candidate.name}: a fold model failed ({reasons[0]})")
+                continue
+            found.append(self.member(candidate.name, candidate, {0: candidate.checkpoint, **mine}))
+        if not found:
+            raise UserError("no candidate is left: all of their fold models failed; see the log")
+        return found
+
+    def member(self, name: str, candidate: Candidate, checkpoints: Mapping[int, Path]) -> Member:
+        """A member with a candidate's configuration."""
+        return Member(name, checkpoints, self.data_for(candidate), candidate.config.get("balance") in REBALANCED)
+
+    def train(
+        self, jobs: Mapping[str, Job], owner: Mapping[str, Candidate], tracker: Tracker, *, kind: str
+    ) -> dict[str, str]:
+        """Train what is not trained yet, a run each; returns why jobs failed for good, by key.
+
+        Raises:
+            UserError: a training failed that may succeed another time.
+        """
+        failed: dict[str, str] = {}
+        self.workers.storage.await_answer()
+        for job in jobs.values():
+            remote_training.bring(job, self.workers.storage)
+        waiting = {key: job for key, job in jobs.items() if not job.done}
+        if waiting:
+            self.say(f"{kind:9} {len(waiting)} of {len(jobs)} models to train, {self.workers.slots} at a time")
+
+        def open_run(key: str) -> None:
+            job = jobs[key]
+            params = {**job.config, "fold": job.fold, "start": str(job.start or ""), "trial": owner[key].run_id}
+            name = f"{kind} {job.fold} of {owner[key].name}"
+            tracker.start_trial(key, name, params, {"task": job.task, "fold": str(job.fold)}, kind=kind)
+
+        def close_run(key: str, outcome: dict[str, Any]) -> None:
+            metrics = {f"held_out/{name}": value for name, value in outcome["metrics"].items()}
+            tracker.log(key, {**metrics, "train_seconds": outcome["seconds"]}, step=jobs[key].config["epochs"])
+            tracker.end_trial(key, "FINISHED", {})
+
+        def finished(key: str, outcome: dict[str, Any] | BaseException) -> None:
+            done = f"{len(failed) + sum(job.done for job in jobs.values())}/{len(jobs)}"
+            if isinstance(outcome, BaseException):
+                reason = first_line(outcome)
+                tracker.end_trial(key, "FAILED", {"reason": reason})
+                which = f"{owner[key].name}, fold {jobs[key].fold}"
+                if not _for_good(outcome):  # another time it may be trained, and be part of another winner
+                    raise UserError(f"{kind} of {which} failed ({reason}); the same command goes on")
+                failed[key] = reason
+                self.say(f"{kind:9} {done}  {which}: failed ({reason})")
+                return
+            close_run(key, outcome)
+            score = outcome["metrics"].get(self.task.primary)
+            shown = "" if score is None else f"  {self.task.primary} {score:.4f}"
+            self.say(f"{kind:9} {done}  {owner[key].name}, fold {jobs[key].fold}{shown}  {outcome['seconds']:.0f} s")
+
+        written = tracker.finished(kind)
+        for key in jobs:
+            if key in waiting:
+                open_run(key)
+            elif key not in written:  # trained, and a crash kept it from being written
+                open_run(key)
+                close_run(key, jobs[key].outcome)
+        data = {key: self.data_for(owner[key]) for key in waiting}
+        self.workers.train(waiting, data, {key: self.source_for(owner[key]) for key in waiting}, finished)
+        return failed

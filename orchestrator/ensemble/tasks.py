@@ -1,0 +1,206 @@
+"""Trainings and predictions beside a search, as Ray tasks: as many at a time as there are slots, kept when done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
+
+import numpy as np
+import ray
+import torch
+from rich.console import Console
+
+from orchestrator.cluster import nodes
+from orchestrator.cluster.resources import TrialResources
+from orchestrator.common.errors import first_line
+from orchestrator.ensemble import remote_training
+from orchestrator.inference.networks import Logits, load_network, network_logits
+from orchestrator.storage.storage import Storage, reason
+from trainables import checkpoint
+from trainables.data import Prepared
+from trainables.held_out import Job
+from trainables.models.weights import Source
+
+log = logging.getLogger(__name__)
+Key = TypeVar("Key", bound=Hashable)
+
+#: A task whose worker or host dies, or whose storage goes away, is tried again so often; a training goes on from its
+#: last checkpoint.
+RETRIES = 5
+#: Logits beyond are cut: half precision holds up to 65,504.
+LARGEST = 1e4
+
+
+@dataclass(frozen=True)
+class PredictionRequest:
+    """What a checkpoint says of these rows (int64) of prepared data."""
+
+    checkpoint: Path
+    data: Prepared
+    rows: np.ndarray
+    mirrored: bool = False
+
+
+def _train(
+    job: Job, storage: Storage, data: Prepared, source: Source | None, gpu: bool, threads: int
+) -> dict[str, Any]:
+    return remote_training.train(job, storage, data, source, gpu=gpu, threads=threads)
+
+
+def _predict(
+    folder: Path, storage: Storage, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int
+) -> Logits:
+    torch.set_num_threads(threads)
+    with storage.borrow(folder) as weights:
+        described = json.loads((weights / checkpoint.DESCRIPTION).read_text())
+        file, device = weights / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
+        model = load_network(file, described["task"], described["config"], device)
+    said = network_logits(model, data.images[rows], tta=mirrored)
+    planes = None if said.planes is None else _finite(said.planes).astype(np.float16)
+    return Logits(None if said.classes is None else _finite(said.classes), planes)
+
+
+def _finite(logits: np.ndarray) -> np.ndarray:
+    """A network that overflows on an image knows nothing about it, and infinity fits no combination."""
+    return np.nan_to_num(logits, nan=0.0).clip(-LARGEST, LARGEST)
+
+
+# Under names of their own: where a decorator takes a function's name, Ray pickles its code with all that it mentions,
+# which torch does not survive, instead of where to find it.
+_TRAIN, _PREDICT = (ray.remote(max_retries=RETRIES)(task) for task in (_train, _predict))
+
+
+class TaskPool:
+    """Runs trainings and predictions.
+
+    Args:
+        share: slots, and the cores and GPUs of each task.
+        cache: folder for predictions; made if absent.
+        storage: where checkpoints are.
+        console: told where no host is left that could go on.
+    """
+
+    def __init__(self, share: TrialResources, cache: Path, storage: Storage, console: Console) -> None:
+        self.slots, self.storage, self._share, self._cache = share.slots, storage, share, cache
+        self._stored: dict[str, Any] = {}
+        self._first_of = nodes.first_of(share, console)
+
+    def train(
+        self,
+        jobs: Mapping[str, Job],
+        data: Mapping[str, Prepared],
+        sources: Mapping[str, Source | None],
+        finished: Callable[[str, dict[str, Any] | BaseException], None],
+    ) -> None:
+        """Train what is not trained yet, and tell of each job as it ends: its outcome, or why it failed.
+
+        Args:
+            jobs, data, sources: by a key of the job.
+            finished: called in this thread, with the outcome or with what was raised.
+        """
+        begin = {key: self._training(job, data[key], sources[key]) for key, job in jobs.items() if not job.done}
+        for key, outcome in self._run(begin):
+            if not isinstance(outcome, BaseException):
+                try:
+                    self.storage.await_answer()
+                    self.storage.fetch(jobs[key].folder)
+                except OSError as error:
+                    outcome = error
+            finished(key, outcome)
+
+    def predict(self, asks: Sequence[PredictionRequest]) -> list[Logits | str]:
+        """What each checkpoint says, or why it cannot; from the cache where it was asked before.
+
+        Raises:
+            OSError: the storage does not answer.
+        """
+        files = [self._file(ask) for ask in asks]
+        answers = [_read(file) for file in files]
+        said: list[Logits | str] = [answer or "" for answer in answers]
+        begin = {i: self._prediction(ask) for i, ask in enumerate(asks) if answers[i] is None}
+        for i, outputs in self._run(begin):
+            if self._unanswered(outputs):
+                raise outputs
+            if isinstance(outputs, BaseException):
+                said[i] = first_line(outputs)
+                continue
+            _write(files[i], outputs)
+            said[i] = outputs
+        return said
+
+    def _run(self, begin: Mapping[Key, Callable[[], Any]]) -> Iterator[tuple[Key, Any]]:
+        """The tasks as they end: what they return, or raise. What the storage kept from its end is begun again."""
+        running, tries = {start(): key for key, start in begin.items()}, Counter[Key]()
+        while running:
+            task = self._first_of(list(running))
+            key = running.pop(task)
+            try:
+                found = ray.get(task)
+            except ray.exceptions.RayError as error:
+                found = _cause(error)
+            if self._unanswered(found) and tries[key] < RETRIES:
+                tries[key] += 1
+                log.warning("storage %s: %s; the ensemble waits", self.storage.uri, reason(found))
+                with suppress(OSError):
+                    self.storage.await_answer()
+                    running[begin[key]()] = key
+                    continue
+            yield key, found
+
+    def _training(self, job: Job, data: Prepared, source: Source | None) -> Callable[[], Any]:
+        sized = (bool(self._share.gpus), self._share.cpus)
+        return lambda: self._sized(_TRAIN).remote(job, self.storage, self._put(data), source, *sized)
+
+    def _prediction(self, ask: PredictionRequest) -> Callable[[], Any]:
+        given = (ask.checkpoint, self.storage, self._put(ask.data), ask.rows, ask.mirrored)
+        return lambda: self._sized(_PREDICT).remote(*given, bool(self._share.gpus), self._share.cpus)
+
+    def _unanswered(self, found: Any) -> TypeGuard[OSError]:
+        """Whether a task failed for want of what hosts share under a URI: no fault of this host, or of a file."""
+        its_own = isinstance(found, FileNotFoundError) or getattr(found, "errno", None) is not None
+        return bool(self.storage.uri) and isinstance(found, OSError) and not its_own
+
+    def _sized(self, task: Any) -> Any:
+        return task.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus)
+
+    def _put(self, data: Prepared) -> Any:
+        if data.prepared_fingerprint not in self._stored:
+            self._stored[data.prepared_fingerprint] = ray.put(data)
+        return self._stored[data.prepared_fingerprint]
+
+    def _file(self, ask: PredictionRequest) -> Path:
+        weights = (ask.checkpoint / checkpoint.WEIGHTS).read_bytes()
+        parts = (weights, ask.data.prepared_fingerprint.encode(), ask.rows.tobytes(), bytes([ask.mirrored]))
+        name = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+        return self._cache / f"{name[:32]}.npz"
+
+
+def _cause(error: Exception) -> BaseException:
+    """What a task raised, or what became of its worker."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error
+
+
+def _read(file: Path) -> Logits | None:
+    try:
+        with np.load(file) as found:
+            return Logits(found.get("classes"), found.get("planes"))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _write(file: Path, said: Logits) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    with part.open("wb") as stream:
+        np.savez(stream, **{name: array for name, array in said._asdict().items() if array is not None})
+    os.replace(part, file)

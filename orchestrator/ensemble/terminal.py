@@ -1,0 +1,182 @@
+"""What a person sees of an ensemble: its candidates, the six rows, the winner's figures, and what to do with it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.common.console import format_seconds
+from orchestrator.config.ensemble import EnsembleSettings
+from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.selection import CombinerResult, Difference
+from orchestrator.inference.lesion_shape import FEATURES
+from orchestrator.scoring.final_scores import PRIMARY
+from orchestrator.scoring.uncertainty import LEAST_ERRORS
+from trainables.data import Prepared
+
+
+def heading(
+    candidates: Sequence[Candidate], search: SearchSettings, data: Prepared, folds: range, *, out_of_fold: bool
+) -> str:
+    """Which candidates, on which data."""
+    lines = [f"ensemble  {search.name}: data {data.data_fingerprint[:12]}, {len(folds)} folds"]
+    if not out_of_fold:
+        lines.append("          optimistic: without out-of-fold predictions, compared on the fold of selection")
+    lines += [f"candidate {one.score:.4f}  {one.name}, {one.epoch} epochs at {one.image_size} px" for one in candidates]
+    return "\n".join(lines)
+
+
+def with_reasons(
+    rows: Sequence[CombinerResult], boosted: Sequence[dict[str, Any]], settings: EnsembleSettings
+) -> list[CombinerResult]:
+    """The rows, with what boosting came to beside `boosted-trained`, and why it or stacking was not tried."""
+    accepted = sum(round_["accepted"] for round_ in boosted)
+    found = []
+    for row in rows:
+        if row.name == "boosted-trained":
+            said = [f"{accepted} of {len(boosted)} rounds accepted", *(_round(one) for one in boosted)]
+            if not settings.out_of_fold:
+                said = ["needs out-of-fold predictions"]
+            elif not boosted:
+                said = ["--boost-rounds 0"]
+            row = replace(row, note="; ".join([*said, *([row.note] if row.score is not None else [])]))
+        elif not settings.out_of_fold and row.name in ("greedy", "stacked") and row.score is not None:
+            row = replace(row, note="; ".join(filter(None, [row.note, "may not win without out-of-fold predictions"])))
+        found.append(row)
+    return found
+
+
+def _round(one: dict[str, Any]) -> str:
+    if "loss_falls_by" not in one:
+        return f"round {one['round']}: {one['note']}"
+    change = (
+        f"round {one['round']}: loss falls by {one['loss_falls_by']:.4f} (standard error {one['standard_error']:.4f})"
+    )
+    return change + (f", {one['note']}" if one["note"] else "")
+
+
+def comparison(
+    rows: Sequence[CombinerResult], winner: str, task: str, held: OutOfFoldPredictions, console: Console
+) -> None:
+    """Print the six rows, with standard errors, and below them what there is to note."""
+    title = f"held-out {PRIMARY[task]} of {int(held.compared.sum())} images, each predicted by what never saw its group"
+    if held.optimistic:
+        title += " (optimistic: same fold as selection)"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("", "combiner", PRIMARY[task], "minus best", "minus mean", "members"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        score = "-" if row.score is None else f"{row.score:.4f} ±{row.standard_error:.4f}"
+        table.add_row(
+            "*" if row.name == winner else "",
+            row.name,
+            score,
+            _difference(row.difference_to_best),
+            _difference(row.difference_to_mean),
+            str(len(row.members)) if row.members else "-",
+        )
+    console.print(table)
+    for row in rows:
+        for line in (row.note, _shape_weights(row)):
+            if line:
+                console.print(f"  {row.name}: {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def weights(row: CombinerResult, names: Sequence[str]) -> dict[str, Any]:
+    """Weight of each member by head, and of each feature by class where there is a stack."""
+    found: dict[str, Any] = {}
+    if row.combination:
+        for head in ("classes", "masks"):
+            fitted = getattr(row.combination, head)
+            if fitted:
+                found[head] = dict(zip(names, fitted.weights, strict=True))
+        if row.combination.stack:
+            found["features"] = row.combination.stack.weights()
+    return found
+
+
+def _shape_weights(row: CombinerResult) -> str:
+    """How lesion shape counts for malignant."""
+    stack = row.combination.stack if row.combination else None
+    if stack is None or not stack.uses_shape:
+        return ""
+    by_feature = {name: one.get("malignant", 0.0) for name, one in stack.weights().items() if name in FEATURES}
+    return "lesion shape, weights for malignant: " + ", ".join(f"{k} {v:+.2f}" for k, v in by_feature.items())
+
+
+def _difference(found: Difference | None) -> str:
+    return "-" if found is None else f"{found.value:+.4f} ±{found.standard_error:.4f}"
+
+
+def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str, say: Callable[[str], None]) -> None:
+    """The last words: the winner's test figures, and the commands to use it."""
+    test = found["test"]
+    low, high = test["interval"]
+    say(
+        f"test      {test['metric']} {test['value']:.4f} (95 % {low:.4f} to {high:.4f}), the best single candidate "
+        f"{test['best_single']:.4f}, difference {test['difference']:+.4f} "
+        f"({test['difference_interval'][0]:+.4f} to {test['difference_interval'][1]:+.4f})"
+    )
+    spread = test["retraining"]["standard_deviation"]
+    if spread is not None:
+        count = len(test["retraining"]["values"])
+        say(f"          each fold's models alone: standard deviation {spread:.4f} over {count}")
+    say(f"          {_uncertainty(test['uncertainty'])}")
+    say(f"          the test images of these data were scored {_times(test['times_scored'])} so far")
+    for point in test["operating_points"]:
+        rates = [
+            f"{name} {point[name]['value']:.3f} ({point[name]['interval'][0]:.3f} to {point[name]['interval'][1]:.3f})"
+            for name in ("sensitivity", "specificity")
+            if point[name]
+        ]
+        meant = f"{point['rate']:.0%} {point['kept']} held out"
+        say(f"          malignant from {point['threshold']:.3f} ({meant}): {', '.join(rates)}")
+    say(f"model     {found['model_uri']}{', now the champion' if found['promoted'] else ''}: {found['why_promoted']}")
+    say(f"ensemble  {search.folder / 'ensemble.json'}, in {format_seconds(found['seconds'])}")
+    python, uri = shlex.quote(sys.executable), shlex.quote(tracking_uri)
+    model = "" if found["promoted"] else f" --model {found['model_uri']}"
+    use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"
+    say(f"use it    {use} --out predictions IMAGE|FOLDER ...")
+
+
+def _uncertainty(found: dict[str, Any]) -> str:
+    """Whether uncertainty is of use, in words."""
+    errors = f"{found['errors']} error{'s' * (found['errors'] != 1)} among {found['images']} images"
+    if found["errors"] < LEAST_ERRORS or found["auroc_for_errors"] is None:
+        return f"uncertainty cannot be judged: {errors}"
+    low, high = found["interval"]
+    useful = "tells errors from the rest" if found["useful"] else "was not shown to tell errors from the rest"
+    return f"uncertainty {useful}: AUROC {found['auroc_for_errors']:.3f} ({low:.3f} to {high:.3f}), {errors}"
+
+
+def figures(found: dict[str, Any]) -> dict[str, float]:
+    """The ensemble's own metrics in MLflow. None is named best/...: it must not stand in the trials' ranking."""
+    test = found["test"]
+    scores = {f"held_out/{row['name']}": row["score"] for row in found["combiners"] if row["score"] is not None}
+    tested = {f"test/{name}": one["value"] for name, one in test["scores"].items()}
+    interval = dict(zip(("test/interval_low", "test/interval_high"), test["interval"], strict=True))
+    return (
+        scores | tested | interval | {"test/times_scored": test["times_scored"], "ensemble/seconds": found["seconds"]}
+    )
+
+
+def command(settings: EnsembleSettings, search: SearchSettings) -> str:
+    """The command that goes on with this ensemble."""
+    words = ["--task", search.task, "--name", search.name]
+    for name, value in settings.model_dump(exclude={"task", "name", "tracking_uri"}, exclude_defaults=True).items():
+        flag = name.replace("_", "-")
+        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+    words += ["--tracking-uri", settings.tracking_uri]
+    return shlex.join([sys.executable, "-m", "orchestrator.ensemble", *words])
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -1,0 +1,1 @@
+"""External validation: a model on images of another source, nothing refitted."""

@@ -1,0 +1,194 @@
+"""`python -m orchestrator.evaluate`: external validation of a model on images that it has not seen; writes one page."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+from pydantic import BaseModel, ConfigDict, Field
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from orchestrator.common.console import format_seconds
+from orchestrator.common.errors import UserError
+from orchestrator.config.cli import DONE, guarded, parse_settings
+from orchestrator.config.search import SearchSettings
+from orchestrator.config.types import Folder, Store
+from orchestrator.rendering import html
+from orchestrator.storage.atomic import write_text
+
+#: Metrics of the table in the terminal; all of them are on the page.
+SHORT = ("score", "dice", "fpr_normal", "hd95", "auroc", "auroc_malignant", "accuracy", "f1")
+
+
+class EvaluateSettings(BaseModel):
+    """Settings of one evaluation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field("", description="models:/NAME@champion, models:/NAME/VERSION, or an exported folder")
+    data: Folder | None = Field(None, description="folder of images, or a CSV table; no split is needed")
+    out: Folder | None = Field(None, description="the page to write; the figures stand beside it [evaluation.html]")
+    format: Literal["html", "md"] = Field("html", description="of the page; Markdown has the same tables")
+    layout: str = Field("auto", description=str(SearchSettings.model_fields["layout"].description))
+    duplicate_distance: int | None = Field(
+        None,
+        ge=0,
+        le=256,
+        description="largest hash distance of near-duplicates among these images, bits of 256 [the model's own]; "
+        "those of the model's training images are looked for at its own at least",
+    )
+    tracking_uri: Store = Field("", description="MLflow store, for models:/ [MLFLOW_TRACKING_URI, else mlflow.db here]")
+
+    def files(self) -> tuple[Path, Path]:
+        """The page and, beside it, the file of its figures.
+
+        Raises:
+            UserError: no page can be written there.
+        """
+        out = self.out or Path(f"evaluation.{self.format}").absolute()
+        html.check_place(out, self.format)
+        beside = out.with_suffix(".json")
+        if beside.exists() and not _is_ours(beside):
+            raise UserError(
+                f"--out {out}: the figures would replace {beside}, which is of something else; name another"
+            )
+        return out, beside
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file holds the figures of an evaluation."""
+    try:
+        found = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and {"external", "near_duplicates_known"} <= set(found)
+
+
+def evaluate(settings: EvaluateSettings, console: Console) -> Path:
+    """Read the data, predict what is new to the model, and write the page and its figures; returns the page.
+
+    Raises:
+        UserError, DataError: no such model, data that cannot be used, nothing left to score, a page that cannot be
+            written.
+    """
+    started = time.monotonic()
+    if not settings.model:
+        raise UserError("--model: name one: models:/NAME@champion, models:/NAME/VERSION or an exported folder")
+    if settings.data is None:
+        raise UserError("--data: name a folder of images, or a CSV table")
+    out, beside = settings.files()
+    # Late: torch takes seconds that --help and a wrong flag need not wait.
+    from orchestrator.evaluate.external import as_subject, ask
+    from orchestrator.evaluate.findings import Evaluation
+    from orchestrator.evaluate.leakage import fresh_images
+    from orchestrator.evaluate.page import document
+    from orchestrator.rendering.document import to_html
+    from orchestrator.rendering.markdown import to_markdown
+    from trainables.data import is_phantom, read_manifest
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    cv2.setNumThreads(1)  # its own threads would only compete with ours
+    manifest = read_manifest(settings.data, settings.layout)
+    ensemble, learnt_from, results = _load(settings)
+    description = ensemble.description
+    say(f"model   {settings.model}: task {description.task}, {description.main.combination.name}")
+    say(f"data    {manifest.root} ({manifest.layout} layout), {len(manifest.records):,} images")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        job = bar.add_task("examining images", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(job, completed=done, total=total)
+
+        fresh = fresh_images(manifest, description, learnt_from, advance, settings.duplicate_distance)
+        bar.update(job, description="predicting images", completed=0, total=len(fresh.rows))
+        measured, unsure = ask(ensemble, fresh, advance)
+        bar.update(job, description="drawing the page", total=None)
+        subject = as_subject(description, fresh, measured, unsure, manifest)
+        found = Evaluation(
+            model=settings.model,
+            description=description,
+            manifest=manifest,
+            fresh=fresh,
+            subject=subject,
+            results=results,
+            hashed=learnt_from is not None,
+            synthetic=is_phantom(manifest.root),
+        )
+        shown = document(found)
+        text = to_html(shown) if settings.format == "html" else to_markdown(shown)
+    seconds = round(time.monotonic() - started, 1)
+    try:
+        write_text(beside, json.dumps(found.to_json() | {"seconds": seconds}, indent=2, allow_nan=False) + "\n")
+    except OSError as error:
+        raise UserError(f"--out {beside}: {error.strerror}") from None
+    html.write(out, text)
+    for line in found.told():
+        say(f"        {line}")
+    _table(found.columns(), console)
+    say(f"page    {out} ({out.stat().st_size / 1e6:.1f} MB, {format_seconds(seconds)}); figures in {beside}")
+    say("Not a medical device.")
+    return out
+
+
+def _load(settings: EvaluateSettings) -> tuple[Any, Any, dict[str, Any] | None]:
+    """The ensemble, the images that it learnt from, and its own results.
+
+    Raises:
+        UserError: no model there, or a damaged one.
+    """
+    from orchestrator.inference.format import ModelError, read_learnt_from, read_results
+    from orchestrator.inference.predictor import Predictor
+    from orchestrator.tracking.download import fetched
+
+    with fetched(settings.model, settings.tracking_uri or None) as folder:
+        try:
+            return Predictor.load(folder), read_learnt_from(folder), read_results(folder)
+        except ModelError as error:
+            raise UserError(str(error)) from None
+
+
+def _table(columns: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """Print the figures that matter most, with intervals, a column a result."""
+    from orchestrator.report.results.scores import metric_rows
+
+    short = [
+        {**one, "scores": {name: score for name, score in one["scores"].items() if name in SHORT}}
+        for one in columns.values()
+    ]
+    table = Table(box=None, pad_edge=False)
+    for name in ("metric", *columns):
+        table.add_column(name)
+    for row in metric_rows(short)[0]:
+        table.add_row(*map(str, row))
+    console.print(table)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+
+    def run() -> int:
+        settings = parse_settings(
+            EvaluateSettings, argv, prog="python -m orchestrator.evaluate", description=__doc__ or ""
+        )
+        evaluate(settings, Console())
+        return DONE
+
+    return guarded(run, lambda: Path("evaluate-error.log").absolute())
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # Threads of libraries must not keep a finished command alive.
+    os._exit(code)

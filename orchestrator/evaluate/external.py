@@ -1,0 +1,149 @@
+"""External validation: what a model says of images that are new to it, and how right that is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from orchestrator.common.console import threads
+from orchestrator.evaluate.findings import EXTERNAL
+from orchestrator.evaluate.leakage import Progress, UnseenImages
+from orchestrator.inference.format import Description
+from orchestrator.inference.predictor import BATCH, Outputs, Predictor
+from orchestrator.report.results.means import lesions_unknown
+from orchestrator.report.results.subject import ModelResults, shown
+from orchestrator.scoring.final_scores import figures
+from orchestrator.scoring.measure import ImageMetrics, Images, Predicted, measure
+from orchestrator.scoring.packed_masks import PackedMasks, read
+from orchestrator.scoring.predictions import TestPredictions
+from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, resamples
+from trainables.data import Manifest, Record, is_phantom
+
+#: Figures of masks that say nothing where lesions are among the images, but the mask of none is known.
+OF_LESIONS = ("dice", "iou", "dice_all", "hd95", "miou")
+
+
+def ask(ensemble: Predictor, fresh: UnseenImages, progress: Progress) -> tuple[ImageMetrics, np.ndarray]:
+    """What a model says of the images, measured at original size with its own thresholds; and how unsure it is.
+
+    Never more than `BATCH` images are in memory; of the others figures are kept, and masks, a bit a pixel.
+
+    Returns:
+        Figures of the N images, and uncertainty, float64 [N].
+
+    Raises:
+        UserError: a file cannot be read any more.
+    """
+    measured: list[ImageMetrics] = []
+    unsure: list[float] = []
+    with ThreadPoolExecutor(threads()) as pool:
+        for start in range(0, len(fresh.rows), BATCH):
+            numbers = range(start, min(start + BATCH, len(fresh.rows)))
+            files = list(pool.map(_read, [fresh.rows[i].record for i in numbers]))
+            outputs = ensemble.forward([image for image, _ in files])
+            for found, doubt in pool.map(partial(_measure, ensemble, fresh), numbers, files, outputs):
+                measured.append(found)
+                unsure.append(doubt)
+            progress(len(measured), len(fresh.rows))
+    return ImageMetrics.join(measured), np.array(unsure)
+
+
+def as_subject(
+    description: Description,
+    fresh: UnseenImages,
+    measured: ImageMetrics,
+    unsure: np.ndarray,
+    manifest: Manifest,
+    seed: int = 0,
+) -> ModelResults:
+    """The external result, as pages show one.
+
+    Args:
+        seed: of the resamples; the default is that of ensembles, so that the same images give the same intervals.
+    """
+    images = Images(fresh.targets, fresh.has_mask, None, description.keep_aspect, fresh.labels, fresh.groups)
+    digests = _told_apart([row.outcome.image_digest for row in fresh.rows])
+    # A bootstrap of very few groups says nothing.
+    few = len(np.unique(fresh.groups)) < FEWEST_GROUPS
+    drawn = [] if few else resamples(fresh.groups, fresh.labels, INTERVAL, seed)
+    found = figures(description.task, measured, unsure, drawn, description.operating_points, fresh.groups)
+    found = _clean(found, measured)
+    found["synthetic"] = description.synthetic or is_phantom(manifest.root)
+    tested = TestPredictions.of(measured, images, digests, unsure)
+    files = shown([row.record for row in fresh.rows], manifest.root)
+    by_digest = dict(zip(digests, files, strict=True))
+    return ModelResults(description.task, EXTERNAL, description.classes, tested, found, by_digest)
+
+
+def _told_apart(digests: Sequence[str]) -> list[str]:
+    """The digests, where one occurs again with a number: the same image may stand there with other masks."""
+    times: Counter[str] = Counter()
+    found = []
+    for digest in digests:
+        times[digest] += 1
+        found.append(digest if times[digest] == 1 else f"{digest}-{times[digest]}")
+    return found
+
+
+def _read(record: Record) -> tuple[np.ndarray, np.ndarray]:
+    """An image, uint8 [H,W], and the union of its masks, bool [H,W]."""
+    image, masks = read(str(record.image), list(map(str, record.masks)))
+    merged = np.zeros(image.shape, bool)
+    for mask in masks:
+        merged |= mask
+    return image, merged
+
+
+class _One(NamedTuple):
+    measured: ImageMetrics
+    uncertainty: float
+
+
+def _measure(
+    ensemble: Predictor, fresh: UnseenImages, row: int, files: tuple[np.ndarray, np.ndarray], outputs: Outputs
+) -> _One:
+    """One image, as the product predicts it and as the test images were measured."""
+    image, truth = files
+    said = ensemble.finish(image, outputs)
+    masks = ensemble.description.main.combination.masks
+    predicted = Predicted(
+        None if said.probabilities is None else said.probabilities[None],
+        ensemble.plane(outputs)[None] if masks else None,
+        masks.threshold if masks else 0.0,
+    )
+    here = np.array([row])
+    images = Images(
+        targets=fresh.targets[here],
+        has_mask=fresh.has_mask[here],
+        originals=PackedMasks([truth]) if masks else None,
+        keep_aspect=ensemble.description.keep_aspect,
+        labels=fresh.labels[here],
+        groups=fresh.groups[here],
+    )
+    return _One(measure(predicted, images), said.uncertainty)
+
+
+def _clean(found: dict[str, Any], measured: ImageMetrics) -> dict[str, Any]:
+    """Figures with None for intervals that are not known, without those that have nothing, or only a part, to rest on.
+
+    These are a score of two parts that has only one; and what is told of lesions where `lesions_unknown`: a mean of
+    normals alone would stand there as one of all images.
+    """
+
+    def known(bounds: list[float] | None) -> list[float] | None:
+        return bounds if bounds and np.isfinite(bounds).all() else None
+
+    scores = {name: {**one, "interval": known(one["interval"])} for name, one in found["scores"].items()}
+    if lesions_unknown(measured.scored):
+        scores = {name: one for name, one in scores.items() if name not in OF_LESIONS}
+    doubt = {**found["uncertainty"], "interval": known(found["uncertainty"]["interval"])}
+    found = found | {"interval": known(found["interval"]), "scores": scores, "uncertainty": doubt}
+    if found["metric"] == "score" and not {"dice", "auroc"} <= set(scores):
+        scores.pop("score", None)
+        found |= {"value": None, "interval": None}
+    return found

@@ -1,0 +1,196 @@
+"""The page of an external validation: the result on images that are new to a model, beside the model's own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orchestrator.evaluate.findings import Evaluation, by_class, listed, shown_file
+from orchestrator.rendering.document import Block, Chart, Document, Observations, Section, SideBySide, Table, Text
+from orchestrator.rendering.numbers import count, counted, number, with_interval
+from orchestrator.report.results import cases, curves, errors, observations, scores
+from orchestrator.report.results.means import counted_images, lesions
+from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring.resampling import INTERVAL
+
+#: Rows of a table of files; all of them are in the file of figures.
+MOST_FILES = 200
+
+
+def document(found: Evaluation) -> Document:
+    """The page."""
+    fresh, described, subject = found.fresh, found.description, found.subject
+    facts: list[tuple[str, str | int]] = [
+        ("images scored", len(fresh.rows)),
+        ("groups", len(np.unique(fresh.groups))),
+        *((f"{name} images", n) for name, n in by_class(fresh.labels).items()),
+        *_lesions(subject),
+        ("left out: known to the model", len(fresh.seen)),
+        ("left out: faulty", fresh.left_out),
+    ]
+    return Document(
+        title="External validation",
+        lead=(
+            f"Model {found.model}: task {described.task}, combiner {described.main.combination.name}",
+            f"Data {found.manifest.root}, layout {found.manifest.layout}",
+        ),
+        facts=facts,
+        sections=(
+            Section("result", "External beside internal", [*_told(found), _beside(found)]),
+            Section("strengths", "Strengths and limits", _strengths(subject)),
+            Section("classes", "Classes", _classes(found)),
+            Section("masks", "Masks", _masks(subject)),
+            Section("cases", "Best and worst cases", cases.best_and_worst(subject)),
+            Section("errors", "Errors by size, class and sub-group", _errors(subject)),
+            Section("uncertainty", "Uncertainty", _charts(curves.risk_coverage([subject]))),
+            Section("left-out", "Images left out", _left_out(found)),
+            Section("model", "The model", _model(found)),
+        ),
+        synthetic=found.synthetic or described.synthetic,
+        end=f"Model trained on data of fingerprint {described.data_fingerprint}.",
+    )
+
+
+def _lesions(subject: ModelResults) -> list[tuple[str, str | int]]:
+    """Images with a lesion, as far as masks tell."""
+    if subject.task == "cls":
+        return []
+    known = subject.tested.evidence.scored.has_mask
+    return [("with a lesion" if known.all() else "with a known lesion mask", int(lesions(subject.tested).sum()))]
+
+
+def _beside(found: Evaluation) -> Table:
+    columns = found.columns()
+    rows, rules = scores.metric_rows(list(columns.values()))
+    who = f"external {counted_images(found.subject.tested)}"
+    if found.results:
+        who += f", internal {counted(sum(found.results['test_images'].values()), 'test image')} of the model's own data"
+    caption = (
+        f"Scores at original size, with the model's own thresholds: nothing was fitted here. n = {who}. In brackets "
+        f"95 % intervals over {INTERVAL:,} resamples of groups within classes; boxes and calibration error have none."
+    )
+    if found.results:
+        caption += " No paired difference can be given: the model's own test images are not at hand."
+    return Table(caption, ("metric", *columns), rows, rules)
+
+
+def _told(found: Evaluation) -> list[Block]:
+    return [Text(line, warning=line.startswith(("SYNTHETIC", "Warning"))) for line in found.told()]
+
+
+def _strengths(subject: ModelResults) -> list[Block]:
+    said = observations.strengths_and_limits([subject], [])
+    return [Observations(said), Text(observations.METHOD, quiet=True)] if said else []
+
+
+def _classes(found: Evaluation) -> list[Block]:
+    subject = found.subject
+    if not subject.classes or not (subject.tested.evidence.scored.targets >= 0).any():
+        return []
+    tables = [scores.per_class(subject), _operating_points(found)]
+    counts = [block for block in scores.confusion(subject) if isinstance(block, SideBySide)]
+    drawn = _charts(curves.roc([subject]), curves.precision_recall([subject]), curves.calibration([subject]))
+    return [*(table for table in tables if table), *counts, *drawn]
+
+
+def _operating_points(found: Evaluation) -> Table | None:
+    """Each of the model's thresholds here and on its own test images; None where it has none."""
+    columns = found.columns()
+    by_column = [
+        {(point["kept"], point["rate"]): point for point in figures.get("operating_points", ())}
+        for figures in columns.values()
+    ]
+    rows: list[list[str | int]] = []
+    for kept, rate in dict.fromkeys(key for points in by_column for key in points):
+        for number_, (name, points) in enumerate(zip(columns, by_column, strict=True)):
+            head: list[str | int] = ["" if number_ else f"{100 * rate:.0f} % {kept}", name]
+            if (point := points.get((kept, rate))) is None:
+                rows.append([*head, *"----"])
+                continue
+            shares = [point[share] for share in ("sensitivity", "specificity")]
+            cells = ["-" if one is None else with_interval(one["value"], one["interval"]) for one in shares]
+            rows.append([*head, number(point["threshold"], 3), *cells, point["n"]])
+    if not rows:
+        return None
+    caption = (
+        "Malignant against the rest: an image is called malignant from a threshold of its probability upwards that "
+        "keeps a rate on held-out predictions of the model's own data. Nothing was fitted here; in brackets Wilson "
+        "intervals of 95 %, which take images for independent."
+    )
+    heads = ("rate kept", "images", "threshold", "sensitivity", "specificity", "n")
+    return Table(caption, heads, rows, range(len(columns), len(rows), len(columns)), texts=2)
+
+
+def _masks(subject: ModelResults) -> list[Block]:
+    if subject.task == "cls" or not subject.tested.evidence.scored.has_mask.any():
+        return []
+    pixels = [block for block in scores.confusion(subject) if isinstance(block, Table)]
+    return [*_charts(curves.dice_histogram([subject])), *pixels]
+
+
+def _errors(subject: ModelResults) -> list[Block]:
+    return [*errors.by_size([subject]), *errors.by_class([subject]), *errors.by_subgroup([subject])]
+
+
+def _charts(*charts: Chart | None) -> list[Block]:
+    """Those that there are, side by side."""
+    there = [chart for chart in charts if chart]
+    return [SideBySide(there)] if there else []
+
+
+def _left_out(found: Evaluation) -> list[Block]:
+    fresh = found.fresh
+    blocks: list[Block] = [
+        Text(
+            "Left out is every image that the model may know: a file among its training images, a near-duplicate of "
+            "one that it learnt from or was chosen by, and whatever is of the same patient or near-duplicate cluster. "
+            f"What differs from such an image by at most {fresh.known_distance} of 256 bits of a perceptual hash is "
+            f"near it; near-duplicates among the images here differ by at most {fresh.distance}.",
+            quiet=True,
+        )
+    ]
+    if not fresh.seen:
+        blocks.append(Text("No image is known to the model."))
+    for words, faults in (("Known to the model", fresh.seen), ("Faulty files, and what was done", fresh.faults)):
+        if faults:
+            first = f", the first {MOST_FILES:,} of them" if len(faults) > MOST_FILES else ""
+            rows = [(shown_file(one.file, found.manifest), one.problem, one.action) for one in faults[:MOST_FILES]]
+            caption = f"{words}: {counted(len(faults), 'row')}{first}."
+            blocks.append(Table(caption, ("file", "why", "what was done"), rows, texts=3))
+    return blocks
+
+
+def _model(found: Evaluation) -> list[Block]:
+    described, results = found.description, found.results or {}
+    parts = (described.main, described.shape) if described.shape else (described.main,)
+    networks = [network for part in parts for member in part.members for network in member.networks]
+    sizes = sorted({network.image_size for network in networks})
+    rows: list[tuple[str, str | int]] = [
+        ("task", described.task),
+        *([("classes", ", ".join(described.classes))] if described.classes else []),
+        ("combiner", described.main.combination.name),
+        ("members", len(described.main.members)),
+        ("networks", len({network.file for network in networks})),
+        ("size of the images that they take, pixels", ", ".join(map(str, sizes))),
+        ("images letterboxed", "yes" if described.keep_aspect else "no, stretched"),
+        ("images in training groups", len(described.trained_on)),
+        ("training data", "synthetic (phantom)" if described.synthetic else "not phantom images"),
+        ("data fingerprint", described.data_fingerprint),
+    ]
+    if results:
+        held_out = results["held_out"]
+        optimistic = ", optimistic: of the fold of selection" if held_out["optimistic"] else ""
+        value = f"{held_out['value']:.3f} ± {held_out['standard_error']:.3f}"
+        times = results["test"].get("times_scored")
+        rows += [
+            (f"held-out {held_out['metric']} ± standard error", f"{value}, n = {held_out['images']:,}{optimistic}"),
+            (
+                f"test {results['test']['metric']}",
+                with_interval(results["test"]["value"], results["test"]["interval"]),
+            ),
+            ("test images", listed({name: n for name, n in results["test_images"].items() if n})),
+            *([("test images of these data scored", "once" if times == 1 else f"{times} times")] if times else []),
+        ]
+    rows += [(f"written with {name}", version) for name, version in described.versions.items()]
+    caption = "What the model says of itself" + ("." if results else "; it ships no results of its own.")
+    # Text to the left, also of figures: they are of many kinds.
+    return [Table(caption, ("", "value"), [(name, count(value)) for name, value in rows], texts=2)]

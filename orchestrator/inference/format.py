@@ -1,0 +1,190 @@
+"""The product as a folder: `ensemble.json`, which says how to predict, and networks as safetensors. Nothing pickled."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+
+from orchestrator.common.errors import UserError
+from orchestrator.inference.combination import Combination
+
+DESCRIPTION, FORMAT = "ensemble.json", 1
+#: What an evaluation needs beside it; folders of older versions have neither.
+LEARNT_FROM, RESULTS = "trained-on.safetensors", "results.json"
+
+
+class ModelError(ValueError):
+    """An ensemble that cannot be used or written; its message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained network: its file within the folder, what builds it, and the side in pixels of the images it takes."""
+
+    file: str
+    task: str
+    config: dict[str, Any]
+    image_size: int
+
+
+@dataclass(frozen=True)
+class ExportedMember:
+    """A member of a combination: its position there, its name, and the networks whose mean logits are its own."""
+
+    candidate: int
+    name: str
+    networks: tuple[Network, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A combination and the members that it needs; mask logits are combined at `plane_size` pixels a side."""
+
+    combination: Combination
+    members: tuple[ExportedMember, ...]
+    plane_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `from_json`."""
+        return {**asdict(self), "combination": self.combination.to_json()}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Part:
+        """What `to_json` stored."""
+        members = tuple(
+            ExportedMember(one["candidate"], one["name"], tuple(Network(**network) for network in one["networks"]))
+            for one in stored["members"]
+        )
+        return cls(Combination.from_json(stored["combination"]), members, stored["plane_size"])
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `ensemble.json` holds.
+
+    Attributes:
+        task: `seg`, `cls` or `multi`. classes: names in the order of class logits; empty for seg.
+        main: what predicts. shape: whose masks give the lesion shape of a stack in `main`; None where its own masks do,
+            or none are needed.
+        keep_aspect: whether images are letterboxed. tta: whether each image and its mirror image are averaged.
+        operating_points: `{kept, rate, threshold}`: a malignant score from the threshold upwards kept the rate.
+        data_fingerprint: of the data that all networks were trained on. synthetic: whether these were phantom images.
+        trained_on: hashes (16 hexadecimal digits of an image file's SHA-256) of all images in training groups, sorted.
+        versions: of Python and the libraries that it was written with.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    main: Part
+    shape: Part | None
+    keep_aspect: bool
+    tta: bool
+    operating_points: tuple[dict[str, Any], ...]
+    data_fingerprint: str
+    synthetic: bool
+    trained_on: tuple[str, ...]
+    versions: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `from_json`; those of `main` stand at the top."""
+        own = {name: value for name, value in vars(self).items() if name != "main"}
+        return {"format": FORMAT, **own, **self.main.to_json(), "shape": self.shape and self.shape.to_json()}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Description:
+        """What `to_json` stored."""
+        return cls(
+            task=stored["task"],
+            classes=tuple(stored["classes"]),
+            main=Part.from_json(stored),
+            shape=Part.from_json(stored["shape"]) if stored["shape"] else None,
+            keep_aspect=stored["keep_aspect"],
+            tta=stored["tta"],
+            operating_points=tuple(stored["operating_points"]),
+            data_fingerprint=stored["data_fingerprint"],
+            synthetic=stored["synthetic"],
+            trained_on=tuple(stored["trained_on"]),
+            versions=stored["versions"],
+        )
+
+
+class LearntFrom(NamedTuple):
+    """Images by which near-duplicates of what a model was trained on, or chosen by, are known.
+
+    Attributes:
+        hashes: `trainables.data.duplicates.perceptual_hash` of each, uint8 [n,128].
+        distance: largest Hamming distance, in bits of 256, between near-duplicates of these data.
+    """
+
+    hashes: np.ndarray
+    distance: int
+
+    def to_bytes(self) -> bytes:
+        """As a safetensors file, for `read_learnt_from`."""
+        return to_bytes({"hashes": np.ascontiguousarray(self.hashes)}, {"distance": str(self.distance)})
+
+
+def read_learnt_from(folder: Path) -> LearntFrom | None:
+    """The images that the ensemble in a folder learnt from; None where an older version wrote it.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    file = folder / LEARNT_FROM
+    if not file.is_file():
+        return None
+    try:
+        with safe_open(file, "np") as found:
+            return LearntFrom(found.get_tensor("hashes"), int(found.metadata()["distance"]))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """What the ensemble in a folder reached on its own data; None where that was not written.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    file = folder / RESULTS
+    if not file.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(file.read_text())
+        if {"held_out", "test", "test_images"} - set(found):
+            raise ValueError("it lacks results")
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
+    return found
+
+
+def read(folder: Path) -> Description:
+    """The description in a folder.
+
+    Raises:
+        ModelError: no such folder, no ensemble in it, or one of another format.
+    """
+    file = folder / DESCRIPTION
+    try:
+        stored = json.loads(file.read_text())
+        if stored["format"] != FORMAT:
+            raise ModelError(f"{file}: format {stored['format']}, this version reads {FORMAT}; update one of them")
+        return Description.from_json(stored)
+    except OSError as error:
+        raise ModelError(f"{folder}: no ensemble there ({file.name}: {error.strerror})") from None
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
+
+
+def _inside(folder: Path, model: str) -> Path:
+    """The ensemble's own folder: the given one, or among the artifacts of an MLflow model."""
+    for place in (folder, *sorted(folder.glob("artifacts/*"))):
+        if (place / DESCRIPTION).is_file():
+            return place
+    raise UserError(f"{model}: no exported model there; give such a folder, or models:/NAME@ALIAS from the registry")

@@ -1,0 +1,136 @@
+"""The product at run time: an exported ensemble predicts class, mask, lesion shape and uncertainty of new images.
+
+Needs numpy, scipy, OpenCV, Pillow, torch and safetensors, and what the networks are built from; neither Ray nor
+MLflow, Optuna or scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+
+from orchestrator.inference.format import Description, read
+from orchestrator.inference.lesion_shape import lesion_shape
+from orchestrator.inference.networks import Logits
+from orchestrator.inference.part import LoadedPart, Loader
+from orchestrator.inference.prediction import Prediction, lesion_boxes
+from orchestrator.inference.uncertainty import class_uncertainty
+from trainables.data.pixels import resize_image
+
+#: Images that are predicted together; each network's mask logits of all of them are in memory at once.
+BATCH = 16
+#: The operating point that `above_threshold` goes by.
+KEPT, RATE = "specificity", 0.9
+
+
+class Outputs(NamedTuple):
+    """Logits of one image from each of T networks, classes [T,K] and planes [T,S,S]: of `main` and of `shape`."""
+
+    main: Logits
+    shape: Logits | None = None
+
+
+class Predictor:
+    """A loaded ensemble; `load` makes one.
+
+    Attributes:
+        description: what `ensemble.json` says. device: of its networks.
+    """
+
+    def __init__(
+        self, description: Description, main: LoadedPart, shape: LoadedPart | None, device: torch.device
+    ) -> None:
+        self.description, self.device = description, device
+        self._main, self._shape = main, shape
+        points = [point for point in description.operating_points if (point["kept"], point["rate"]) == (KEPT, RATE)]
+        self._threshold: float | None = points[0]["threshold"] if points else None
+
+    @classmethod
+    def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
+        """The ensemble of a folder that `orchestrator.inference.export.write` wrote.
+
+        Args:
+            folder: with `ensemble.json`.
+            device: for the networks; by default a GPU if there is one.
+
+        Raises:
+            ModelError: no such folder, or something in it is missing or damaged; one line for the user.
+        """
+        folder = Path(folder)
+        description = read(folder)
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        load = Loader(folder, place)
+        shape = LoadedPart(description.shape, load) if description.shape else None
+        return cls(description, LoadedPart(description.main, load), shape, place)
+
+    def predict(self, image: np.ndarray) -> Prediction:
+        """Of one grey image, uint8 [H,W] of any size."""
+        return self.predict_batch([image])[0]
+
+    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Of grey images, uint8 [H,W], each of its own size."""
+        found: list[Prediction] = []
+        for start in range(0, len(images), BATCH):  # so that the logits of all are never in memory together
+            batch = images[start : start + BATCH]
+            found += [self.finish(image, outputs) for image, outputs in zip(batch, self.forward(batch), strict=True)]
+        return found
+
+    def forward(self, images: Sequence[np.ndarray]) -> list[Outputs]:
+        """What the networks say of grey images, uint8 [H,W]: the first and longest step, for `finish`."""
+        found: list[Outputs] = []
+        parts = [self._main, self._shape] if self._shape else [self._main]
+        keep_aspect, tta = self.description.keep_aspect, self.description.tta
+        for start in range(0, len(images), BATCH):
+            batch = images[start : start + BATCH]
+            squares = {
+                size: np.stack([resize_image(image, size, keep_aspect) for image in batch])
+                for size in {size for part in parts for size in part.sizes}
+            }
+            logits = [part.logits(squares, tta) for part in parts]
+            found += [Outputs(*(_take(one, i) for one in logits)) for i in range(len(batch))]
+        return found
+
+    def plane(self, outputs: Outputs) -> np.ndarray:
+        """Calibrated mask logits in the geometry of prepared data, float [S,S], of what `forward` gave for an image.
+
+        The mask is where they exceed `description.main.combination.masks.threshold` at the image's own size; for
+        ensembles that predict masks alone.
+        """
+        return self._main.plane(outputs.main)
+
+    def finish(self, image: np.ndarray, outputs: Outputs) -> Prediction:
+        """The prediction of an image, uint8 [H,W], from what `forward` gave for it; threads may share the work."""
+        main, combination, keep_aspect = self._main, self._main.combination, self.description.keep_aspect
+        unsure: list[float] = []
+        mask = shape = probabilities = reached = None
+        if combination.masks:
+            plane = main.plane(outputs.main)
+            mask = main.mask(plane, image.shape, keep_aspect)
+            shape = lesion_shape(mask, image)
+            unsure.append(main.mask_uncertainty(outputs.main, plane, image.shape, keep_aspect))
+        stacked = shape
+        if self._shape and outputs.shape:
+            stacked = lesion_shape(self._shape.mask(self._shape.plane(outputs.shape), image.shape, keep_aspect), image)
+        if outputs.main.classes is not None and (combination.classes or combination.stack):
+            logits = main.by_member(outputs.main.classes)[:, None]
+            probabilities = combination.probabilities(logits, None if stacked is None else stacked[None])[0]
+            unsure.append(class_uncertainty(main.class_probabilities(outputs.main.classes), probabilities))
+        if probabilities is not None and self._threshold is not None:
+            reached = bool(probabilities[self.description.classes.index("malignant")] >= self._threshold)
+        return Prediction(
+            classes=self.description.classes,
+            probabilities=probabilities,
+            above_threshold=reached,
+            mask=mask,
+            boxes=None if mask is None else lesion_boxes(mask),
+            shape=stacked if shape is None else shape,
+            uncertainty=float(np.mean(unsure)),
+        )
+
+
+def _take(logits: Logits, image: int) -> Logits:
+    return Logits(*(None if one is None else one[:, image] for one in logits))

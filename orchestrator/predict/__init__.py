@@ -1,0 +1,1 @@
+"""Masks, probabilities and overlays of images, from a model."""

@@ -1,0 +1,99 @@
+"""`python -m orchestrator.report`: results and comparisons of the newest searches with an ensemble, on one page."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import cv2
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from rich.console import Console
+
+from orchestrator.common.console import format_seconds
+from orchestrator.common.errors import UserError
+from orchestrator.config.cli import DONE, guarded, parse_settings
+from orchestrator.config.types import Folder, Store
+from orchestrator.rendering import html
+from orchestrator.rendering.document import to_html
+from orchestrator.rendering.markdown import to_markdown
+
+
+class ReportSettings(BaseModel):
+    """Settings of one report. Paths become absolute."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    out: Folder | None = Field(None, description="the page to write [report.html, report.md]")
+    format: Literal["html", "md"] = Field("html", description="one HTML page, or the same tables as Markdown")
+    name: tuple[str, ...] = Field((), description="searches to show, of one data fingerprint [newest of each task]")
+    storage: Folder = Field(Path("runs"), validate_default=True, description="folder of the searches")
+    tracking_uri: Store = Field("", description="MLflow store [each search's]")
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @property
+    def file(self) -> Path:
+        """The page to write."""
+        return self.out or Path(f"report.{self.format}").absolute()
+
+
+def write_report(settings: ReportSettings, console: Console) -> Path:
+    """Gather what searches left behind and write the page; returns its file. Nothing is predicted or scored.
+
+    Raises:
+        UserError: there is nothing to show, or the page cannot be written.
+    """
+    started = time.monotonic()
+    html.check_place(settings.file, settings.format)
+    if not settings.storage.is_dir():
+        raise UserError(f"--storage {settings.storage}: no such folder; name the one that searches were written to")
+    # Late: they import torch, which --help and a wrong flag need not wait for.
+    from orchestrator.report.gather import gather
+    from orchestrator.report.page import contents
+
+    cv2.setNumThreads(1)  # its own threads would only compete with ours
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    gathered = gather(settings.storage, settings.name, settings.tracking_uri, console)
+    if gathered.synthetic:
+        say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
+    for one in gathered.studied:
+        test = one.subject.figures
+        low, high = test["interval"]
+        say(f"{one.task:7} {one.search.name}: test {test['metric']} {test['value']:.4f} (95 % {low:.4f} to {high:.4f})")
+    for note in gathered.notes:
+        say(f"        {note}")
+    with console.status("drawing the page"):
+        document = contents(gathered)
+        text = to_html(document) if settings.format == "html" else to_markdown(document)
+    html.write(settings.file, text)
+    size = settings.file.stat().st_size / 1e6
+    say(f"page    {settings.file} ({size:.1f} MB, {format_seconds(time.monotonic() - started)})")
+    return settings.file
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+
+    def run() -> int:
+        settings = parse_settings(ReportSettings, argv, prog="python -m orchestrator.report", description=__doc__ or "")
+        write_report(settings, Console())
+        return DONE
+
+    return guarded(run, lambda: Path("report-error.log").absolute())
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    # Threads of libraries must not keep a finished command alive.
+    os._exit(code)

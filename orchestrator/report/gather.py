@@ -1,0 +1,179 @@
+"""What a report is made of: searches, their ensembles and stored test predictions. Nothing is predicted here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from rich.console import Console
+
+from orchestrator.common.errors import UserError
+from orchestrator.config import data as dataset
+from orchestrator.config.search import SearchSettings
+from orchestrator.inference import format as product
+from orchestrator.inference.format import Description, ModelError
+from orchestrator.report.find import TITLES, Entry, named, newest
+from orchestrator.report.registered import RegistryStatus, reached, registered
+from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images
+from orchestrator.storage.run_folder import FILE as LEDGER
+from orchestrator.storage.run_folder import is_held
+from orchestrator.tuning.summary import FILE as SUMMARY
+from trainables.data import CLASSES, Manifest, Prepared
+
+
+@dataclass(frozen=True)
+class ReportedSearch:
+    """A search and its ensemble.
+
+    Attributes:
+        search: its settings. summary: of `summary.json`; empty where the search has not ended yet.
+        ensemble: of `ensemble.json`. subject: the winner and what it said of the test images.
+        description: of the product; None where that cannot be read.
+        registered: what the tracking store says of it. running: whether the search is at work.
+    """
+
+    search: SearchSettings
+    summary: dict[str, Any]
+    ensemble: dict[str, Any]
+    subject: ModelResults
+    description: Description | None
+    registered: RegistryStatus
+    running: bool
+
+    @property
+    def task(self) -> str:
+        """seg, cls or multi."""
+        return self.search.task
+
+    @property
+    def title(self) -> str:
+        """By which the page tells it from the others."""
+        return self.subject.title
+
+    @property
+    def optimistic(self) -> bool:
+        """Whether its combiners were compared on the fold that chose epoch and configuration."""
+        return bool(self.ensemble["compared"]["optimistic"])
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """What a report shows, all of one data fingerprint.
+
+    Attributes:
+        studied: at least one, at most one of each task.
+        data, manifest: the data; None where they cannot be read any more, or have changed, which `notes` then says.
+        notes: what is not shown, and why; a line each.
+    """
+
+    studied: tuple[ReportedSearch, ...]
+    data: Prepared | None
+    manifest: Manifest | None
+    notes: tuple[str, ...]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data are phantom images."""
+        return any(one.ensemble["data"]["synthetic"] for one in self.studied)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data."""
+        return str(self.studied[0].ensemble["data"]["fingerprint"])
+
+
+def gather(storage: Path, names: Sequence[str], tracking_uri: str, console: Console) -> ReportInputs:
+    """The newest ensemble of each task on the data of the newest of all, or those of the searches named.
+
+    Args:
+        storage: folder of the searches.
+        tracking_uri: the store to ask; "" for the one that each ensemble was logged to.
+        console: shows progress where data are read anew.
+
+    Raises:
+        UserError: there is none to show, a named one cannot be shown, or those named are not of the same data.
+    """
+    chosen, notes = (named(storage, names), list[str]()) if names else newest(storage)
+    chosen.sort(key=lambda entry: list(TITLES).index(entry.search.task))
+    read = _data(chosen, console)
+    if isinstance(read, str):
+        notes.append(read)
+        data, manifest, images = None, None, dict[str, ImageFiles]()
+    else:
+        (data, manifest), images = read, shown_images(*read)
+    ask = cache(reached)  # once a store: a silent one takes long to give up
+    studied = tuple(_studied(entry, tracking_uri, ask, images) for entry in chosen)
+    running = [one.search.name for one in studied if one.running]
+    notes += sorted(
+        {f"the registry is not known today: {one.registered.silence}" for one in studied if one.registered.silence}
+    )
+    notes += [
+        f"summary.json of {one.search.name} cannot be read" for one in studied if not one.summary and not one.running
+    ]
+    notes += [f"the search {name} is still running: its part of the page is as of now" for name in running]
+    return ReportInputs(studied, data, manifest, tuple(notes))
+
+
+def _studied(
+    entry: Entry, tracking_uri: str, ask: Callable[[str], MlflowClient | str], images: dict[str, ImageFiles]
+) -> ReportedSearch:
+    search, ensemble = entry.search, entry.ensemble
+    winner = next(row for row in ensemble["combiners"] if row["name"] == ensemble["winner"])
+    classes = CLASSES[-ensemble["classes"] :] if search.task != "seg" else ()
+    known = registered(ask(tracking_uri or ensemble["settings"]["tracking_uri"]), ensemble)
+    figures = {
+        **ensemble["test"],
+        "members": len(winner["members"]),
+        "mirrored": ensemble["settings"]["tta"],
+        "synthetic": ensemble["data"]["synthetic"],
+        "optimistic": ensemble["compared"]["optimistic"],
+    }
+    if known.times_scored is not None:  # since then others may have looked
+        figures["times_scored"] = known.times_scored
+    try:
+        description = product.read(search.cache / "winners" / ensemble["digest"] / "ensemble")
+        figures["networks"] = networks(description)
+    except ModelError:
+        description = None
+    subject = ModelResults(search.task, TITLES[search.task], classes, entry.tested, figures, images)
+    return ReportedSearch(
+        search, _summary(search), ensemble, subject, description, known, is_held(search.folder / LEDGER)
+    )
+
+
+def networks(description: Description) -> int:
+    """How many networks a product holds: those of its members, and those whose masks give a stack its lesion shape."""
+    parts = [part for part in (description.main, description.shape) if part]
+    return len({network.file for part in parts for member in part.members for network in member.networks})
+
+
+def _summary(search: SearchSettings) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((search.folder / SUMMARY).read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def _data(chosen: Sequence[Entry], console: Console) -> tuple[Prepared, Manifest] | str:
+    """The data that all of them were scored on, read once: the same fingerprint is the same files, groups and split.
+
+    Returns:
+        The data, or in words why there are none.
+    """
+    why = ""
+    for search in {str(entry.search.data): entry.search for entry in chosen}.values():
+        try:
+            data, manifest = dataset.read(search, console)
+        except UserError as error:
+            why = why or f"no pictures and no sub-groups: {error}"
+            continue
+        if data.data_fingerprint == chosen[0].fingerprint:
+            return data, manifest
+        why = f"no pictures and no sub-groups: the data in {manifest.root} have changed since they were scored"
+    return why

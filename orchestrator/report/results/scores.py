@@ -1,0 +1,169 @@
+"""Tables of scores: all metrics side by side, those of each class, operating points, and what is taken for what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from orchestrator.rendering.charts import canvas, chart, styled
+from orchestrator.rendering.document import Block, Chart, SideBySide, Table
+from orchestrator.rendering.numbers import count, number, percent, with_interval
+from orchestrator.report.results.means import by_title, counted_images, counted_kinds
+from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring.metrics import DIGITS, LOWER, METRICS
+from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL
+
+#: Said below figures of `figures["scores"]`.
+NO_INTERVAL = (
+    f"There is none where a kind of image that a figure rests on has fewer than {FEWEST_GROUPS} groups, or where all "
+    "resamples say the same."
+)
+PARTS = ("primary", "masks", "classes", "boxes")
+Rows = list[list[str | int]]
+
+
+def metrics(subjects: Sequence[ModelResults]) -> Table:
+    """A row a metric, a column a model, each with its interval."""
+    rows, rules = metric_rows([subject.figures for subject in subjects])
+    who = by_title({subject.title: counted_images(subject.tested) for subject in subjects})
+    rests = by_title({one.title: words for one in subjects if (words := counted_kinds(one.tested))})
+    if rests:
+        rests = f" Dice, IoU and distance rest on images with a lesion, false alarms on those without: {rests}."
+    caption = (
+        f"Scores on images that no model was trained on, masks at original size. n = {who}.{rests} In brackets 95 % "
+        f"intervals over {INTERVAL:,} resamples of groups within classes. {NO_INTERVAL} Boxes have none either, nor "
+        "has the calibration error, which resampling inflates."
+    )
+    return Table(caption, ("metric", *(subject.title for subject in subjects)), rows, rules)
+
+
+def metric_rows(figures: Sequence[Mapping[str, Any]]) -> tuple[Rows, list[int]]:
+    """Rows of a table of metrics: words, then a cell for each set of figures; and where a new part begins.
+
+    What any of them ranks by comes first. Metrics that none has are left out; `-` where one lacks it.
+    """
+    ranked = {one.get("metric") for one in figures}
+    parts: dict[str, Rows] = {part: [] for part in PARTS}
+    for name, metric in METRICS.items():
+        cells = [_cell(one["scores"].get(name), DIGITS.get(name, 3)) for one in figures]
+        if any(cell != "-" for cell in cells):
+            lower = " (lower is better)" if name in LOWER else ""
+            parts["primary" if name in ranked else metric.part].append([metric.words + lower, *cells])
+    ends = np.cumsum([len(rows) for rows in parts.values() if rows])
+    return [row for rows in parts.values() for row in rows], ends[:-1].tolist()
+
+
+def short(metric: str) -> str:
+    """A metric's name within a sentence."""
+    return METRICS[metric].words.split(",")[0]
+
+
+def per_class(subject: ModelResults) -> Table | None:
+    """Each class against the rest; None for a model without classes."""
+    if not subject.classes:
+        return None
+    scores, targets = subject.figures["scores"], subject.tested.evidence.scored.targets
+    rows: Rows = [
+        [
+            name,
+            int((targets == index).sum()),
+            *(_cell(scores.get(f"{score}_{name}")) for score in ("precision", "recall", "specificity", "f1", "auroc")),
+        ]
+        for index, name in enumerate(subject.classes)
+    ]
+    caption = (
+        f"{subject.title}: each class against the rest, by the likeliest class; n counts the images of the class, "
+        f"of {int((targets >= 0).sum()):,}. In brackets 95 % intervals over resamples of groups. {NO_INTERVAL}"
+    )
+    return Table(caption, ("class", "n", "precision", "recall", "specificity", "F1", "AUROC"), rows)
+
+
+def operating_points(subjects: Sequence[ModelResults]) -> Table | None:
+    """Thresholds for malignant and what they do here; None where no model has any."""
+    rows: Rows = []
+    rules = []
+    for subject in subjects:
+        targets = subject.tested.evidence.scored.targets
+        malignant = int((targets == len(subject.classes) - 1).sum())
+        points = subject.figures.get("operating_points") or []
+        if points and rows:
+            rules.append(len(rows))
+        for point in points:
+            rows.append(
+                [
+                    subject.title,
+                    f"{100 * point['rate']:.0f} % {point['kept']}",
+                    number(point["threshold"], 3),
+                    *(_cell(point[rate]) for rate in ("sensitivity", "specificity")),
+                    malignant,
+                    point["n"] - malignant,
+                ]
+            )
+    if not rows:
+        return None
+    caption = (
+        "Malignant against the rest: an image is called malignant from a threshold of its probability upwards that "
+        "keeps a rate on held-out predictions of training images. Nothing was fitted here; in brackets Wilson "
+        "intervals of 95 %, which take images for independent."
+    )
+    columns = ("model", "kept on held-out images", "threshold", "sensitivity", "specificity", "malignant", "others")
+    return Table(caption, columns, rows, rules, texts=2)
+
+
+def confusion(subject: ModelResults) -> list[Block]:
+    """What is taken for what: images by class, and pixels."""
+    found = subject.figures.get("confusion") or {}
+    blocks: list[Block] = []
+    if subject.classes and "classes" in found:
+        counts = np.array(found["classes"])
+        words = f"{subject.title}: images by true class (rows) and likeliest class (columns)"
+        drawn = _class_chart(subject, counts, f"{words}; the darker, the larger its share of the true class.")
+        listed = _counts(
+            counts, subject.classes, f"{words}, with shares of the true class. n = {counts.sum():,} images."
+        )
+        blocks.append(SideBySide((drawn, listed)))
+    if "pixels" in found:
+        counts = np.array(found["pixels"])
+        words = f"{subject.title}: pixels at original size, truth in rows, with shares of the row."
+        known = int(subject.tested.evidence.scored.has_mask.sum())
+        blocks.append(
+            _counts(counts, ("background", "lesion"), f"{words} n = {counts.sum():,} pixels of {known:,} images.")
+        )
+    return blocks
+
+
+def _cell(found: Mapping[str, Any] | None, digits: int = 3) -> str:
+    return "-" if found is None else with_interval(found["value"], found["interval"], digits)
+
+
+def _counts(counts: np.ndarray, names: Sequence[str], caption: str) -> Table:
+    rows: Rows = [
+        [name, *(f"{count(n)} ({percent(n, row.sum())})" for n in row.tolist()), int(row.sum())]
+        for name, row in zip(names, counts, strict=True)
+    ]
+    return Table(caption, ("truth", *(f"called {name}" for name in names), "all"), rows)
+
+
+@styled
+def _class_chart(subject: ModelResults, counts: np.ndarray, caption: str) -> Chart:
+    size = len(subject.classes)
+    figure, (axes,) = canvas(0.9 + 1.05 * size, 0.6 + 0.85 * size)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    for (row, column), n in np.ndenumerate(counts):
+        share = float(shares[row, column])
+        # From white to a dark blue, so that figures stay readable and the order holds in grey.
+        shade = tuple(1 - share * (1 - part) for part in (0.03, 0.27, 0.47))
+        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor="white", linewidth=2))
+        ink = "white" if share > 0.5 else "#22272d"
+        axes.text(column, row, f"{n:,}\n{percent(n, counts[row].sum(), 0)}", ha="center", va="center", color=ink)
+    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="likeliest class", ylabel="true class")
+    axes.set_xticks(range(size), subject.classes)
+    axes.set_yticks(range(size), subject.classes)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    slug = re.sub("[^a-z]+", "-", subject.title.lower()).strip("-")
+    return chart(f"confusion-{subject.task}-{slug}", figure, f"{caption} n = {counts.sum():,} images.")

@@ -1,0 +1,83 @@
+"""What every section on results is drawn from: a model, and what it said of images, beside the truth."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.scoring.predictions import TestPredictions
+from trainables.data import Manifest, Prepared, Record
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """An image's files, and what is known of it beside its class.
+
+    Attributes:
+        name: its path below the folder of the data.
+        image: its file. masks: those whose union is the true mask.
+        columns: sub-groups that errors are looked at by: `source` where there are several, and those of a table.
+    """
+
+    name: str
+    image: Path
+    masks: tuple[Path, ...]
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelResults:
+    """A model and what it said of N images.
+
+    Attributes:
+        task: seg, cls or multi. title: by which a page tells it from the others, such as "multi-task".
+        classes: names of its K classes in the order of its probabilities; empty for seg.
+        tested: its stored predictions.
+        figures: all metrics with intervals, as `orchestrator.scoring.final_scores.final_scores` gives them.
+        images: the images' files by image digest; those that cannot be read any more are missing.
+    """
+
+    task: str
+    title: str
+    classes: tuple[str, ...]
+    tested: TestPredictions
+    figures: Mapping[str, Any]
+    images: Mapping[str, ImageFiles]
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """What two models know an image by: its digest, and how many images of the same digest come before it.
+
+        Copies of a file may have masks, and so figures, of their own.
+        """
+        seen = Counter[str]()
+        found = []
+        for digest in self.tested.evidence.digests:
+            found.append((digest, seen[digest]))
+            seen[digest] += 1
+        return found
+
+
+def shown_images(data: Prepared, manifest: Manifest) -> dict[str, ImageFiles]:
+    """The files of all images by image digest."""
+    by_file = {str(record.image): record for record in manifest.records}
+    return dict(zip(data.image_digests, shown([by_file[file] for file in data.files], manifest.root), strict=True))
+
+
+def shown(records: Sequence[Record], root: Path) -> list[ImageFiles]:
+    """The files of some images of the data that were read from `root`, a folder or a table."""
+    folder = root if root.is_dir() else root.parent
+    several = len({record.source for record in records}) > 1
+    return [
+        ImageFiles(
+            os.path.relpath(record.image, folder),
+            record.image,
+            record.masks,
+            {**({"source": record.source} if several else {}), **dict(record.subgroups)},
+        )
+        for record in records
+    ]

@@ -1,0 +1,1 @@
+"""Figures: metrics, intervals, operating points, and the predictions that they are of."""

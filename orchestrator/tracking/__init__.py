@@ -1,0 +1,1 @@
+"""The MLflow store: written by one thread, ranked, and its registry."""

@@ -1,0 +1,123 @@
+"""The MLflow tracking store: its address, opening it quietly, and errors that a person can act on."""
+
+from __future__ import annotations
+
+import os
+
+# MLflow reads these when it is imported. Its telemetry is off; our writer does the retrying, in view of the user.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["DO_NOT_TRACK"] = "true"
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+
+import fcntl
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from orchestrator.common.errors import first_line
+from orchestrator.config.types import _OTHER, _SQLITE, TrackingError, shown_uri
+
+for _name, _level in {"alembic": "ERROR", "mlflow": "ERROR", "mlflow.store.db.utils": "CRITICAL"}.items():
+    logging.getLogger(_name).setLevel(_level)  # a locked database would otherwise print a traceback at each attempt
+
+
+def quote(value: str) -> str:
+    """A value as it stands in an MLflow filter string.
+
+    Raises:
+        ValueError: the value holds both kinds of quotes, which MLflow's filters cannot express.
+    """
+    if "'" not in value:
+        return f"'{value}'"
+    if '"' in value:
+        raise ValueError(f"both kinds of quotes in {value}")
+    return f'"{value}"'
+
+
+def open_store(uri: str, create: bool) -> MlflowClient:
+    """A client whose store has answered once.
+
+    Args:
+        uri: as `tracking_uri` gives it.
+        create: make a missing SQLite database (about 3 s); without it, looking at a store changes nothing on disk.
+
+    Raises:
+        TrackingError: no store there, not a store, not writable, or no answer.
+    """
+    path = Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+    if path:
+        _check_sqlite(path, create)
+    try:
+        with _alone(path if create else None):
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+    except Exception as error:  # whatever a driver or a server may raise
+        raise TrackingError(f"no MLflow store answers at {shown_uri(uri)} ({first_line(error)}); {_OTHER}") from error
+    return client
+
+
+#: Opens the UI on its pages for training runs, not on those for language models.
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+
+
+def ensure_experiment(client: MlflowClient, uri: str, name: str, artifact_root: str | None) -> str:
+    """The id of the experiment, created if absent: pictures go to `artifact_root`, by default beside the database.
+
+    Raises:
+        TrackingError: the experiment was deleted, or cannot be created.
+    """
+    if artifact_root is None and not uri.startswith("http"):
+        folder = Path(uri.removeprefix(_SQLITE)).parent if uri.startswith(_SQLITE) else Path.cwd()
+        artifact_root = str(folder / "mlartifacts")
+    if artifact_root and "://" not in artifact_root:
+        artifact_root = Path(artifact_root).resolve().as_uri()
+    try:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            return client.create_experiment(name, artifact_location=artifact_root, tags=EXPERIMENT_TAGS)
+    except MlflowException as error:
+        raise TrackingError(f"experiment {name} in {shown_uri(uri)}: {first_line(error)}") from error
+    if experiment.lifecycle_stage == "deleted":
+        raise TrackingError(
+            f"experiment {name} was deleted; choose another with --experiment, or undo it with "
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`"
+        )
+    return experiment.experiment_id
+
+
+def _check_sqlite(path: Path, create: bool) -> None:
+    """Fail in one line where MLflow would retry for minutes, or turn another program's database into its own."""
+    if not create and not path.is_file():
+        raise TrackingError(f"no tracking store at {path}; run a search first, or {_OTHER}")
+    try:
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode={'rwc' if create else 'rw'}", uri=True, timeout=20)) as db:
+            if create:
+                db.execute("BEGIN IMMEDIATE")  # fails where the file or its folder cannot be written
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except (sqlite3.Error, OSError) as error:
+        raise TrackingError(f"{path} cannot be used as a tracking store ({first_line(error)}); {_OTHER}") from error
+    if "experiments" not in tables and (tables or not create):
+        raise TrackingError(f"{path} holds no MLflow store; {_OTHER}")
+
+
+@contextmanager
+def _alone(path: Path | None) -> Iterator[None]:
+    """Two searches started together must not both create the database: hold a lock on its folder."""
+    if path is None:
+        yield
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)

@@ -1,0 +1,1 @@
+"""A search: from a plan to trials on every device, through a ledger that survives the process."""

@@ -1,0 +1,79 @@
+"""When a search stops: its time or its GPU-hours are up, a person interrupted it, or it cannot go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune import Stopper
+
+from orchestrator.common.console import format_seconds
+from orchestrator.tuning.ledger import Ledger
+
+
+class Budget(Stopper):
+    """Time, GPU-hours and interruption of a search; what earlier launches spent counts.
+
+    When the budget is spent, or after `interrupt()`, no trial starts and running trials stop after their epoch: their
+    last result and checkpoint count. After `give_up()` they stop at once.
+
+    Args:
+        ledger: what was spent.
+        seconds, gpu_hours: budgets; None for no limit.
+        gpus: GPUs that the search holds while all its slots are taken.
+    """
+
+    def __init__(self, ledger: Ledger, seconds: float | None, gpu_hours: float | None, gpus: float) -> None:
+        self._ledger, self._seconds, self._gpu_hours, self._gpus = ledger, seconds, gpu_hours, gpus
+        self.interrupted = False
+        self.given_up = ""
+        self._seen_result = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles stoppers with its state, which nobody reads: the ledger is what a search resumes from.
+        return {}
+
+    def over(self) -> bool:
+        """Whether nothing new may start."""
+        left = self.left()
+        return self.interrupted or self.failed() or (left is not None and left <= 0)
+
+    def left(self) -> float | None:
+        """Seconds until the budget is spent, as far as it can be told; None for no limit."""
+        left = []
+        if self._seconds is not None:
+            left.append(self._seconds - self._ledger.clock())
+        if self._gpu_hours is not None:
+            left.append((self._gpu_hours * 3600 - self._ledger.gpu_seconds()) / self._gpus)
+        return min(left, default=None)
+
+    def why(self) -> str:
+        """What ended the search, in words."""
+        if self.failed():
+            return self.given_up or f"disk full: make room for {self._ledger.folder}, then resume"
+        if self.interrupted:
+            return "interrupted"
+        if self._seconds is not None and self._ledger.clock() >= self._seconds:
+            return f"the time budget is spent: {format_seconds(self._seconds)}"
+        if self.over():
+            return f"the GPU-hours are spent: {self._gpu_hours:g}"
+        return "all trials are done"
+
+    def interrupt(self) -> None:
+        """Stop: a person wants it."""
+        self.interrupted = True
+
+    def give_up(self, reason: str) -> None:
+        """Stop everything at once: nothing that follows could succeed either."""
+        self.given_up = self.given_up or reason
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        self._seen_result = True
+        return self.over()
+
+    def stop_all(self) -> bool:
+        # Without a single result by the end, waiting for an epoch to finish could be waiting for ever.
+        return self.failed() or (self.over() and not self._seen_result)
+
+    def failed(self) -> bool:
+        """Whether the search cannot go on."""
+        return bool(self.given_up) or self._ledger.full

@@ -1,0 +1,243 @@
+"""What happened to every trial of a search, a line an event: written as it happens, read again by `--resume`."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.common.errors import UserError
+from orchestrator.storage.run_folder import FILE, RESERVE, RESERVED, cut_torn_line
+from orchestrator.storage.storage import Storage
+
+#: Seconds in which a look at whether a search is held must be over.
+LOOK = 0.5
+#: Such a trial is not run again; one that the budget or a person stopped goes on when the search is resumed.
+ENDED = ("completed", "asha", "early", "diverged", "failed")
+#: Launches of a search in which a trial may die without a result, before it is taken for what kills the search.
+FRUITLESS_LAUNCHES = 3
+
+
+@dataclass
+class TrialRecord:
+    """One trial.
+
+    Attributes:
+        number: from 1, in the order of asking. study_number: its number in the Optuna study.
+        epoch: epochs done and reported. result: the last result's metrics.
+        checkpoint: the last complete checkpoint, relative to the search's folder; checkpoint_epoch: the epoch it was
+            taken after.
+        state: waiting, running, one of `ENDED`, budget or interrupted; reason: why it failed.
+        ending: the state that its last result announced, "" while it goes on.
+        began, stopped: the search's clock at its first start and last event, seconds.
+        seconds: time in a slot. gpu_seconds: the same times its GPUs.
+    """
+
+    trial_id: str
+    number: int
+    study_number: int
+    config: dict[str, Any]
+    epoch: int = 0
+    result: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str = ""
+    checkpoint_epoch: int = 0
+    state: str = "waiting"
+    reason: str = ""
+    ending: str = ""
+    began: float | None = None
+    stopped: float = 0.0
+    seconds: float = 0.0
+    gpu_seconds: float = 0.0
+    fruitless: int = 0
+
+    @property
+    def saved(self) -> bool:
+        """Whether a checkpoint holds its best weights."""
+        return bool(self.checkpoint) and self.checkpoint_epoch >= self.result.get("best/epoch", 0)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is not to be run again."""
+        return self.state in ENDED
+
+
+class Ledger:
+    """The file `trials.jsonl` of a search and the trials in it. One process at a time may hold it.
+
+    `add` writes an event and applies it to the records; opening an existing file applies the events in it again, so
+    the records after a crash are those before it. The clock counts seconds of all launches, not the time between.
+
+    Args:
+        folder: the search's folder.
+        hold: be the one that writes; else only read what is there, whoever holds it.
+
+    Attributes:
+        full: the disk is; the reserve was given up for the last events.
+
+    Raises:
+        UserError: another process holds it.
+        FileNotFoundError: there is none to read.
+    """
+
+    def __init__(self, folder: Path, *, hold: bool = True) -> None:
+        self.trials: dict[str, TrialRecord] = {}
+        self.identity: dict[str, Any] = {}
+        self.launches = 0
+        self.spent = 0.0  # seconds, by earlier launches
+        self._gpus, self._holder = 0.0, ""
+        self.folder, self.full = folder, False
+        self._file = (folder / FILE).open("a+b" if hold else "rb", buffering=0)
+        if not hold:
+            self.history = self._read()
+            self._file.close()
+            return
+        if not self._lock():
+            self._read()
+            self._file.close()
+            raise UserError(f"--resume {folder.name}: it is running already{self._holder}; wait for its end")
+        cut_torn_line(folder / FILE)
+        #: Events of earlier launches, oldest first.
+        self.history = self._read()
+        self._opened = time.monotonic()
+
+    def clock(self) -> float:
+        """Seconds that this search has run, over all its launches."""
+        return self.spent + time.monotonic() - self._opened
+
+    def launch(self, identity: dict[str, Any], gpus: float) -> None:
+        """A process begins or resumes the search.
+
+        Args:
+            identity: what a resumed search must agree with; the first launch's stands.
+            gpus: GPUs of each trial.
+        """
+        self._opened = time.monotonic()  # reading the data is not part of the search
+        (self.folder / RESERVE).write_bytes(bytes(RESERVED))
+        self.add("launch", identity=self.identity or identity, gpus=gpus, pid=os.getpid(), host=socket.gethostname())
+
+    def add(self, event: str, trial: str = "", **values: Any) -> None:
+        """Write an event, for good, and apply it.
+
+        Raises:
+            OSError: the disk is full, and so is the reserve; nothing half-written is left.
+        """
+        line = {"event": event, **({"trial": trial} if trial else {}), **values, "clock": round(self.clock(), 3)}
+        try:
+            self._write(line)
+        except OSError as error:
+            if error.errno != errno.ENOSPC or not (self.folder / RESERVE).exists():
+                raise
+            (self.folder / RESERVE).unlink()
+            self.full = True
+            self._write(line)
+        self._apply(line)
+
+    def unfinished(self) -> list[TrialRecord]:
+        """Trials that a resumed search goes on with, in the order of asking."""
+        return [record for record in self.trials.values() if not record.ended]
+
+    def settle(self, storage: Storage) -> None:
+        """Write the end that a crash kept from being written: of trials with nothing left to do, or that do not live.
+
+        A trial is done when its last result said so and its best weights are in a checkpoint, in `storage`.
+        """
+        for record in self.unfinished():
+            if record.checkpoint and not storage.is_whole(self.folder / record.checkpoint):
+                self.add("checkpoint", record.trial_id, path="", epoch=0)  # deleted, or lost in a power cut
+            if record.ending in ENDED and record.saved:
+                self.add("ended", record.trial_id, state=record.ending, reason="")
+            elif record.fruitless >= FRUITLESS_LAUNCHES:
+                reason = f"the search died {record.fruitless} times while it ran, without a result"
+                self.add("ended", record.trial_id, state="failed", reason=reason)
+
+    def gpu_seconds(self) -> float:
+        """GPU-seconds that trials have held."""
+        now = self.clock()
+        records = list(self.trials.values())  # the terminal's thread asks, too
+        running = sum(now - record.stopped for record in records if record.state == "running")
+        return sum(record.gpu_seconds for record in records) + running * self._gpus
+
+    def close(self) -> None:
+        """Let go of the search."""
+        (self.folder / RESERVE).unlink(missing_ok=True)
+        self._file.close()
+
+    def _lock(self) -> bool:
+        deadline = time.monotonic() + LOOK
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except OSError:
+                if time.monotonic() >= deadline:
+                    return False
+                time.sleep(LOOK / 10)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        end = self._file.seek(0, os.SEEK_END)
+        text = json.dumps(line).encode() + b"\n"
+        try:
+            if self._file.write(text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if line["event"] != "result":  # a power cut may cost results, which the trial reports again
+                os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(end)
+            raise
+
+    def _read(self) -> list[dict[str, Any]]:
+        self._file.seek(0)
+        text = self._file.read()
+        events = [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+        for event in events:
+            self._apply(event)
+        self.spent = events[-1]["clock"] if events else 0.0
+        return events
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        kind, clock = event["event"], event["clock"]
+        if kind == "launch":
+            self.identity, self._gpus = event["identity"], event["gpus"]
+            self._holder = f" (process {event['pid']} on {event['host']})"
+            self.launches += 1
+            for record in self.trials.values():
+                if record.state == "running":
+                    record.state, record.fruitless = "waiting", record.fruitless + 1
+            return
+        if kind == "asked":
+            names = ("number", "study_number", "config")
+            record = TrialRecord(event["trial"], **{name: event[name] for name in names})
+            self.trials[event["trial"]] = record
+            return
+        record = self.trials[event["trial"]]
+        if record.state == "running":
+            record.seconds += clock - record.stopped
+            record.gpu_seconds += (clock - record.stopped) * self._gpus
+        record.stopped = clock
+        if kind == "started":
+            record.state, record.ending = "running", ""
+            record.began = clock if record.began is None else record.began
+        elif kind == "result":
+            record.epoch, record.result, record.ending = event["epoch"], event["metrics"], event["ending"]
+            record.fruitless = 0
+        elif kind == "checkpoint":
+            record.checkpoint, record.checkpoint_epoch = event["path"], event["epoch"]
+        elif kind == "ended":
+            record.state, record.reason = event["state"], event["reason"]
+
+
+def label(config: dict[str, Any], number: int) -> str:
+    """A name by which a person tells trials apart."""
+    recipe = config["recipe"] and (
+        "(recipe)" if config["recipe"] == config["architecture"] else f"({config['recipe']})"
+    )
+    # A classifier is its own encoder, under the same or nearly the same name.
+    same = config["encoder"] in config["architecture"] or config["architecture"] in config["encoder"]
+    encoder = "" if same else config["encoder"]
+    return " ".join(part for part in (f"#{number}", config["architecture"], encoder, recipe) if part)

@@ -1,0 +1,163 @@
+"""Pictures and final figures of every trial with a checkpoint: drawn as Ray tasks after a search, best first."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from orchestrator.cluster import nodes
+from orchestrator.cluster.resources import TrialResources
+from orchestrator.common.errors import first_line
+from orchestrator.scoring.packed_masks import PackedMasks
+from orchestrator.storage.storage import Storage
+from orchestrator.tracking.tracker import Tracker
+from orchestrator.tuning.summary import best_first
+from orchestrator.tuning.trial_figures import draw, drawn, shown_rows
+from trainables.data import DataError, Prepared
+from trainables.evaluation import read_merged_mask
+from trainables.tasks import Task
+
+log = logging.getLogger(__name__)
+
+#: Marks pictures that MLflow holds.
+LOGGED = "in-mlflow"
+#: MLflow shows them in this folder of a run's artifacts.
+ARTIFACTS = "validation"
+
+
+def _draw(
+    folder: Path,
+    storage: Storage,
+    data: Prepared,
+    originals: PackedMasks | None,
+    synthetic: bool,
+    gpu: bool,
+    threads: int,
+) -> dict[str, bytes]:
+    """The files that belong beside each other, by name: only the driver writes to the search's folder."""
+    with storage.borrow(folder) as weights, tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) / "pictures"
+        draw(weights, home, data, originals, synthetic=synthetic, gpu=gpu, threads=threads)
+        return {file.name: file.read_bytes() for file in home.iterdir()}
+
+
+def _keep(files: Mapping[str, bytes], home: Path) -> None:
+    """Write the files of a folder that is whole or not there; what was there is replaced."""
+    part = home.with_name(f".{home.name}.{os.getpid()}")
+    part.mkdir(parents=True)
+    try:
+        for name, content in files.items():
+            (part / name).write_bytes(content)
+        shutil.rmtree(home, ignore_errors=True)
+        part.rename(home)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+# Under a name of its own: see `orchestrator.ensemble.tasks`.
+_DRAW = ray.remote(max_retries=1)(_draw)
+
+
+def log_again(folder: Path) -> None:
+    """Forget that MLflow has the pictures in a search's folder: it will be another store."""
+    for mark in folder.glob(f"*/{LOGGED}"):
+        mark.unlink()
+
+
+def log_all(
+    task: Task,
+    trials: Sequence[dict[str, Any]],
+    data: Prepared,
+    folder: Path,
+    share: TrialResources,
+    tracker: Tracker,
+    storage: Storage,
+    *,
+    synthetic: bool,
+    console: Console,
+) -> list[Path]:
+    """Draw the trials of a summary that have no pictures in `folder` yet, and have MLflow take what it lacks.
+
+    Pictures are worth having, and not worth losing a finished search for: what fails is logged and left out, and an
+    interrupt leaves out the rest.
+
+    Args:
+        share: what each drawing gets, and how many are at work.
+        storage: where checkpoints are.
+
+    Returns:
+        Folders that the tracker was given; mark them `LOGGED` once it has written them.
+    """
+    given: list[Path] = []
+
+    def hand_over(row: dict[str, Any]) -> None:
+        home = folder / row["trial_id"]
+        scores = drawn(home, Path(row["checkpoint"]))
+        if scores is None or (home / LOGGED).exists():
+            return
+        tracker.adopt(row["trial_id"])
+        for file in sorted(home.glob("*.png")):
+            tracker.log_picture(row["trial_id"], file, ARTIFACTS)
+        original = {f"original_size/{name}": value for name, value in scores.items()}
+        tracker.log(row["trial_id"], original, step=row["epochs"])
+        given.append(home)
+
+    try:
+        storage.await_answer()
+        ranked = best_first(trials, storage)
+    except OSError as error:
+        log.warning("no pictures: %s", first_line(error))
+        return []
+    waiting = [row for row in ranked if drawn(folder / row["trial_id"], Path(row["checkpoint"])) is None]
+    for row in ranked:
+        if row not in waiting:
+            hand_over(row)
+    columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    running: dict[Any, dict[str, Any]] = {}
+    first_of = nodes.first_of(share, console)
+    try:
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+            job = bar.add_task("", total=len(waiting))
+            stored: Any = (ray.put(data), ray.put(_originals(task, data))) if waiting else ()
+            while waiting or running:
+                while waiting and len(running) < share.slots:
+                    row = waiting.pop(0)
+                    sized: Any = _DRAW.options(num_cpus=share.cpus, num_gpus=share.gpus)
+                    place = Path(row["checkpoint"]), storage
+                    running[sized.remote(*place, *stored, synthetic, bool(share.gpus), share.cpus)] = row
+                drawing = first_of(list(running))
+                row = running.pop(drawing)
+                try:
+                    _keep(ray.get(drawing), folder / row["trial_id"])
+                    hand_over(row)
+                except (ray.exceptions.RayError, OSError) as error:
+                    cause = getattr(error, "cause", None) or error
+                    log.warning("no pictures of trial %s: %s", row["name"], first_line(cause))
+                bar.advance(job)
+    except DataError as error:
+        console.print(f"pictures left out: {error}", markup=False, highlight=False, soft_wrap=True)
+    except KeyboardInterrupt:
+        for drawing in running:
+            ray.cancel(drawing, force=True)
+        console.print("pictures left out")
+    return given
+
+
+def _originals(task: Task, data: Prepared) -> PackedMasks | None:
+    """The merged masks at original size, read here: workers need no images.
+
+    Raises:
+        DataError: one cannot be read.
+    """
+    if task.name == "cls":
+        return None
+    return PackedMasks([read_merged_mask(data, row) for row in shown_rows(task, data)])

@@ -1,0 +1,161 @@
+"""The best trials of a search as MLflow's logged models: each predicts by itself, with its metrics and data."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
+from mlflow.models import Model
+from mlflow.models.model import MLMODEL_FILE_NAME
+
+from orchestrator.common.errors import first_line
+from orchestrator.inference import mlflow_model
+from orchestrator.inference.combination import Combination, Head
+from orchestrator.inference.export import MemberCheckpoints, Sources, write
+from orchestrator.storage.storage import Storage
+from orchestrator.tracking.client import open_store, quote
+from orchestrator.tuning.summary import best_first
+from trainables import checkpoint
+
+log = logging.getLogger(__name__)
+
+#: Weights are large: only these many trials of a search.
+COUNT = 3
+#: Tag: the epoch that its weights are of.
+EPOCH = "epoch"
+#: What MLflow does not allow in a model's name, and control characters.
+_FORBIDDEN = re.compile(r"[/:.%\"'\x00-\x1f]")
+
+
+def log_best(
+    trials: Sequence[dict[str, Any]],
+    tracking_uri: str,
+    folder: Path,
+    storage: Storage,
+    *,
+    keep_aspect: bool,
+    synthetic: bool,
+) -> int:
+    """Log the best trials of a summary whose runs MLflow holds; those that are logged already are left alone.
+
+    As with pictures, what fails is told and left out.
+
+    Args:
+        trials: rows of a summary, with their `mlflow_run_id`.
+        folder: where models lie while they are copied: the search's own, so that weights can be linked.
+        storage: where checkpoints are.
+        keep_aspect, synthetic: what the models are to know of their data.
+
+    Returns:
+        How many were logged.
+    """
+    done = 0
+    try:
+        storage.await_answer()
+        best = [row for row in best_first(trials, storage) if row["mlflow_run_id"]][:COUNT]
+    except OSError as error:
+        log.warning("no trial is among MLflow's models: %s", first_line(error))
+        return 0
+    client = open_store(tracking_uri, create=False) if best else None
+    for row in reversed(best):  # the newest stands first in the UI
+        try:
+            assert client
+            storage.fetch(Path(row["checkpoint"]))
+            with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as scratch:
+                done += _log(client, row, Path(scratch), keep_aspect=keep_aspect, synthetic=synthetic)
+        except Exception as error:
+            log.warning("trial %s is not among MLflow's models: %s", row["name"], first_line(error))
+    return done
+
+
+def _log(client: MlflowClient, row: dict[str, Any], scratch: Path, *, keep_aspect: bool, synthetic: bool) -> bool:
+    source = Path(row["checkpoint"])
+    described = json.loads((source / checkpoint.DESCRIPTION).read_text())
+    epoch, run = int(described["best"]["epoch"]), client.get_run(row["mlflow_run_id"])
+    if _is_there(client, run, epoch):
+        return False
+    _write(row["name"], source, described, scratch / "ensemble", keep_aspect=keep_aspect, synthetic=synthetic)
+    mlflow_model.save(scratch / "model", scratch / "ensemble")
+    tags = {name: run.data.tags[name] for name in _TAGS if name in run.data.tags} | {EPOCH: str(epoch)}
+    name = _FORBIDDEN.sub("-", f"{run.data.tags.get('search', '')} {row['name']}".strip())
+    model = client.create_logged_model(
+        run.info.experiment_id,
+        name=name[:250],
+        source_run_id=run.info.run_id,
+        tags=tags,
+        params=dict(run.data.params),
+        model_type=described["task"],
+    )
+    try:
+        _bind(scratch / "model", model, run)
+        client.log_model_artifacts(model.model_id, str(scratch / "model"))
+        client.log_batch(run.info.run_id, _metrics(client, run, model, epoch))
+        client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=epoch)])
+        client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+    except BaseException:
+        with contextlib.suppress(Exception):
+            client.delete_logged_model(model.model_id)
+        raise
+    return True
+
+
+#: Tags of the run that the model has, too.
+_TAGS = ("task", "classes", "primary", "search", "trial_id", "data_fingerprint", "data_source", "synthetic")
+
+
+def _is_there(client: MlflowClient, run: Run, epoch: int) -> bool:
+    """Whether the run's model of this epoch is logged; one that a crash cut off is deleted."""
+    found = False
+    mine = f"source_run_id = {quote(run.info.run_id)}"
+    for model in client.search_logged_models([run.info.experiment_id], filter_string=mine):
+        if model.status != LoggedModelStatus.READY:
+            client.delete_logged_model(model.model_id)
+        elif model.tags.get(EPOCH) == str(epoch):
+            found = True
+    return found
+
+
+def _write(
+    name: str, source: Path, described: dict[str, Any], home: Path, *, keep_aspect: bool, synthetic: bool
+) -> None:
+    """The trial as a product of one member, as it was validated: no mirror images, nothing calibrated."""
+    head, task = Head(temperatures=(1.0,), weights=(1.0,)), described["task"]
+    combination = Combination("single", None if task == "seg" else head, None if task == "cls" else head)
+    member = MemberCheckpoints(0, name, [source])
+    write(home, Sources(combination, [member], described["image_size"]), keep_aspect=keep_aspect, synthetic=synthetic)
+
+
+def _bind(folder: Path, model: LoggedModel, run: Run) -> None:
+    """Have the saved model know what it is in MLflow."""
+    saved = Model.load(folder)
+    saved.model_id, saved.run_id, saved.artifact_path = model.model_id, run.info.run_id, model.artifact_location
+    saved.save(folder / MLMODEL_FILE_NAME)
+
+
+def _metrics(client: MlflowClient, run: Run, model: LoggedModel, epoch: int) -> list[Metric]:
+    """The run's figures of the epoch that the weights are of, and those at original size.
+
+    They are the run's own points, so that MLflow stores them with the model and not twice with the run.
+    """
+    inputs = run.inputs.dataset_inputs if run.inputs else []
+    used = inputs[0].dataset if inputs else None
+    about = {"model_id": model.model_id, "run_id": run.info.run_id}
+    about |= {"dataset_name": used.name, "dataset_digest": used.digest} if used else {}
+    found = []
+    for name in run.data.metrics:
+        if name.startswith(("val/", "best/", "original_size/")):
+            history = client.get_metric_history(run.info.run_id, name)
+            last = max(point.step for point in history)
+            step = last if name.startswith("original_size/") else epoch
+            found += [
+                Metric(name, point.value, point.timestamp, step, **about) for point in history if point.step == step
+            ]
+    return found

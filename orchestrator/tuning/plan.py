@@ -1,0 +1,271 @@
+"""What a search tries: architectures and encoders that have weights here and fit the time, and its first points."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import astuple, dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from orchestrator.cluster.resources import TrialResources
+from orchestrator.common.console import format_seconds
+from orchestrator.common.errors import UserError
+from orchestrator.config.search import SearchSettings
+from search_spaces import SPACES, recipes
+from trainables.data import Prepared
+from trainables.models.cls import check_encoder
+from trainables.models.weights import Source, find
+from trainables.training import Training
+
+BATCH_SIZES = (8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to search.
+
+    Attributes:
+        space: Optuna trial -> complete configuration.
+        first_points: parameters of the first trials.
+        sources: where each encoder's weights come from.
+        trials: number of trials.
+        notes: what a user should know, a line each.
+        choices: what a trial can be: architecture, encoder, epochs and recipe of each.
+    """
+
+    space: Callable[[Any], dict[str, Any]]
+    first_points: list[dict[str, Any]]
+    sources: dict[str, Source]
+    trials: int
+    notes: tuple[str, ...]
+    choices: tuple[Choice, ...] = ()
+
+    def identity(self) -> dict[str, Any]:
+        """As plain values: what `make_plan` needs to make the same plan for a resumed search."""
+        return {
+            "choices": [list(astuple(choice)) for choice in self.choices],
+            "first_points": self.first_points,
+            "weights": {name: source.kind for name, source in self.sources.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One thing that a trial can be: an architecture with an encoder ("" from scratch), or a recipe of such."""
+
+    architecture: str
+    encoder: str
+    epochs: int
+    recipe: str = ""
+
+    def __str__(self) -> str:
+        encoder = self.encoder if self.encoder != self.architecture else ""
+        return self.recipe or f"{self.architecture} {encoder}".strip()
+
+
+def make_plan(
+    settings: SearchSettings, data: Prepared, resources: TrialResources, identity: Mapping[str, Any] | None = None
+) -> Plan:
+    """Choose what to search on this machine, with this data, in this time.
+
+    Args:
+        identity: of a search to go on with, which chose before.
+
+    Raises:
+        UserError: nothing is left to search.
+    """
+    notes: list[str] = []
+    if identity:
+        choices = [Choice(*values) for values in identity["choices"]]
+        sources = _found(settings, choices)
+    else:
+        choices = _recipes(settings) if settings.recipes_only else _architectures(settings)
+        if settings.task == "cls":
+            _check_sizes(choices, settings.image_size)
+        sources = _sources(settings, choices, notes)
+        choices = [choice for choice in choices if not choice.encoder or choice.encoder in sources]
+        if settings.time_budget is not None and not resources.gpus:
+            choices = _within_time(settings, data, choices, sources, resources, notes)
+    constants = {"image_size": settings.image_size, "seed": settings.seed, "classes": settings.classes}
+    if settings.recipes_only:
+        suggest: Any = partial(
+            recipes.suggest, recipes=tuple(choice.recipe for choice in choices), epochs=settings.epochs
+        )
+        first = [{"recipe": choice.recipe} for choice in choices]
+        trials = len(first)
+    else:
+        constants["epochs"] = settings.epochs
+        suggest, first, trials = _sampled(settings, choices)
+        if identity and not settings.trials_per_arch:
+            first = identity["first_points"]  # their number follows from that of the trials, which may be raised
+    used = {choice.encoder for choice in choices if choice.encoder}
+    return Plan(
+        partial(_configuration, suggest=suggest, constants=constants),
+        first,
+        {name: sources[name] for name in sorted(used)},
+        trials,
+        tuple(notes),
+        tuple(choices),
+    )
+
+
+def most_trials(settings: SearchSettings) -> int:
+    """How many trials there will be at most; what does not fit the time is left out later."""
+    if settings.recipes_only:
+        return max(1, len(recipes.names(settings.task)))
+    if settings.trials_per_arch:
+        return settings.trials_per_arch * len(settings.arch or SPACES[settings.task].ARCHITECTURES)
+    return settings.trials
+
+
+def _configuration(
+    trial: Any, *, suggest: Callable[[Any], dict[str, Any]], constants: dict[str, Any]
+) -> dict[str, Any]:
+    return {**suggest(trial), **constants}
+
+
+def _recipes(settings: SearchSettings) -> list[Choice]:
+    found = [recipes.RECIPES[name] for name in recipes.names(settings.task)]
+    if not found:
+        raise UserError(
+            f"--recipes-only: no recipe for --task {settings.task}; the notebooks have them for seg and cls"
+        )
+    return [
+        Choice(recipe.config["architecture"], recipe.config["encoder"], settings.epochs or recipe.epochs, recipe.name)
+        for recipe in found
+    ]
+
+
+def _architectures(settings: SearchSettings) -> list[Choice]:
+    space = SPACES[settings.task]
+    choices = []
+    for name in settings.arch or space.ARCHITECTURES:
+        entry = space.architecture(name)
+        encoders = [e for e in entry.encoders if not settings.encoder or e in settings.encoder]
+        if entry.encoders and not encoders and settings.arch:
+            allowed = ", ".join(entry.encoders)
+            raise UserError(
+                f"--arch {name} has none of the encoders {', '.join(settings.encoder)}; choose from {allowed}"
+            )
+        choices += [Choice(name, encoder, settings.epochs) for encoder in encoders or [""] * (not entry.encoders)]
+    return choices
+
+
+def _check_sizes(choices: list[Choice], image_size: int) -> None:
+    """A backbone that timm does not know, or that cannot take images of this size, is refused before it fails."""
+    try:
+        for encoder in dict.fromkeys(choice.encoder for choice in choices):
+            check_encoder(encoder, image_size)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _sampled(
+    settings: SearchSettings, choices: list[Choice]
+) -> tuple[Callable[[Any], dict[str, Any]], list[dict[str, Any]], int]:
+    """The task's own space over these choices, its first points, and the number of trials."""
+    space = SPACES[settings.task]
+    architectures = tuple(dict.fromkeys(choice.architecture for choice in choices))
+    encoders = {
+        name: tuple(c.encoder for c in choices if c.architecture == name and c.encoder) for name in architectures
+    }
+    batch_sizes = (settings.batch_size,) if settings.batch_size else BATCH_SIZES
+    suggest = partial(
+        space.suggest, architectures=architectures, encoders=encoders, batch_sizes=batch_sizes, epochs=settings.epochs
+    )
+    if settings.trials_per_arch:
+        first = [{"architecture": name} for _ in range(settings.trials_per_arch) for name in architectures]
+        return suggest, first, len(first)
+    if settings.warm_start:  # what the earlier search began with, the study knows
+        return suggest, [], settings.trials
+    first = space.first_points(architectures, encoders, settings.trials, batch_sizes)
+    return suggest, _each_once(first, choices, settings), settings.trials
+
+
+def _each_once(first: list[dict[str, Any]], choices: list[Choice], settings: SearchSettings) -> list[dict[str, Any]]:
+    """First points, and one for each architecture that has none yet, cheapest first; at most half of the trials.
+
+    Left to the sampler, an architecture may never be tried.
+    """
+    cost = SPACES[settings.task].seconds_per_image
+    cheapest: dict[str, float] = {}
+    for choice in choices:
+        known = cheapest.get(choice.architecture, math.inf)
+        cheapest[choice.architecture] = min(known, cost(choice.architecture, choice.encoder, settings.image_size))
+    missing = sorted(cheapest.keys() - {point["architecture"] for point in first}, key=lambda name: cheapest[name])
+    return first + [{"architecture": name} for name in missing][: max(0, settings.trials // 2 - len(first))]
+
+
+def _sources(settings: SearchSettings, choices: list[Choice], notes: list[str]) -> dict[str, Source]:
+    """Where each encoder's weights come from. Those that would start at random are left out, unless they were named."""
+    sources = _found(settings, choices)
+    pretrained = {name: source for name, source in sources.items() if source.kind != "random"}
+    missing = [name for name in sources if name not in pretrained]
+    if pretrained:
+        notes.append("weights: " + ", ".join(f"{name} ({source.kind})" for name, source in pretrained.items()))
+    if not missing or settings.weights == "none":
+        return sources
+    flag, named = ("--arch", settings.arch) if settings.task == "cls" else ("--encoder", settings.encoder)
+    if pretrained and not named and not settings.recipes_only:
+        notes.append(f"left out, no pretrained weights here: {', '.join(missing)} ({flag} NAME tries one from random)")
+        return pretrained
+    notes.append(f"from random weights, none found here: {', '.join(missing)}")
+    return sources
+
+
+def _found(settings: SearchSettings, choices: list[Choice]) -> dict[str, Source]:
+    try:
+        return {name: find(name, settings.weights) for name in dict.fromkeys(c.encoder for c in choices) if name}
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def _within_time(
+    settings: SearchSettings,
+    data: Prepared,
+    choices: list[Choice],
+    sources: dict[str, Source],
+    resources: TrialResources,
+    notes: list[str],
+) -> list[Choice]:
+    """Leave out what could not finish one trial in half of the time budget, by costs scaled to this machine."""
+    assert settings.time_budget is not None
+    costs = {
+        c: SPACES[settings.task].seconds_per_image(c.architecture, c.encoder, settings.image_size) for c in choices
+    }
+    cheapest = min(choices, key=lambda choice: costs[choice])
+    measured = _measure(cheapest, settings, data, sources, resources.cpus)
+    images = len(data.fold_rows(0)[0])
+    needed = {c: cost * c.epochs * images * measured / costs[cheapest] for c, cost in costs.items()}
+    fitting = [c for c in choices if needed[c] <= settings.time_budget / 2] or [cheapest]
+    left_out = [f"{choice} ({format_seconds(needed[choice])})" for choice in choices if choice not in fitting]
+    if left_out:
+        budget = format_seconds(settings.time_budget)
+        notes.append(f"not run, a whole trial needs more than half of {budget}: {', '.join(left_out)}")
+    return fitting
+
+
+def _measure(
+    choice: Choice, settings: SearchSettings, data: Prepared, sources: dict[str, Source], threads: int
+) -> float:
+    """Seconds that this machine takes to train on one image."""
+    config = {
+        **SPACES[settings.task].HOUSE,
+        **{"architecture": choice.architecture, "encoder": choice.encoder, "dropout": 0.0, "batch_size": 8},
+        **{"warmup_epochs": 0, "epochs": 1, "seed": 0, "classes": settings.classes, "image_size": settings.image_size},
+    }
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        training = Training(settings.task, config, data, sources.get(choice.encoder))
+        training.training_masks = training.training_masks[:16]
+        training.train_epoch()  # the first pass pays for allocation and primitives
+        started = time.perf_counter()
+        training.train_epoch()
+        return (time.perf_counter() - started) / len(training.training_masks)
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,149 @@
+"""Going on with a search: its stored settings, and what may not differ from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from orchestrator.common.errors import UserError
+from orchestrator.storage.atomic import write_text
+from orchestrator.storage.run_folder import SETTINGS
+from orchestrator.storage.storage import Storage
+from orchestrator.tuning.ledger import TrialRecord
+from trainables.data import Prepared
+
+if TYPE_CHECKING:
+    from orchestrator.config.search import SearchSettings
+    from orchestrator.tuning.plan import Plan
+
+#: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared. A store
+#: that has not the search's runs gets them from the ledger.
+CHANGEABLE = {
+    *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
+    *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "address", "strict"),
+    *("ensemble", "top_k", "boost_rounds"),
+}
+
+
+def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
+    """The settings that a search was started with; `flag` is who asks.
+
+    Raises:
+        ValueError: there is no such search, and the line lists those there are; or its settings cannot be read.
+    """
+    file = storage / name / SETTINGS
+    if not file.is_file():
+        there = sorted(path.parent.name for path in storage.glob(f"*/{SETTINGS}"))
+        found = f"there are {', '.join(there)}" if there else "there is none"
+        raise ValueError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
+    try:
+        values = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        values = None
+    if not isinstance(values, dict) or values.get("name") != name or "task" not in values:
+        raise ValueError(f"{flag} {name}: {file} is damaged, or of a search of another name; restore it")
+    return values
+
+
+def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:
+    """A new search's folder, with its settings from the first moment: a search that dies at once can be resumed.
+
+    Raises:
+        UserError: it is there already.
+    """
+    part = folder.with_name(f".{folder.name}.{os.getpid()}")
+    part.mkdir(parents=True)
+    write(part, settings)
+    try:
+        part.rename(folder)
+    except OSError:
+        shutil.rmtree(part)
+        raise UserError(f"--name {folder.name}: {folder} exists already; choose another name") from None
+
+
+def drop_strays(folder: Path, record: TrialRecord, storage: Storage) -> None:
+    """Delete checkpoints of a trial that the ledger does not name: they are half-written, or were to be deleted."""
+    for launch in storage.children(folder / "tune"):
+        for path in storage.children(launch / record.trial_id):
+            if path.name.startswith("checkpoint_") and str(path.relative_to(folder)) != record.checkpoint:
+                storage.delete(path)
+
+
+def write(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Keep the settings of a search, whole or not at all."""
+    write_text(folder / SETTINGS, yaml.safe_dump(dict(settings), sort_keys=False))
+
+
+def differences(settings: Mapping[str, Any], before: Mapping[str, Any]) -> str:
+    """The first setting that makes this another search than `before`, in words; "" if there is none."""
+    for name, value in before.items():
+        if name not in CHANGEABLE and settings.get(name) != value:
+            flag, given = "--" + name.replace("_", "-"), _shown(settings.get(name))
+            return f"{flag} is {_shown(value)} in this search, not {given}; leave it out, or start another search"
+    return ""
+
+
+def check_identity(now: Mapping[str, Any], before: Mapping[str, Any], name: str) -> None:
+    """Refuse to go on with other data, or from other weights.
+
+    Raises:
+        UserError: the difference, in words.
+    """
+    for key, words in (("data_fingerprint", "data fingerprint"), ("prepared_fingerprint", "prepared fingerprint")):
+        if now[key] != before[key]:
+            raise UserError(
+                f"--resume {name}: the data are not those of this search ({words} {now[key][:12]}, not "
+                f"{before[key][:12]}): files, labels, groups or split have changed; start another search"
+            )
+    for encoder, kind in before["weights"].items():
+        if now["weights"].get(encoder) != kind:
+            raise UserError(
+                f"--resume {name}: weights of {encoder} were {kind} and are {now['weights'].get(encoder)} here; "
+                "install or give them (--weights) as before, or start another search"
+            )
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value) if not isinstance(value, str) else value or '""'
+
+
+def identity_of(settings: SearchSettings, data: Prepared, plan: Plan) -> dict[str, Any]:
+    """What makes this search this one, beside its settings."""
+    return {
+        "task": settings.task,
+        "classes": settings.classes,
+        "data_fingerprint": data.data_fingerprint,
+        "prepared_fingerprint": data.prepared_fingerprint,
+        **plan.identity(),
+    }
+
+
+def tags_of(settings: SearchSettings, data: Prepared, synthetic: bool, primary: str) -> dict[str, str]:
+    """Tags that the search and each of its trials carry."""
+    return {
+        "task": settings.task,
+        "classes": str(settings.classes),
+        "primary": primary,
+        "data_fingerprint": data.data_fingerprint,
+        "prepared_fingerprint": data.prepared_fingerprint,
+        "data_source": settings.source,
+        "synthetic": str(synthetic).lower(),
+        "git_commit": _git_commit(),
+    }
+
+
+def _git_commit() -> str:
+    """The commit of this project's own checkout; empty where there is none, or no git."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip()

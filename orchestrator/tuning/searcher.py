@@ -1,0 +1,184 @@
+"""What Tune tries next: unfinished trials of earlier launches, then what the Optuna study suggests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState, create_trial
+from ray import tune
+from ray.train._internal.session import _TrainingResult
+from ray.tune.experiment import Trial
+from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
+from ray.tune.search.search_algorithm import SearchAlgorithm
+
+from orchestrator.common.errors import UserError
+from orchestrator.storage.run_folder import cut_torn_line
+from orchestrator.storage.storage import Storage
+from orchestrator.tuning.budget import Budget
+from orchestrator.tuning.ledger import Ledger, TrialRecord
+
+STUDY_FILE = "study.journal"
+#: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
+WORST = 0.0
+
+
+def mend_study(folder: Path) -> None:
+    """Take away what a crash leaves of a study: half a line, and a lock. For who holds the search's ledger."""
+    cut_torn_line(folder / STUDY_FILE)
+    (folder / f"{STUDY_FILE}.lock").unlink(missing_ok=True)
+
+
+def open_study(folder: Path, name: str) -> optuna.Study:
+    """The study of a search, created if absent; `optuna-dashboard` opens the file, too."""
+    storage = JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
+    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+
+
+def sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
+    """The sampler of one trial: what it draws follows from the search's seed and the trial's number."""
+    drawn = np.random.SeedSequence((seed, number)).generate_state(1)[0]
+    # Grouped, because which parameters exist depends on the architecture; the liar spreads concurrent trials out.
+    return optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True, seed=int(drawn))
+
+
+class StudySearch(SearchAlgorithm):
+    """Tune's search algorithm over an Optuna study and the ledger.
+
+    Not Ray's OptunaSearch: that cannot go on with a trial of an earlier launch, nor raise the number of trials, and it
+    enqueues its first points again. What a suggestion draws at random follows from (seed, number of the trial), so a
+    resumed search suggests what an uninterrupted one would. Only final values are told to Optuna: TPE uses no others.
+
+    Args:
+        space: Optuna trial -> complete configuration.
+        study, ledger, budget: of this search.
+        metric: what trials report; larger is better.
+        seed: of the sampler.
+        first_points: parameters of the first trials.
+        trials: number of trials, those of earlier launches included.
+        slots: how many trials may run at a time, by now.
+        storage: where checkpoints are.
+    """
+
+    def __init__(
+        self,
+        space: Callable[[optuna.Trial], dict[str, Any]],
+        *,
+        study: optuna.Study,
+        ledger: Ledger,
+        budget: Budget,
+        metric: str,
+        seed: int,
+        first_points: Sequence[dict[str, Any]],
+        trials: int,
+        slots: Callable[[], int],
+        storage: Storage,
+    ) -> None:
+        self._space, self._study, self._ledger, self._budget = space, study, ledger, budget
+        self._value, self._seed, self._first_points = metric, seed, first_points
+        self._trials, self._slots, self._storage = trials, slots, storage
+        self._waiting = ledger.unfinished()
+        self._live: set[str] = set()
+        self._failed: list[TrialRecord] = []
+        self._parser, self._spec = _make_parser(), dict[str, Any]()
+        self._reconcile()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles it with its state, which nobody reads: the ledger is what a search resumes from.
+        return {}
+
+    @property
+    def total_samples(self) -> int:
+        """Trials that this launch runs."""
+        return len(self._waiting) + max(0, self._trials - len(self._ledger.trials))
+
+    def add_configurations(self, experiments: Any) -> None:
+        """Tune says what a trial is made of."""
+        (experiment,) = experiments if isinstance(experiments, list) else [experiments]
+        self._spec = experiment.spec
+
+    def is_finished(self) -> bool:
+        """Whether no trial is left to start."""
+        self._tell_failed()
+        return self._finished or self._budget.over() or self.total_samples == 0
+
+    def next_trial(self) -> Trial | None:
+        """The next trial, or None while all slots are taken."""
+        if self.is_finished() or len(self._live) >= self._slots():
+            return None
+        record = self._waiting.pop(0) if self._waiting else self._ask()
+        self._live.add(record.trial_id)
+        trial = _create_trial_from_spec(
+            {**self._spec, "config": record.config},
+            self._parser,
+            trial_id=record.trial_id,
+            experiment_tag=str(record.number),
+        )
+        if record.checkpoint:
+            where = self._storage.where(self._ledger.folder / record.checkpoint)
+            checkpoint = tune.Checkpoint(where, filesystem=self._storage.filesystem)
+            done = {**record.result, "training_iteration": record.checkpoint_epoch}
+            trial.on_checkpoint(_TrainingResult(checkpoint=checkpoint, metrics=done))
+        return trial
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial ended, or failed."""
+        self._live.discard(trial_id)
+        record = self._ledger.trials[trial_id]
+        if error:
+            self._failed.append(record)  # the ledger is yet to hear of it, and decides whether it may go on
+        elif result and self._value in result:
+            self._tell(record, result[self._value])
+
+    def close(self) -> None:
+        """Close what was stopped before a result: left RUNNING, it would steer a later sampler away."""
+        self._tell_failed()
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _ask(self) -> TrialRecord:
+        self._tell_failed()
+        number = len(self._ledger.trials) + 1
+        self._study.sampler = sampler(self._seed, number)
+        if number <= len(self._first_points):
+            self._study.enqueue_trial(self._first_points[number - 1])
+        asked = self._study.ask()
+        try:
+            config = self._space(asked)
+        except ValueError as error:
+            raise UserError(f"the search space is no longer what the study holds: {error}") from None
+        trial_id = Trial.generate_id()
+        self._ledger.add("asked", trial_id, number=number, study_number=asked.number, config=config)
+        return self._ledger.trials[trial_id]
+
+    def _tell_failed(self) -> None:
+        """A trial that failed without a value is told as the worst, so that the sampler steers away."""
+        for record in self._failed:
+            if record.ended:
+                self._tell(record, record.result.get(self._value, WORST))
+            else:
+                self._waiting.append(record)  # its host died as a worker took it over
+        self._failed.clear()
+
+    def _tell(self, record: TrialRecord, value: float) -> None:
+        asked = self._study.get_trials(deepcopy=False)[record.study_number]
+        if not asked.state.is_finished():
+            self._study.tell(record.study_number, value)
+        elif asked.value != value:  # stopped by the budget, told, and gone on with: Optuna never changes a trial
+            params, distributions = asked.params, asked.distributions
+            self._study.add_trial(create_trial(params=params, distributions=distributions, value=value))
+
+    def _reconcile(self) -> None:
+        """Put the study where the ledger is: the process may have died between the two."""
+        records = {record.study_number: record for record in self._ledger.trials.values()}
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
+            record = records.get(trial.number)
+            if record is None:  # asked for, and lost: it is asked for again
+                self._study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            elif record.ended:
+                self._tell(record, record.result.get(self._value, WORST))

@@ -1,0 +1,96 @@
+"""Pictures and final figures of one trial, from its checkpoint: what a worker does; neither Ray nor MLflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from orchestrator.inference.networks import load_network
+from orchestrator.scoring.packed_masks import PackedMasks
+from orchestrator.storage.atomic import write_text
+from trainables import charts, checkpoint
+from trainables.data import Prepared
+from trainables.evaluation import evaluate_at_original_size
+from trainables.inference import predict
+from trainables.tasks import Task, make_task
+
+#: Beside the pictures: what they were drawn from, and the scores.
+SCORES = "scores.json"
+
+
+def shown_rows(task: Task, data: Prepared) -> np.ndarray:
+    """The images that trials are validated on, int64 [N]."""
+    return np.intersect1d(data.fold_rows(0)[1], task.rows(data))
+
+
+def draw(
+    folder: Path,
+    home: Path,
+    data: Prepared,
+    originals: PackedMasks | None,
+    *,
+    synthetic: bool,
+    gpu: bool = False,
+    threads: int = 1,
+) -> None:
+    """Draw a checkpoint's predictions on the validation images, and score its masks at original size.
+
+    `home` then holds PNG files and `scores.json`; it is written under another name until it is complete. Pictures of
+    synthetic data say so.
+
+    Args:
+        folder: the checkpoint. home: folder of the pictures; what was there is replaced.
+        data: those that the trial was validated on; their files need not be on this host.
+        originals: merged masks of `shown_rows` at original size; None for cls.
+        gpu: predict on one. threads: as many as the cores that this may use.
+
+    Raises:
+        OSError, RuntimeError, ValueError: the checkpoint or a picture cannot be read or written.
+    """
+    torch.set_num_threads(threads)
+    described = json.loads((folder / checkpoint.DESCRIPTION).read_text())
+    file, device = folder / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
+    model = load_network(file, described["task"], described["config"], device)
+    task = make_task(described["task"], described["config"].get("classes", 3))
+    rows = shown_rows(task, data)
+    outputs = predict(model, data.images[rows])
+    pictures, scores = task.figures(data, rows, outputs), dict[str, float]()
+    if originals is not None:
+        truth = [originals[i] for i in range(len(originals))]
+        scores = evaluate_at_original_size(task, outputs, data, rows, truth)
+        pixels = [scores[f"pixels_{name}"] for name in ("tn", "fp", "fn", "tp")]
+        pictures["pixel_confusion"] = charts.pixel_confusion(np.array(pixels, np.int64).reshape(2, 2))
+    part = home.with_name(f".{home.name}.{os.getpid()}")
+    part.mkdir(parents=True)
+    try:
+        for name, picture in pictures.items():
+            shown = Image.fromarray(picture)
+            if synthetic:
+                place = (shown.width - 8, 4)
+                ImageDraw.Draw(shown).text(place, "SYNTHETIC DATA", fill=(230, 140, 0), anchor="ra", font_size=14)
+            shown.save(part / f"{name}.png")
+        write_text(part / SCORES, json.dumps({"checkpoint": _name(folder), "scores": scores}))
+        shutil.rmtree(home, ignore_errors=True)
+        part.rename(home)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def drawn(home: Path, folder: Path) -> dict[str, float] | None:
+    """The scores beside the pictures in `home`; None where there are none, or of another checkpoint than `folder`."""
+    try:
+        stored = json.loads((home / SCORES).read_text())
+        return stored["scores"] if stored["checkpoint"] == _name(folder) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _name(folder: Path) -> str:
+    """A checkpoint within its search: launch, trial, checkpoint. The search's folder may move."""
+    return "/".join(folder.parts[-3:])

@@ -1,0 +1,59 @@
+"""Assembles ray.tune: trainable, searcher, scheduler, stopper, resources, callback."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+
+from orchestrator.cluster.resources import TrialResources
+from orchestrator.storage.storage import Storage
+from orchestrator.tuning.budget import Budget
+from orchestrator.tuning.searcher import StudySearch
+
+#: A trial that raises, or whose worker dies, goes on from its last checkpoint this many times.
+MAX_FAILURES = 2
+
+
+def build_tuner(
+    trainable: Any,
+    *,
+    searcher: StudySearch,
+    scheduler: TrialScheduler | None,
+    resources: TrialResources,
+    budget: Budget,
+    storage: Storage,
+    folder: Path,
+    launch: int,
+    callback: tune.Callback,
+) -> tune.Tuner:
+    """The Tuner of one launch of a search; its checkpoints go to `folder/tune/<launch>`, so none is overwritten."""
+    # Else Tune starts one worker after the other, and a trial that ends first hands its worker on: one slot for ever.
+    # The searcher keeps to the slots, whose number grows with the cluster.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(resources.slots, searcher.total_samples))
+    return tune.Tuner(
+        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            reuse_actors=True,
+            trial_dirname_creator=_dirname,
+        ),
+        run_config=tune.RunConfig(
+            name=str(launch),
+            storage_path=storage.where(folder / "tune"),
+            storage_filesystem=storage.filesystem,
+            callbacks=[callback],
+            stop=budget,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+            failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
+            verbose=0,
+        ),
+    )
+
+
+def _dirname(trial: Any) -> str:
+    return trial.trial_id

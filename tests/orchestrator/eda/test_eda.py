@@ -1,0 +1,268 @@
+"""The page that looks at a dataset: its figures against the files, hostile names, faults, data without masks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from orchestrator.eda.__main__ import main
+from orchestrator.eda.statistics import compare, ratio_interval, twins_in_training
+from orchestrator.eda.survey import MEASURED, Survey, measure
+from tests.support.webpages import Page, assert_self_contained, looked_at, seen
+from trainables.data import CLASSES, write_phantom
+
+HOSTILE = "a \"b\" 'c' <script>alert(1)<b> & ünï 乳腺 \u202e(x).png"
+
+
+def twin(source: Path, target: Path) -> None:
+    """A copy of an image and its mask, a little brighter, so that it is no copy of bytes."""
+    image = np.asarray(Image.open(source)).astype(int)
+    Image.fromarray(np.clip(image + 3, 0, 255).astype(np.uint8)).save(target)
+    shutil.copy(source.with_stem(source.stem + "_mask"), target.with_stem(target.stem + "_mask"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """66 phantom images; a near-duplicate with a hostile name, one of another class, and a file of 0 bytes."""
+    folder = write_phantom(tmp_path_factory.mktemp("eda data") / "it's <i>odd<i>", images=66, seed=5)
+    twin(folder / "benign" / "benign (2).png", folder / "benign" / HOSTILE)
+    twin(folder / "benign" / "benign (1).png", folder / "malignant" / "malignant (99).png")
+    (folder / "normal" / "broken.png").touch()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def file(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("pages") / "eda.html"
+    assert main(["--data", str(folder), "--out", str(out), "--storage", str(out.parent), "--folds", "3"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def page(file: Path) -> Page:
+    return Page(file.read_text())
+
+
+def used(folder: Path, name: str) -> list[Path]:
+    """The images of a class that are used: neither the broken one nor the two that disagree on their class."""
+    out = ("broken", "benign (1)", "malignant (99)")
+    return [one for one in (folder / name).glob("*.png") if not one.stem.endswith("_mask") and one.stem not in out]
+
+
+def test_counts_of_classes_and_parts_equal_the_files(page: Page, folder: Path) -> None:
+    rows = page.rows("Images of each class by part")
+    for name in CLASSES:
+        *parts, everything = map(int, rows[name])
+        assert everything == sum(parts) == len(used(folder, name))
+    assert [int(cell) for cell in rows["all"]] == np.sum([list(map(int, rows[name])) for name in CLASSES], 0).tolist()
+    shown = page.rows("Images, groups and classes of each part")
+    assert int(shown["train"][0]) == int(shown["fold 1"][0]) + int(shown["fold 2"][0])
+    assert shown["validation"] == shown["fold 0 (validation)"]
+
+
+def test_pixels_equal_the_masks(page: Page, folder: Path) -> None:
+    rows = page.rows("Pixels at original size")
+    totals = np.zeros(2, int)
+    for name in CLASSES:
+        masks = [np.asarray(Image.open(one.with_stem(one.stem + "_mask"))) > 0 for one in used(folder, name)]
+        tumour, pixels = sum(int(mask.sum()) for mask in masks), sum(mask.size for mask in masks)
+        totals += tumour, pixels
+        assert rows[name][2:] == [f"{tumour:,}", f"{pixels - tumour:,}", f"{100 * tumour / pixels:.2f} %"]
+    share = f"{100 * (totals[1] - totals[0]) / totals[1]:.1f} %"
+    assert f"Background is {share} of all pixels (95 %" in page.text
+
+
+def test_a_stated_difference_has_its_medians_in_the_table_and_an_interval_without_zero(page: Page) -> None:
+    claims = re.findall(
+        r"lesions are taller for their width than benign ones\.Lesion aspect.*?median ([\d.]+) against ([\d.]+), "
+        r"difference (\+[\d.]+) \(95 % (\+[\d.]+) to (\+[\d.]+)\); n = (\d+) malignant and (\d+) benign",
+        page.text,
+    )
+    (malignant, benign, difference, low, high, n_malignant, n_benign), *more = claims
+    assert not more
+    assert 0 < float(low) <= float(difference) <= float(high)
+    table = page.table("Medians by class")
+    first = next(i for i, row in enumerate(table) if row[0].startswith("lesion aspect"))
+    assert table[first][1:4] == ["benign", n_benign, benign]
+    assert table[first + 1][1:4] == ["malignant", n_malignant, malignant]
+    counts = page.rows("Images of each class by part")
+    assert int(n_benign) == int(counts["benign"][0]) + int(counts["benign"][1])  # train and validation
+
+
+def test_every_claim_that_classes_differ_stands_in_the_table_and_no_other(page: Page) -> None:
+    verdicts = [row[2] for row in page.table("Differences of class medians")[1:]]
+    told = re.findall(r"(?:lesions|images) are [\w ]+ than (?:normal|benign) ones\.", page.sections["observations"])
+    assert len(told) == verdicts.count("differs") > 0
+
+
+def test_hostile_names_are_shown_and_not_run(page: Page, folder: Path) -> None:
+    assert_self_contained(page)
+    assert f"benign/{seen(HOSTILE)}" in page.sections["duplicates"]
+    assert f"benign: benign/{seen(HOSTILE)}" in [given.get("alt") for _, given in page.tags]
+    assert str(folder) in page.text
+
+
+def test_clusters_are_shown_side_by_side_and_disagreeing_ones_apart(page: Page) -> None:
+    disagreeing = page.sections["disagreeing"]
+    assert "1 clusters" not in disagreeing
+    for name in ("benign/benign (1).png", "malignant/malignant (99).png"):
+        assert name in disagreeing
+        assert name not in page.sections["duplicates"]
+    assert "benign/benign (2).png" in page.sections["duplicates"]
+    assert "left out" in disagreeing
+
+
+def test_every_fault_is_listed(page: Page) -> None:
+    rows = page.rows("3 faults")
+    assert rows["normal/broken.png"] == ["0 bytes", "left out"]
+    assert set(rows) == {"normal/broken.png", "benign/benign (1).png", "malignant/malignant (99).png"}
+
+
+def test_synthetic_data_are_marked_at_the_top(page: Page) -> None:
+    assert page.text.index("SYNTHETIC DATA") < page.text.rindex("Exploratory data analysis")
+
+
+def test_class_folders_without_masks(folder: Path, tmp_path: Path) -> None:
+    for name in CLASSES:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for one in used(folder, name):
+            shutil.copy(one, tmp_path / "data" / name)
+    out = tmp_path / "eda.html"
+    assert main(["--data", str(tmp_path / "data"), "--out", str(out), "--storage", str(tmp_path), "--folds", "2"]) == 0
+    page = Page(out.read_text())
+    assert "No masks are known" in page.sections["pixels"]
+    assert "No masks are known" in page.sections["lesions"]
+    assert "SYNTHETIC" not in page.text
+    assert "lesion" not in page.sections["observations"].lower()
+    assert [row[1] for row in page.table("Medians by class")[1:4]] == list(CLASSES)
+
+
+def test_images_without_a_class_and_a_name_that_is_no_text(folder: Path, tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    for one in used(folder, "benign"):
+        shutil.copy(one, tmp_path / "data" / "images" / one.name)
+        shutil.copy(one.with_stem(one.stem + "_mask"), tmp_path / "data" / "masks" / one.name)
+    for kind in ("images", "masks"):
+        shutil.copy(next((tmp_path / "data" / kind).glob("benign (3).png")), tmp_path / "data" / kind / "n\udcff.png")
+    out = tmp_path / "eda.html"
+    assert main(["--data", str(tmp_path / "data"), "--out", str(out), "--storage", str(tmp_path), "--folds", "2"]) == 0
+    page = Page(out.read_text())
+    assert list(page.rows("Images of each class by part")) == ["no class given", "all"]
+    assert "No class is given" in page.sections["comparisons"]
+    assert "n\\udcff.png" in page.sections["duplicates"]
+
+
+def test_sources_and_sub_groups_of_a_table_are_counted(folder: Path, tmp_path: Path) -> None:
+    images = [one for name in CLASSES for one in sorted(used(folder, name)) if one.name != HOSTILE]
+    lines = ["image,mask,label,source,machine"]
+    for number, one in enumerate(images):
+        mask, source = one.with_stem(one.stem + "_mask"), "A" if number % 3 else "B"
+        lines.append(f"{one},{mask},{one.parent.name},{source},<b>new</b>")
+    (tmp_path / "all.csv").write_text("\n".join(lines))
+    out = tmp_path / "eda.html"
+    flags = ["--data", str(tmp_path / "all.csv"), "--out", str(out), "--storage", str(tmp_path), "--test-source", "B"]
+    assert main(flags) == 0
+    page = Page(out.read_text())
+    rows = {row[1]: row for row in page.table("Sources and sub-groups")[1:]}
+    counts = [sum(one.parent.name == name for one in images) for name in CLASSES]
+    assert rows["<b>new</b>"] == ["machine", "<b>new</b>", *map(str, counts), str(len(images))]
+    held_out = len(images[::3])
+    assert rows["B"][-1] == str(held_out)
+    assert page.rows("Images of each class by part")["all"][2] == str(held_out)
+    assert_self_contained(page)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--data", "nowhere"], "no such folder"),
+        (["--out", "."], "a folder; name the page"),
+        (["--folds", "1"], "--folds: "),
+        (["--layout", "dicom"], "--layout: 'dicom' is not known"),
+    ],
+)
+def test_bad_input_is_one_line(flags: list[str], said: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(flags) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.rglob("*.html"))
+
+
+def made_up(brightness: np.ndarray, labels: np.ndarray, groups: np.ndarray, parts: np.ndarray) -> Survey:
+    measured = {name: np.full(len(labels), np.nan) for name in MEASURED} | {"brightness": brightness}
+    return Survey(SimpleNamespace(labels=labels, groups=groups), None, parts, measured, (), len(labels))  # type: ignore[arg-type]
+
+
+def test_only_a_difference_that_is_there_is_asserted() -> None:
+    rng = np.random.default_rng(0)
+    labels, groups = np.repeat([0, 1, 2], 60), np.arange(180)
+    brightness = rng.normal(100, 10, 180) + np.where(labels == 2, 20, 0)
+    parts = np.full(180, "train")
+    _, comparisons = compare(made_up(brightness, labels, groups, parts))
+    asserted = {(one.a, one.b): one.asserted for one in comparisons}
+    assert asserted == {(0, 1): False, (0, 2): True, (1, 2): True}
+    (last,) = [one for one in comparisons if (one.a, one.b) == (1, 2)]
+    assert last.difference == np.median(brightness[labels == 2]) - np.median(brightness[labels == 1])
+
+
+def test_test_images_and_copies_tell_nothing() -> None:
+    rng = np.random.default_rng(1)
+    labels, groups = np.repeat([1, 2], 40), np.arange(80)
+    brightness, parts = rng.normal(100, 10, 80), np.where(np.arange(80) % 4, "train", "test")
+    before = compare(made_up(brightness, labels, groups, parts))
+    changed = np.where(parts == "test", 0.0, brightness)
+    assert compare(made_up(changed, labels, groups, parts)) == before
+    # The same images from eight groups a class are too few, however many copies there are.
+    _, (few,) = compare(made_up(brightness, labels, np.arange(80) // 5, np.full(80, "train")))
+    assert not few.known
+    assert not few.asserted
+
+
+def test_a_random_split_divides_twins() -> None:
+    assert twins_in_training(range(50)) == (0.0, 0.0, 0.0)
+    mean, low, high = twins_in_training(np.arange(100) // 2)
+    assert mean == pytest.approx(80 / 99, abs=0.01)  # the twin of a test image is one of 99 others, 80 in training
+    assert low < mean < high
+
+
+def test_the_interval_of_a_share_counts_groups_and_not_copies() -> None:
+    hit, whole = (np.arange(400) % 2).astype(float), np.ones(400)
+    low, high = ratio_interval(hit, whole, np.arange(400))
+    assert 0.44 < low < 0.5 < high < 0.56
+    wide = ratio_interval(np.repeat(hit[:20], 20), whole, np.repeat(np.arange(20), 20))
+    assert wide[1] - wide[0] > 3 * (high - low)
+
+
+def test_measurements_of_a_known_image(tmp_path: Path) -> None:
+    image, first, second = np.full((100, 200), 50, np.uint8), np.zeros((100, 200), bool), np.zeros((100, 200), bool)
+    first[20:40, 50:90], second[80:90, 180:190] = True, True
+    image[first] = 150
+    files = [tmp_path / name for name in ("i.png", "a.png", "b.png")]
+    for file, pixels in zip(files, (image, first, second), strict=True):
+        Image.fromarray(pixels).save(file)
+    found = dict(zip(MEASURED, measure(str(files[0]), [str(file) for file in files[1:]]), strict=True))
+    assert found["brightness"] == pytest.approx(50 + 100 * 800 / 20000)
+    assert found["contrast"] == pytest.approx(image.std())
+    assert (found["pixels"], found["lesion_pixels"], found["masks"]) == (20000, 900, 2)
+    assert (found["x"], found["y"], found["aspect"]) == pytest.approx((0.35, 0.3, 0.5))
+    assert found["ring_contrast"] == pytest.approx(100)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("width", [1440, 1024])
+def test_nothing_overflows_and_the_console_is_silent(file: Path, tmp_path: Path, width: int) -> None:
+    found = looked_at(file, tmp_path, width)
+    assert found["title"] == "Exploratory data analysis"
+    assert found["scroll"] <= width
+    assert found["wide"] == []
+    assert found["broken"] == 0
+    assert found["console"] == []

@@ -1,0 +1,58 @@
+"""What a search tries, and the same again when it is resumed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from orchestrator.cluster.resources import TrialResources
+from orchestrator.config.cli import make_settings
+from orchestrator.config.search import SearchSettings
+from orchestrator.tuning.plan import Plan, make_plan
+from search_spaces import SPACES
+from trainables.data import Prepared
+
+ONE_CORE = TrialResources(slots=1, cpus=1, gpus=0)
+
+
+def _plan(folder: Path, data: Prepared, identity: dict[str, Any] | None = None, **fields: Any) -> Plan:
+    given = {"data": folder, "storage": folder, "tracking_uri": "sqlite:///x.db", "weights": "none", "image_size": 64}
+    return make_plan(make_settings(SearchSettings, {**given, **fields}), data, ONE_CORE, identity)
+
+
+@pytest.mark.parametrize("task", ["seg", "cls", "multi"])
+def test_every_architecture_has_a_first_point_where_trials_allow(tmp_path: Path, prepared: Prepared, task: str) -> None:
+    known = set(SPACES[task].ARCHITECTURES)
+    points = _plan(tmp_path, prepared, task=task, trials=4 * len(known)).first_points
+    assert {point["architecture"] for point in points} == known
+    few = _plan(tmp_path, prepared, task=task, trials=8).first_points
+    assert len(few) == 4
+
+
+def test_a_first_point_of_an_architecture_alone_is_completed_by_the_sampler(tmp_path: Path, prepared: Prepared) -> None:
+    plan = _plan(tmp_path, prepared, arch=("unet", "fpn", "linknet"), trials=6)
+    study = optuna.create_study()
+    tried = []
+    for point in plan.first_points:
+        study.enqueue_trial(point)
+        tried.append(plan.space(study.ask()))
+    assert [config["architecture"] for config in tried] == [point["architecture"] for point in plan.first_points]
+    assert {config["architecture"] for config in tried} == {"unet", "fpn", "linknet"}
+
+
+def test_a_warm_start_does_not_begin_with_what_is_known(tmp_path: Path, prepared: Prepared) -> None:
+    assert _plan(tmp_path, prepared, trials=6).first_points
+    assert not _plan(tmp_path, prepared, trials=6, warm_start="earlier").first_points
+
+
+def test_a_resumed_search_tries_what_it_did(tmp_path: Path, prepared: Prepared) -> None:
+    plan = _plan(tmp_path, prepared, trials=6)
+    identity = json.loads(json.dumps(plan.identity()))
+    again = _plan(tmp_path, prepared, identity, trials=60)
+    assert again.first_points == plan.first_points
+    assert again.choices == plan.choices
+    assert again.trials == 60

@@ -1,0 +1,1 @@
+"""What tests share: searches, stores, hosts and pages to look at."""
