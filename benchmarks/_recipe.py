@@ -20,7 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks._work import SLOTS, SPACE, configuration, prepared
-from search_spaces import seg
+from search_spaces import Config, seg
 from trainables.augment import build_augmentation
 from trainables.batches import Batch
 from trainables.tasks import make_task
@@ -53,7 +53,7 @@ class Images(Dataset):
         return cv2.resize(pixels, (self.size, self.size), interpolation=interpolation)
 
 
-def train(config: dict[str, Any], train_on: list[Sample], validate_on: list[Sample]) -> None:
+def train(config: Config, train_on: list[Sample], validate_on: list[Sample]) -> None:
     """The function trainable: the model, loss, steps and metrics of `configuration`, reported every epoch."""
     config = configuration(config["epochs"], config["seed"])
     torch.manual_seed(config["seed"])

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from ray import tune
 
+from search_spaces import Config
 from trainables.memory import halving
 
 # Of a search with such trials: as little as there can be beside what is measured.
@@ -30,7 +31,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def quality(config: dict[str, Any]) -> float:
+def quality(config: Config) -> float:
     """What a configuration reaches at last, 0.2 to 0.9: best at a learning rate of 1e-3, with some noise."""
     text = json.dumps({name: config[name] for name in sorted(config)}, default=str)
     noise = int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
@@ -46,13 +47,13 @@ class Surrogate(tune.Trainable):
     size of a checkpoint in bytes.
     """
 
-    def setup(self, config: dict[str, Any], shared: Any) -> None:  # type: ignore[override]
+    def setup(self, config: Config, shared: Any) -> None:  # type: ignore[override]
         """Called once a worker."""
         self.primary = {"seg": "dice", "cls": "auroc", "multi": "score"}[shared.task]
         self.seconds, self.log = float(os.environ.get("SURROGATE_SECONDS", "0")), os.environ.get("SURROGATE_LOG")
         self.reset_config(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: Config) -> bool:
         """Take the next trial."""
         self.settings, self.epoch = new_config, 0
         faults = dict(pair.split("=") for pair in os.environ.get("SURROGATE_FAULTS", "").split())

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from search_spaces.recipes import RECIPES
+from search_spaces.recipes import RECIPES, Config, Parameters
 
 if TYPE_CHECKING:
     import optuna
@@ -70,7 +70,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 #: Settings that train a pretrained network well enough to start from.
-HOUSE: dict[str, Any] = {
+HOUSE: Config = {
     "head": "gap",
     "loss": "ce",
     "label_smoothing": 0.1,
@@ -115,7 +115,7 @@ def suggest(
     encoders: Mapping[str, Sequence[str]],
     batch_sizes: tuple[int, ...],
     epochs: int,
-) -> dict[str, Any]:
+) -> Config:
     """One complete configuration, flat, conditional on what was chosen before (define-by-run).
 
     A configuration whose sampled values are those of a recipe is that recipe, with whatever else belongs to it.
@@ -158,7 +158,7 @@ def suggest(
     return {**sampled, "warmup_epochs": int(epochs >= 5), "recipe": ""}
 
 
-def _rates(trial: optuna.Trial, epochs: int) -> dict[str, Any]:
+def _rates(trial: optuna.Trial, epochs: int) -> Config:
     """Optimiser, learning rates and frozen epochs: one stage, or the head first and then, more slowly, all."""
     optimizer = trial.suggest_categorical("optimizer", ("adamw", "adam", "sgd"))
     if trial.suggest_categorical("two_stages", (False, True)):
@@ -178,7 +178,7 @@ def _rates(trial: optuna.Trial, epochs: int) -> dict[str, Any]:
     }
 
 
-def _agrees(sampled: Mapping[str, Any], recipe: Mapping[str, Any]) -> bool:
+def _agrees(sampled: Config, recipe: Config) -> bool:
     """Whether a recipe has these values. No weight decay at all is the least that can be sampled."""
     return all(
         math.isclose(value, recipe[key], abs_tol=1.01e-6) if isinstance(value, float) else value == recipe[key]
@@ -188,7 +188,7 @@ def _agrees(sampled: Mapping[str, Any], recipe: Mapping[str, Any]) -> bool:
 
 def first_points(
     architectures: tuple[str, ...], encoders: Mapping[str, Sequence[str]], trials: int, batch_sizes: tuple[int, ...]
-) -> list[dict[str, Any]]:
+) -> list[Parameters]:
     """Parameters, under the names of `suggest`, of the trials that a search begins with.
 
     First the house settings on tf_efficientnet_lite0, or else on the cheapest backbone that the search allows; then the
@@ -222,10 +222,10 @@ def _cost(entry: Architecture) -> float:
 class _Answers:
     """Stands in for an Optuna trial: answers with a configuration's values, or the nearest allowed, and notes them."""
 
-    def __init__(self, config: Mapping[str, Any], epochs: int) -> None:
+    def __init__(self, config: Config, epochs: int) -> None:
         frozen = config["freeze_epochs"] / epochs
         self.config = {**config, "two_stages": frozen > 0, "frozen": frozen}
-        self.params: dict[str, Any] = {}
+        self.params: Parameters = {}
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         value = self.config[name.split(".")[-1]]

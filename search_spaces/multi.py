@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from search_spaces import seg
+from search_spaces.recipes import Config, Parameters
 
 if TYPE_CHECKING:
     import optuna
@@ -50,7 +51,7 @@ def suggest(
     encoders: seg.Encoders,
     batch_sizes: tuple[int, ...],
     epochs: int,
-) -> dict[str, Any]:
+) -> Config:
     """One complete configuration, flat, conditional on the architecture (define-by-run).
 
     Beyond `seg.suggest` (whose `loss` is that of the mask), which see for the arguments: `mask_weight` is the share of
@@ -83,7 +84,7 @@ def suggest(
 
 def first_points(
     architectures: tuple[str, ...], encoders: seg.Encoders, trials: int, batch_sizes: tuple[int, ...]
-) -> list[dict[str, Any]]:
+) -> list[Parameters]:
     """Parameters, under the names of `suggest`, of the trials that a search begins with.
 
     The house settings and their variant on U-Net with the lightest encoder (or the nearest to it that the search

@@ -6,9 +6,13 @@ as theirs is; early stopping watches the task's primary metric. None clips gradi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+#: A trial's configuration, flat: what `suggest` returns. Its values are plain: str, int, float or bool.
+Config = dict[str, Any]
+#: What Optuna calls the parameters of a trial: the values that `suggest` sampled, by the names it gave them.
+Parameters = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,10 @@ class Recipe:
     task: str
     image_size: int
     epochs: int
-    config: Mapping[str, Any]
+    config: Config
     reported: str
 
-    def scaled(self, epochs: int) -> dict[str, Any]:
+    def scaled(self, epochs: int) -> Config:
         """The configuration for another number of epochs: the frozen share stays the same."""
         frozen = round(self.config["freeze_epochs"] * epochs / self.epochs)
         return {**self.config, "freeze_epochs": frozen}
@@ -174,7 +178,7 @@ def names(task: str) -> tuple[str, ...]:
     return tuple(name for name, recipe in RECIPES.items() if recipe.task == task)
 
 
-def suggest(trial: Any, *, recipes: tuple[str, ...], epochs: int) -> dict[str, Any]:
+def suggest(trial: Any, *, recipes: tuple[str, ...], epochs: int) -> Config:
     """A recipe's configuration, the recipe itself being the only parameter. `epochs` 0: each recipe's own."""
     recipe = RECIPES[trial.suggest_categorical("recipe", recipes)]
     count = epochs or recipe.epochs

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from search_spaces.recipes import RECIPES
+from search_spaces.recipes import RECIPES, Config, Parameters
 
 if TYPE_CHECKING:
     import optuna
@@ -145,7 +145,7 @@ def suggest(
     batch_sizes: tuple[int, ...],
     epochs: int,
     balances: tuple[str, ...] = BALANCES,
-) -> dict[str, Any]:
+) -> Config:
     """One complete configuration, flat, conditional on the architecture (define-by-run).
 
     Args:
@@ -190,7 +190,7 @@ def suggest(
 
 def first_points(
     architectures: tuple[str, ...], encoders: Encoders, trials: int, batch_sizes: tuple[int, ...]
-) -> list[dict[str, Any]]:
+) -> list[Parameters]:
     """Parameters, under the names of `suggest`, of the trials that a search begins with.
 
     First the house settings on U-Net with the lightest encoder (or the nearest to it that the search allows), then the
@@ -218,7 +218,7 @@ def house_start(architectures: tuple[str, ...], encoders: Encoders) -> dict[str,
     return {"architecture": name, "encoder": offered(name, encoders)[0]}
 
 
-def point(config: Mapping[str, Any], batch_sizes: tuple[int, ...]) -> dict[str, Any]:
+def point(config: Config, batch_sizes: tuple[int, ...]) -> Parameters:
     """The parameters from which `suggest` makes this configuration, but for its batch size: the nearest allowed one."""
     name = config["architecture"]
     shared = ("architecture", "loss", "loss_weight", "optimizer", "weight_decay", "augmentation", "balance", "ema")

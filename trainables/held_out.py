@@ -20,6 +20,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from search_spaces import Config
 from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.models.weights import Source
@@ -40,7 +41,7 @@ class Job:
 
     folder: Path
     task: str
-    config: dict[str, Any]
+    config: Config
     fold: int
     start: Path | None = None
     image_weights: np.ndarray | None = None

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from search_spaces import Config
 from trainables.augment import build_augmentation
 from trainables.batches import Batch, batch_starts, batches, sampling_order
 from trainables.data import DataError, Prepared
@@ -61,7 +62,7 @@ class Training:
     def __init__(
         self,
         task: str,
-        config: Mapping[str, Any],
+        config: Config,
         data: Prepared,
         source: Source | None = None,
         *,

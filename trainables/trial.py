@@ -18,6 +18,7 @@ import torch
 from ray import tune
 from torch import Tensor
 
+from search_spaces import Config
 from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.models.weights import Source
@@ -45,7 +46,7 @@ class Trial(tune.Trainable):
     Run it with `CheckpointConfig(checkpoint_at_end=True)`: the best weights are in memory until then.
     """
 
-    def setup(self, config: dict[str, Any], shared: TrialContext) -> None:  # type: ignore[override]
+    def setup(self, config: Config, shared: TrialContext) -> None:  # type: ignore[override]
         """Called once a worker: threads and data stay from trial to trial."""
         if shared.fitting:
             shared.fitting()
@@ -57,7 +58,7 @@ class Trial(tune.Trainable):
         gc.freeze()  # what is imported by now stays: collecting between trials need not walk it, 350 ms each time
         self._start(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: Config) -> bool:
         """Take the next trial in the same process."""
         # Two trials' memory would be held at once; the scheduler and the training refer to each other.
         for name in ("training", "best", "weights"):
@@ -71,7 +72,7 @@ class Trial(tune.Trainable):
             self.broken = error  # Tune tries a trial again that fails in a step, but not one that fails here
         return True
 
-    def _start(self, config: dict[str, Any]) -> None:
+    def _start(self, config: Config) -> None:
         started = time.perf_counter()
         shared = self.shared
         source = shared.sources.get(config["encoder"])

@@ -12,7 +12,7 @@ import ray
 import torch
 
 from orchestrator.cluster import resources
-from search_spaces import SPACES
+from search_spaces import SPACES, Config
 from trainables.data import Prepared
 from trainables.memory import is_out_of_memory
 from trainables.models.weights import Source
@@ -43,7 +43,7 @@ class Need:
 
 def gpus_per_trial(
     task: str,
-    configs: Sequence[Mapping[str, Any]],
+    configs: Sequence[Config],
     data: Prepared,
     sources: Mapping[str, Source],
     cpus: int,
@@ -105,7 +105,7 @@ def largest(
     ]
 
 
-def measure(task: str, configs: Sequence[Mapping[str, Any]], data: Prepared, sources: Mapping[str, Source]) -> Need:
+def measure(task: str, configs: Sequence[Config], data: Prepared, sources: Mapping[str, Source]) -> Need:
     """The largest need among `configs`, found on one GPU in a process that then ends: the driver never uses CUDA.
 
     What other programs hold of that GPU counts as the trial's.
@@ -114,7 +114,7 @@ def measure(task: str, configs: Sequence[Mapping[str, Any]], data: Prepared, sou
     return ray.get(worker.remote(task, configs, data, sources))
 
 
-def train_briefly(task: str, config: Mapping[str, Any], data: Prepared, source: Source | None, device: str) -> Training:
+def train_briefly(task: str, config: Config, data: Prepared, source: Source | None, device: str) -> Training:
     """A training after two batches and an evaluation: it has held all that a trial ever holds at a time."""
     training = Training(task, {**config, "epochs": 1, "freeze_epochs": 0}, data, source, device=device)
     # The odd image goes with the second batch: none is larger.
@@ -125,7 +125,7 @@ def train_briefly(task: str, config: Mapping[str, Any], data: Prepared, source: 
     return training
 
 
-def need(task: str, config: Mapping[str, Any], data: Prepared, source: Source | None) -> Need:
+def need(task: str, config: Config, data: Prepared, source: Source | None) -> Need:
     """What one configuration needs of this process's GPU."""
     torch.cuda.init()  # before it there are no statistics to reset
     torch.cuda.reset_peak_memory_stats()
@@ -143,7 +143,7 @@ def need(task: str, config: Mapping[str, Any], data: Prepared, source: Source | 
     return Need(what, torch.cuda.max_memory_reserved() + outside if fits else total, total)
 
 
-def _measure(task: str, configs: Sequence[Mapping[str, Any]], data: Prepared, sources: Mapping[str, Source]) -> Need:
+def _measure(task: str, configs: Sequence[Config], data: Prepared, sources: Mapping[str, Source]) -> Need:
     needs = []
     for config in configs:
         needs.append(need(task, config, data, sources.get(config["encoder"])))

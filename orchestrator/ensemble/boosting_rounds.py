@@ -18,6 +18,7 @@ from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member_predictions import Member, held_out
 from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.tracking.tracker import Tracker
+from search_spaces import Config
 from trainables.held_out import Job
 
 
@@ -124,7 +125,7 @@ def _train(
     return team.member(f"boost {number} from {start.name}", start, checkpoints), ""
 
 
-def _name(start: Candidate, config: dict[str, Any], weights: np.ndarray) -> str:
+def _name(start: Candidate, config: Config, weights: np.ndarray) -> str:
     """The same for the same training: a kill may come between, after which fewer slots or candidates are there."""
     parts = json.dumps([start.trial_id, config], sort_keys=True).encode() + weights.round(4).tobytes()
     return hashlib.sha256(parts).hexdigest()[:16]

@@ -21,6 +21,7 @@ from orchestrator.storage.storage import Storage, reason
 from orchestrator.tracking.ranking import TrialRow
 from orchestrator.tuning import resume
 from orchestrator.tuning.ledger import ENDED, Ledger
+from search_spaces import Config
 from trainables import checkpoint
 
 #: Candidates of one architecture, unless nothing else is left.
@@ -46,7 +47,7 @@ class Candidate:
     trial_id: str
     name: str
     search: SearchSettings
-    config: dict[str, Any]
+    config: Config
     epoch: int
     score: float
     weights: str

@@ -13,6 +13,7 @@ from safetensors.numpy import save as to_bytes
 
 from orchestrator.common.errors import UserError
 from orchestrator.inference.combination import Combination
+from search_spaces import Config
 
 DESCRIPTION, FORMAT = "ensemble.json", 1
 #: What an evaluation needs beside it; folders of older versions have neither.
@@ -29,7 +30,7 @@ class Network:
 
     file: str
     task: str
-    config: dict[str, Any]
+    config: Config
     image_size: int
 
 

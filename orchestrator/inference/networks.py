@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from search_spaces import Config
 from trainables.inference import predict
 from trainables.models import build_model
 
@@ -23,7 +23,7 @@ class Logits(NamedTuple):
     planes: np.ndarray | None
 
 
-def load_network(file: Path, task: str, config: Mapping[str, Any], device: torch.device | str = "cpu") -> nn.Module:
+def load_network(file: Path, task: str, config: Config, device: torch.device | str = "cpu") -> nn.Module:
     """The network of a configuration with the weights of a safetensors file, in eval mode on the device.
 
     Raises:

@@ -17,6 +17,7 @@ from orchestrator.tuning.failures import DEATHS
 from orchestrator.tuning.ledger import Ledger, TrialRecord, label
 from orchestrator.tuning.progress import SearchProgress, TrialLine
 from orchestrator.tuning.resume import drop_strays
+from search_spaces import Config
 from trainables.models.weights import Source
 
 log = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class SearchCallback(Callback):
         if not self._hopeless(trial, reason) and (self._storage_was_away(reason) or self._host_alone_died(trial)):
             trial.run_metadata.num_failures -= 1
 
-    def weights_source(self, config: dict[str, Any]) -> str:
+    def weights_source(self, config: Config) -> str:
         """Where a trial's encoder weights came from."""
         source = self._sources.get(config["encoder"])
         return source.kind if source else "random"
@@ -193,7 +194,7 @@ class SearchCallback(Callback):
     def _leave_storage(self, reason: str) -> None:
         self._budget.give_up(f"storage {self._storage.uri} cannot be used ({reason}); see to it, then resume")
 
-    def _ending(self, config: dict[str, Any], result: dict[str, Any]) -> str:
+    def _ending(self, config: Config, result: dict[str, Any]) -> str:
         if result.get("stopped"):
             return result["stopped"]
         if result["training_iteration"] >= config["epochs"]:

@@ -15,6 +15,7 @@ from typing import Any
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import FILE, RESERVE, RESERVED, cut_torn_line
 from orchestrator.storage.storage import Storage
+from search_spaces import Config
 
 #: Seconds in which a look at whether a search is held must be over.
 LOOK = 0.5
@@ -42,7 +43,7 @@ class TrialRecord:
     trial_id: str
     number: int
     study_number: int
-    config: dict[str, Any]
+    config: Config
     epoch: int = 0
     result: dict[str, Any] = field(default_factory=dict)
     checkpoint: str = ""
@@ -232,7 +233,7 @@ class Ledger:
             record.state, record.reason = event["state"], event["reason"]
 
 
-def label(config: dict[str, Any], number: int) -> str:
+def label(config: Config, number: int) -> str:
     """A name by which a person tells trials apart."""
     recipe = config["recipe"] and (
         "(recipe)" if config["recipe"] == config["architecture"] else f"({config['recipe']})"

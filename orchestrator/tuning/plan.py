@@ -15,7 +15,7 @@ from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
-from search_spaces import SPACES, recipes
+from search_spaces import SPACES, Config, Parameters, recipes
 from trainables.data import Prepared
 from trainables.models.cls import check_encoder
 from trainables.models.weights import Source, find
@@ -37,8 +37,8 @@ class Plan:
         choices: what a trial can be: architecture, encoder, epochs and recipe of each.
     """
 
-    space: Callable[[Any], dict[str, Any]]
-    first_points: list[dict[str, Any]]
+    space: Callable[[Any], Config]
+    first_points: list[Parameters]
     sources: dict[str, Source]
     trials: int
     notes: tuple[str, ...]
@@ -122,9 +122,7 @@ def most_trials(settings: SearchSettings) -> int:
     return settings.trials
 
 
-def _configuration(
-    trial: Any, *, suggest: Callable[[Any], dict[str, Any]], constants: dict[str, Any]
-) -> dict[str, Any]:
+def _configuration(trial: Any, *, suggest: Callable[[Any], Config], constants: Config) -> Config:
     return {**suggest(trial), **constants}
 
 
@@ -164,9 +162,7 @@ def _check_sizes(choices: list[Choice], image_size: int) -> None:
         raise UserError(str(error)) from None
 
 
-def _sampled(
-    settings: SearchSettings, choices: list[Choice]
-) -> tuple[Callable[[Any], dict[str, Any]], list[dict[str, Any]], int]:
+def _sampled(settings: SearchSettings, choices: list[Choice]) -> tuple[Callable[[Any], Config], list[Parameters], int]:
     """The task's own space over these choices, its first points, and the number of trials."""
     space = SPACES[settings.task]
     architectures = tuple(dict.fromkeys(choice.architecture for choice in choices))
@@ -186,7 +182,7 @@ def _sampled(
     return suggest, _each_once(first, choices, settings), settings.trials
 
 
-def _each_once(first: list[dict[str, Any]], choices: list[Choice], settings: SearchSettings) -> list[dict[str, Any]]:
+def _each_once(first: list[Parameters], choices: list[Choice], settings: SearchSettings) -> list[Parameters]:
     """First points, and one for each architecture that has none yet, cheapest first; at most half of the trials.
 
     Left to the sampler, an architecture may never be tried.

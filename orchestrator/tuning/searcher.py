@@ -22,6 +22,7 @@ from orchestrator.storage.run_folder import cut_torn_line
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.ledger import Ledger, TrialRecord
+from search_spaces import Config, Parameters
 
 STUDY_FILE = "study.journal"
 #: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
@@ -67,14 +68,14 @@ class StudySearch(SearchAlgorithm):
 
     def __init__(
         self,
-        space: Callable[[optuna.Trial], dict[str, Any]],
+        space: Callable[[optuna.Trial], Config],
         *,
         study: optuna.Study,
         ledger: Ledger,
         budget: Budget,
         metric: str,
         seed: int,
-        first_points: Sequence[dict[str, Any]],
+        first_points: Sequence[Parameters],
         trials: int,
         slots: Callable[[], int],
         storage: Storage,

@@ -11,13 +11,14 @@ import torch
 
 from orchestrator.search import main
 from orchestrator.tuning import launch
+from search_spaces import Config
 from trainables.trial import Trial
 
 
 class Faulty(Trial):
     """Saves every second epoch; SURROGATE_LOG and SURROGATE_FAULTS are those of the surrogate."""
 
-    def _start(self, config: dict[str, Any]) -> None:
+    def _start(self, config: Config) -> None:
         super()._start(config)
         faults = dict(pair.split("=") for pair in os.environ.get("SURROGATE_FAULTS", "").split())
         self.fault = faults.get(config["architecture"], "")

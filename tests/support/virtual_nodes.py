@@ -18,6 +18,8 @@ import ray
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
+from search_spaces import Config
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT))  # as a script it has only its own folder there
 
@@ -100,13 +102,13 @@ class Checked(surrogate.Surrogate):
     worker writes its process id there when it is to take another trial, and waits for it to go away.
     """
 
-    def setup(self, config: dict[str, Any], shared: Any) -> None:  # type: ignore[override]
+    def setup(self, config: Config, shared: Any) -> None:  # type: ignore[override]
         """Called once a worker."""
         if shared.fitting:
             shared.fitting()
         super().setup(config, shared)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: Config) -> bool:
         """Take the next trial."""
         handover = Path(os.environ["SURROGATE_GATES"]) / "handover"
         if hasattr(self, "settings") and handover.exists():

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from search_spaces import Config
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def build_loss(config: Mapping[str, Any], labels: np.ndarray, classes: int) -> Loss:
+def build_loss(config: Config, labels: np.ndarray, classes: int) -> Loss:
     """The loss of a configuration.
 
     It takes logits, floating point [B, K], and targets, int64 [B], 0..K-1 or -1 for unknown, and returns a scalar: the

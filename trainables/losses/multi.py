@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from torch import Tensor
 
+from search_spaces import Config
 from trainables.losses import cls, seg
 
 #: (mask logits, class logits), masks, has_mask, targets -> scalar
 MultiLoss = Callable[[tuple[Tensor, Tensor], Tensor, Tensor, Tensor], Tensor]
 
 
-def build_loss(config: Mapping[str, Any], targets: np.ndarray, classes: int) -> MultiLoss:
+def build_loss(config: Config, targets: np.ndarray, classes: int) -> MultiLoss:
     """``mask_weight * mask loss + (1 - mask_weight) * class loss`` of a batch.
 
     It takes the outputs (mask logits [B,1,H,W], class logits [B,K]), masks of 0 and 1 [B,1,H,W], has_mask bool [B] and

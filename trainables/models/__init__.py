@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
+
+from search_spaces import Config
 
 #: Tasks with a module here whose `build` makes the network.
 _TASKS = ("seg", "cls", "multi")
 
 
-def build_model(task: str, config: Mapping[str, Any], classes: int) -> Any:
+def build_model(task: str, config: Config, classes: int) -> Any:
     """The task's network, an nn.Module, with random weights and no normalisation yet.
 
     Args:

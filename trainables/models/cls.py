@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces import Config
 from search_spaces.cls import architecture
 from trainables.models.se import squeeze_excite
 
@@ -61,7 +62,7 @@ class ClassificationModel(nn.Module):
         return self.head(self.encoder.forward_head(x, pre_logits=True)).float()
 
 
-def build(config: Mapping[str, Any], classes: int) -> ClassificationModel:
+def build(config: Config, classes: int) -> ClassificationModel:
     """The network of a configuration, with random weights and no normalisation yet (mean 0, std 1).
 
     To be filled by `weights.load(model.encoder, ...)` and `set_normalisation`, or from a checkpoint. Keys read:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from search_spaces import Config
 from search_spaces.multi import architecture
 from trainables.data import CLASSES, NORMAL
 from trainables.models.seg import SegmentationModel, pretrainable
@@ -40,7 +38,7 @@ class MultiModel(SegmentationModel):
         return refine(*outputs) if self.refined and not self.training else outputs
 
 
-def build(config: Mapping[str, Any], classes: int) -> MultiModel:
+def build(config: Config, classes: int) -> MultiModel:
     """The network of a configuration for K = `classes` classes, with random weights and no normalisation yet.
 
     To be filled as `models.seg.build` says. Keys read: `architecture`, `encoder`, `dropout` (before the class head) and

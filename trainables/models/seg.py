@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -12,6 +12,7 @@ from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 from torch.nn import functional
 
+from search_spaces import Config
 from search_spaces.seg import Architecture, architecture
 from trainables.models import blocks
 
@@ -63,7 +64,7 @@ class SegmentationModel(nn.Module):
         return functional.pad(x, (0, right, 0, below), mode="replicate")
 
 
-def build(config: Mapping[str, Any]) -> SegmentationModel:
+def build(config: Config) -> SegmentationModel:
     """The network of a configuration, with random weights and no normalisation yet (mean 0, std 1).
 
     To be filled by `weights.load(model.encoder, ...)` and `set_normalisation`, or from a checkpoint. Keys read:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from search_spaces import Config
 from trainables.batches import Batch
 from trainables.data import Prepared
 
@@ -44,10 +45,10 @@ class Task(Protocol):
     def samples(self, data: Prepared, rows: np.ndarray) -> np.ndarray:
         """Masks (int64 indices into `data.masks`) to train on for these rows; a task without masks takes the merged."""
 
-    def build(self, config: Mapping[str, Any]) -> Any:
+    def build(self, config: Config) -> Any:
         """The model (an nn.Module that is a TaskModel), random weights; its outputs are float32."""
 
-    def loss(self, config: Mapping[str, Any], labels: np.ndarray) -> Callable[[Outputs, Batch], Tensor]:
+    def loss(self, config: Config, labels: np.ndarray) -> Callable[[Outputs, Batch], Tensor]:
         """Scalar loss of outputs against a batch; `labels` (int64) of the training samples are for class weights."""
 
     def metrics(self) -> Metric:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from search_spaces import Config
 from trainables import charts
 from trainables.batches import Batch
 from trainables.data import CLASSES, DataError, Prepared
@@ -59,11 +60,11 @@ class Classification:
         """The merged masks of these rows, one sample an image: their indices are the rows'."""
         return rows
 
-    def build(self, config: Mapping[str, Any]) -> ClassificationModel:
+    def build(self, config: Config) -> ClassificationModel:
         """The model, logits float32 [B, K] for grey images [B, 1, H, W] in 0..255."""
         return build(config, self.classes)
 
-    def loss(self, config: Mapping[str, Any], labels: np.ndarray) -> Callable[[Tensor, Batch], Tensor]:
+    def loss(self, config: Config, labels: np.ndarray) -> Callable[[Tensor, Batch], Tensor]:
         """Scalar loss of logits against a batch; `labels` are those of the training samples."""
         loss = build_loss(config, to_targets(labels, self.classes), self.classes)
         return lambda logits, batch: loss(logits, to_targets(batch.labels, self.classes))

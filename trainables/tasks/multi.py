@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from search_spaces import Config
 from trainables import charts
 from trainables.batches import Batch
 from trainables.data import CLASSES, UNKNOWN, DataError, Prepared
@@ -52,11 +52,11 @@ class MultiTask:
         """Masks to train on for these rows: the single ones where there are several, else the merged."""
         return data.training_masks(rows)
 
-    def build(self, config: Mapping[str, Any]) -> MultiModel:
+    def build(self, config: Config) -> MultiModel:
         """The model: mask logits float32 [B, 1, H, W] and class logits float32 [B, K] for grey images in 0..255."""
         return build(config, self.classes)
 
-    def loss(self, config: Mapping[str, Any], labels: np.ndarray) -> Callable[[MultiOutputs, Batch], Tensor]:
+    def loss(self, config: Config, labels: np.ndarray) -> Callable[[MultiOutputs, Batch], Tensor]:
         """Scalar loss of outputs against a batch; `labels` are those of the training samples."""
         loss = build_loss(config, to_targets(labels, self.classes), self.classes)
         return lambda outputs, batch: loss(outputs, batch.masks, batch.has_mask, self._targets(batch))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from search_spaces import Config
 from trainables.batches import Batch
 from trainables.data import DataError, Prepared
 from trainables.losses.seg import build_loss
@@ -38,11 +38,11 @@ class Segmentation:
         """Masks to train on for these rows: the single ones where there are several, else the merged."""
         return data.training_masks(rows)
 
-    def build(self, config: Mapping[str, Any]) -> SegmentationModel:
+    def build(self, config: Config) -> SegmentationModel:
         """The model, logits float32 [B, 1, H, W] for grey images [B, 1, H, W] in 0..255."""
         return build(config)
 
-    def loss(self, config: Mapping[str, Any], labels: np.ndarray) -> Callable[[Tensor, Batch], Tensor]:
+    def loss(self, config: Config, labels: np.ndarray) -> Callable[[Tensor, Batch], Tensor]:
         """Scalar loss of logits against a batch; `labels` are of no account."""
         loss = build_loss(config["loss"], config["loss_weight"])
         return lambda logits, batch: loss(logits, batch.masks)
