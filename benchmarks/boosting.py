@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     task = make_task(search.task, search.classes)
     rows = []
     with ray_session(), tempfile.TemporaryDirectory() as scratch:
-        workers = TaskPool(plan.share(search), search.cache / "predictions", Storage(settings.home))
+        workers = TaskPool(plan.share(search), search.files.predictions, Storage(settings.home))
         team = MemberTrainer(task, search, data, workers, settings.tta, True, lambda text: None)
         candidates, _ = plan.candidates(settings, search, data, team, settings.top_k or 2, print)
         tracker = Tracker(f"sqlite:///{scratch}/mlflow.db", "boosting")

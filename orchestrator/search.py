@@ -21,6 +21,7 @@ from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.plan import check_truth
 from orchestrator.ensemble.run import build
 from orchestrator.storage.mirror import mirrored
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from orchestrator.tuning.launch import launch
@@ -49,7 +50,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     storage, folder, name = Storage.of(settings.storage), settings.folder, settings.name
     if problem := storage.trouble():
         raise UserError(f"--storage {settings.storage}: {problem}")
-    taken = folder.exists() or storage.has(folder / resume.SETTINGS)
+    taken = folder.exists() or storage.has(settings.files.settings)
     if taken and not settings.resume:
         where = folder if folder.exists() else storage.shown(folder)
         raise UserError(f"--name {name}: {where} exists already; choose another name, or --resume {name}")
@@ -62,7 +63,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
             resume.make_folder(folder, settings.stored())
             ledger = Ledger(folder)
         with (
-            quiet(folder / "search.log") as console,
+            quiet(settings.files.log) as console,
             ray_session(settings.address, settings.dashboard),
             mirrored(storage, folder, console),  # first: workers are waited for without a limit
             joined(settings, settings.address, storage, console) as fitting,
@@ -107,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_CODES[run_search(settings)["status"]]
 
     def details() -> Path:
-        return folder / "search.log" if folder and folder.is_dir() else Path("search-error.log").absolute()
+        return RunFolder(folder).log if folder and folder.is_dir() else Path("search-error.log").absolute()
 
     return guarded(run, details)
 

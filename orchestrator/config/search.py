@@ -28,6 +28,7 @@ from orchestrator.config.types import (
     tracking_uri,
 )
 from orchestrator.storage.mirror import pull
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tuning import resume
 from search_spaces import SPACES
@@ -215,6 +216,11 @@ class SearchSettings(BaseModel):
         return self.home / self.name
 
     @property
+    def files(self) -> RunFolder:
+        """What is in it."""
+        return RunFolder(self.folder)
+
+    @property
     def source(self) -> str:
         """What the data are called wherever their results appear."""
         return "phantom" if self.data is None else str(self.data)
@@ -222,7 +228,7 @@ class SearchSettings(BaseModel):
     @property
     def cache(self) -> Path:
         """Where prepared data are kept."""
-        return self.home / ".cache"
+        return self.files.cache
 
 
 def _stored(storage: Any, name: str) -> dict[str, Any]:

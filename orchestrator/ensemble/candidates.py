@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
-from orchestrator.storage.run_folder import FILE
+from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import Storage, reason
 from orchestrator.tracking.ranking import TrialRow
 from orchestrator.tuning import resume
@@ -73,8 +73,8 @@ def newest_search(storage: Path, task: str) -> str:
         UserError: there is none.
     """
     found = []
-    for settings in storage.glob(f"*/{resume.SETTINGS}"):
-        ledger = settings.parent / FILE
+    for settings in storage.glob(f"*/{NAMES.settings}"):
+        ledger = RunFolder(settings.parent).ledger
         with contextlib.suppress(ValueError):  # of one that is damaged nothing is known
             if ledger.is_file() and resume.stored(storage, settings.parent.name)["task"] == task:
                 found.append((ledger.stat().st_mtime, settings.parent.name))
@@ -126,7 +126,7 @@ class CandidateReader:
     def _read(self, row: TrialRow, name: str) -> Candidate:
         folder = self._storage.home / row.search
         if row.search not in self._ledgers:
-            self._ledgers[row.search] = Ledger(folder, hold=False) if (folder / FILE).is_file() else None
+            self._ledgers[row.search] = Ledger(folder, hold=False) if RunFolder(folder).ledger.is_file() else None
         ledger = self._ledgers[row.search]
         if ledger is None or ledger.identity.get("id") != row.search_id:
             raise UserError(f"its search is not in {self._storage.home}")

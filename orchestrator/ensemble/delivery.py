@@ -45,7 +45,6 @@ def deliver(
     settings: EnsembleSettings,
     run_id: str,
     *,
-    folder: Path,
     synthetic: bool,
 ) -> dict[str, Any]:
     """Write the product, score it once on the test images, register it, and promote it by the rule.
@@ -63,7 +62,7 @@ def deliver(
     points = operating_thresholds(row.scored)
     digest = _digest([row.combination, single.combination], members, segmenter, team)
     # Not in a search's folder: the same candidates may win for several searches, and are one winner.
-    home = team.search.cache / "winners" / digest
+    home = team.search.files.winners / digest
     _write(home / "ensemble", row.combination, members, segmenter, team, points, synthetic=synthetic)
     compared = held.take(np.flatnonzero(held.compared))
     evidence = StoredPredictions(row.scored, compared.digests, compared.groups, compared.labels)
@@ -84,7 +83,7 @@ def deliver(
     test["times_scored"] = promotion.times_scored(client, team.data.data_fingerprint)
     write_text(home / "ensemble" / RESULTS, json.dumps(_results(row, held, test, home, team, synthetic=synthetic)))
     if team.task.name == "seg" and settings.out_of_fold:
-        lesion_shape.keep(folder, members, single.combination, team)
+        lesion_shape.keep(members, single.combination, team)
     tags = {
         "task": team.task.name,
         "digest": digest,

@@ -16,12 +16,12 @@ from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.inference.combination import Combination, Head
 from orchestrator.inference.lesion_shape import lesion_shape
 from orchestrator.storage.atomic import write_text
+from orchestrator.storage.run_folder import NAMES
 from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.data.pixels import read_image, to_original_size
 
 #: What an ensemble leaves beside its models: its members, for another task's lesion shape.
-FILE = "members.json"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def with_own(held: OutOfFoldPredictions, data: Prepared, seed: int) -> OutOfFold
     return replace(held, shape=features(mean, held, data))
 
 
-def keep(folder: Path, members: Sequence[Member], best: Combination, team: MemberTrainer) -> None:
+def keep(members: Sequence[Member], best: Combination, team: MemberTrainer) -> None:
     """Leave the best single candidate for ensembles of the other tasks: its models, and its calibration."""
     assert best.masks
     (position,) = best.members
@@ -78,12 +78,12 @@ def keep(folder: Path, members: Sequence[Member], best: Combination, team: Membe
         "checkpoints": {str(fold): str(path) for fold, path in member.checkpoints.items()},
         "combination": Combination("best", masks=head).to_json(),
     }
-    write_text(folder / FILE, json.dumps(stored, indent=2))
+    write_text(team.search.files.segmenter, json.dumps(stored, indent=2))
 
 
 def find(storage: Path, team: MemberTrainer) -> Segmenter | None:
     """What the newest segmentation ensemble of the same data and folds left in this storage folder, if there is one."""
-    files = sorted(storage.glob(f"*/ensemble/{FILE}"), key=lambda file: -file.stat().st_mtime)
+    files = sorted(storage.glob(f"*/{NAMES.segmenter}"), key=lambda file: -file.stat().st_mtime)
     for file in files:
         stored = json.loads(file.read_text())
         own = (stored["data_fingerprint"], stored["keep_aspect"], stored["mirrored"])

@@ -131,7 +131,7 @@ class MemberTrainer:
         for candidate in candidates if self.out_of_fold else []:
             # Cosine to zero at the epoch of its best: no epoch is chosen by the fold that is held out.
             config = {**candidate.config, "epochs": candidate.epoch, "early_stop": 0}
-            home = candidate.search.folder / "folds" / candidate.trial_id
+            home = candidate.search.files.folds / candidate.trial_id
             for fold in self.folds[1:]:
                 jobs[f"{candidate.trial_id} fold {fold}"] = Job(home / f"fold-{fold}", self.task.name, config, fold)
         owner = {key: next(c for c in candidates if key.startswith(f"{c.trial_id} ")) for key in jobs}

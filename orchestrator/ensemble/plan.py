@@ -29,8 +29,6 @@ from trainables.data import Prepared
 from trainables.data.splits import TEST
 from trainables.tasks import Task
 
-LOCK = "lock"
-
 
 def candidates(
     settings: EnsembleSettings, search: SearchSettings, data: Prepared, team: MemberTrainer, count: int, say: Say
@@ -120,14 +118,14 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
-def alone(folder: Path, name: str) -> Iterator[None]:
+def alone(lock_file: Path, name: str) -> Iterator[None]:
     """One process at a time builds the ensemble of a search.
 
     Raises:
         UserError: another does.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    with lock_file.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -38,8 +38,6 @@ from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared, is_phantom
 from trainables.tasks import make_task
 
-FILE = "ensemble.json"
-
 
 def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dict[str, Any]:
     """Build the ensemble of a search's data; returns what `runs/NAME/ensemble.json` holds.
@@ -64,7 +62,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dic
     data, manifest = dataset.read(search, Console())
     synthetic = is_phantom(manifest.root)
     with (
-        quiet(search.folder / "ensemble.log") as console,
+        quiet(search.files.ensemble_log) as console,
         ray_session(settings.address),
         joined(search, settings.address, storage, console),
         mirrored(storage, search.folder, console, held=False),
@@ -85,14 +83,11 @@ def build(
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    folder = search.folder / "ensemble"
     # Before the lock is held, by which the dead runs of an ensemble that was killed are told from living ones.
     tracker = Tracker(settings.tracking_uri, search.experiment)
-    with closing(tracker), plan.alone(folder, search.name), plan.terminable():
+    with closing(tracker), plan.alone(search.files.ensemble_lock, search.name), plan.terminable():
         task = make_task(search.task, search.classes)
-        workers = TaskPool(
-            plan.share(search, console), search.cache / "predictions", Storage.of(settings.storage), console
-        )
+        workers = TaskPool(plan.share(search, console), search.files.predictions, Storage.of(settings.storage), console)
         team = MemberTrainer(task, search, data, workers, settings.tta, settings.out_of_fold, say)
         team.prepared[search.image_size, search.masks] = data
         plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])
@@ -112,7 +107,7 @@ def build(
                 rounds=rounds if settings.out_of_fold else 0,
                 epochs=settings.boost_epochs,
                 seed=settings.seed,
-                folder=folder / "boost",
+                folder=search.files.boost,
                 median_seconds=median,
             )
             everyone, held, boosted = boost(team, members, candidates, held, boosting, tracker)
@@ -122,14 +117,12 @@ def build(
             winner, why = choose(rows, held.optimistic)
             terminal.comparison(rows, winner, search.task, held, console)
             say(f"winner    {winner}: {why}")
-            delivered = deliver(
-                team, everyone, held, rows, winner, segmenter, settings, run_id, folder=folder, synthetic=synthetic
-            )
+            delivered = deliver(team, everyone, held, rows, winner, segmenter, settings, run_id, synthetic=synthetic)
             found = _summary(settings, search, data, candidates, held, rows, winner, why, boosted) | delivered
             found["data"]["synthetic"] = synthetic
             found["seconds"] = round(time.monotonic() - started, 1)
-            write_text(search.folder / FILE, json.dumps(found, indent=2) + "\n")
-            tracker.log_picture("", search.folder / FILE, "ensemble")
+            write_text(search.files.ensemble_report, json.dumps(found, indent=2) + "\n")
+            tracker.log_picture("", search.files.ensemble_report, "ensemble")
             status, figures, shown = "FINISHED", terminal.figures(found), ensemble_tags(found)
         except KeyboardInterrupt:
             status = "KILLED"
@@ -159,7 +152,7 @@ def _open_run(
         "data_fingerprint": data.data_fingerprint,
         "data_source": search.source,
         "synthetic": str(synthetic).lower(),
-        **marks(search.folder / "ensemble", plan.LOCK),
+        **marks(search.files.ensemble_lock),
     }
     params = settings.model_dump(mode="json") | {"candidates": [one.name for one in candidates]}
     told = datasets.dataset(data, search.source)

@@ -140,7 +140,7 @@ def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str, say: 
         meant = f"{point['rate']:.0%} {point['kept']} held out"
         say(f"          malignant from {point['threshold']:.3f} ({meant}): {', '.join(rates)}")
     say(f"model     {found['model_uri']}{', now the champion' if found['promoted'] else ''}: {found['why_promoted']}")
-    say(f"ensemble  {search.folder / 'ensemble.json'}, in {format_seconds(found['seconds'])}")
+    say(f"ensemble  {search.files.ensemble_report}, in {format_seconds(found['seconds'])}")
     python, uri = shlex.quote(sys.executable), shlex.quote(tracking_uri)
     model = "" if found["promoted"] else f" --model {found['model_uri']}"
     use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"

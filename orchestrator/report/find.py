@@ -13,8 +13,8 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import final_test, promotion
 from orchestrator.ensemble.candidates import search_settings
-from orchestrator.ensemble.run import FILE
 from orchestrator.scoring.predictions import TestPredictions
+from orchestrator.storage.run_folder import NAMES
 
 TITLES = {"seg": "segmentation", "cls": "classification", "multi": "multi-task"}
 #: Primary metrics in words.
@@ -75,7 +75,7 @@ def newest(storage: Path) -> tuple[list[Entry], list[str]]:
         UserError: there is none.
     """
     entries, notes = list[Entry](), list[str]()
-    for name in sorted(file.parent.name for file in storage.glob(f"*/{FILE}")):
+    for name in sorted(file.parent.name for file in storage.glob(f"*/{NAMES.ensemble_report}")):
         try:
             entries.append(_entry(search_settings(storage, name)))
         except UserError as error:
@@ -104,7 +104,7 @@ def _entry(search: SearchSettings) -> Entry:
     if search.storage != Path("runs").absolute():
         words += ["--storage", str(search.storage)]
     again = f"run {shlex.join(words)}"
-    file = search.folder / FILE
+    file = search.files.ensemble_report
     try:
         found = json.loads(file.read_text())
         written = file.stat().st_mtime
@@ -114,7 +114,7 @@ def _entry(search: SearchSettings) -> Entry:
         raise UserError(f"{file} cannot be read ({error}); {again}") from None
     if not isinstance(found, dict) or NEEDED - set(found):
         raise UserError(f"{file} lacks what a report shows: cut, or of an older version; {again}")
-    home = search.cache / "winners" / str(found["digest"])
+    home = search.files.winners / str(found["digest"])
     if final_test.stored(home) is None:
         raise UserError(f"the stored test predictions of {search.name} are not in {search.cache}; {again}")
     return Entry(search, written, found, TestPredictions.load(home / promotion.TEST))

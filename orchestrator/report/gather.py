@@ -20,9 +20,7 @@ from orchestrator.inference.format import Description, ModelError
 from orchestrator.report.find import TITLES, Entry, named, newest
 from orchestrator.report.registered import RegistryStatus, reached, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images
-from orchestrator.storage.run_folder import FILE as LEDGER
 from orchestrator.storage.run_folder import is_held
-from orchestrator.tuning.summary import FILE as SUMMARY
 from trainables.data import CLASSES, Manifest, Prepared
 
 
@@ -136,14 +134,12 @@ def _studied(
     if known.times_scored is not None:  # since then others may have looked
         figures["times_scored"] = known.times_scored
     try:
-        description = product.read(search.cache / "winners" / ensemble["digest"] / "ensemble")
+        description = product.read(search.files.winners / ensemble["digest"] / "ensemble")
         figures["networks"] = networks(description)
     except ModelError:
         description = None
     subject = ModelResults(search.task, TITLES[search.task], classes, entry.tested, figures, images)
-    return ReportedSearch(
-        search, _summary(search), ensemble, subject, description, known, is_held(search.folder / LEDGER)
-    )
+    return ReportedSearch(search, _summary(search), ensemble, subject, description, known, is_held(search.files.ledger))
 
 
 def networks(description: Description) -> int:
@@ -154,7 +150,7 @@ def networks(description: Description) -> int:
 
 def _summary(search: SearchSettings) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((search.folder / SUMMARY).read_text())
+        found: dict[str, Any] = json.loads(search.files.summary.read_text())
     except (OSError, ValueError):
         return {}
     return found

@@ -16,7 +16,7 @@ from pyarrow import fs
 from rich.console import Console
 
 from orchestrator.common.errors import UserError
-from orchestrator.storage.run_folder import FILE, RESERVE, SETTINGS
+from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import Storage, reason
 
 log = logging.getLogger(__name__)
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 #: Seconds between two looks at what changed.
 SECONDS = 30.0
 #: Folders of a search with checkpoints: workers write them to the URI by themselves.
-CHECKPOINTS = ("tune", "folds", "ensemble/boost")
-#: File under the URI that names the process at work; one that is silent for so many seconds is taken for dead.
-HOLDER, SILENCE = "holder", 4 * SECONDS
+CHECKPOINTS = tuple(path.as_posix() for path in (NAMES.tune, NAMES.folds, NAMES.boost))
+#: A process at work that is silent for so many seconds is taken for dead.
+SILENCE = 4 * SECONDS
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def mirrored(storage: Storage, folder: Path, console: Console, *, held: bool = T
     def hold() -> None:
         while True:
             with suppress(OSError):  # `follow` tells of it
-                storage.write(folder / HOLDER, f"{os.getpid()} {socket.gethostname()}".encode())
+                storage.write(RunFolder(folder).holder, f"{os.getpid()} {socket.gethostname()}".encode())
             if over.wait(SECONDS):
                 return
 
@@ -81,7 +81,7 @@ def mirrored(storage: Storage, folder: Path, console: Console, *, held: bool = T
             line = f"{storage.shown(folder)} lacks what is new in {folder} ({problem}); go on here, or copy it there"
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         elif held:
-            storage.delete(folder / HOLDER)
+            storage.delete(RunFolder(folder).holder)
 
 
 def pull(storage: Storage, name: str = "") -> None:
@@ -101,8 +101,8 @@ def pull(storage: Storage, name: str = "") -> None:
             _refuse_held(storage, storage.home / name)
         for folder in [storage.home / name] if name else storage.children(storage.home):
             _pull(storage, folder)
-        if name and not (storage.home / name / SETTINGS).is_file():
-            there = [path.name for path in storage.children(storage.home) if storage.has(path / SETTINGS)]
+        if name and not RunFolder(storage.home / name).settings.is_file():
+            there = [path.name for path in storage.children(storage.home) if storage.has(RunFolder(path).settings)]
             found = f"there are {', '.join(there)}" if there else "there is none"
             raise UserError(f"--resume: no search {name!r} in {storage.uri} ({found})")
     except OSError as error:
@@ -110,9 +110,9 @@ def pull(storage: Storage, name: str = "") -> None:
 
 
 def _pull(storage: Storage, folder: Path) -> None:
-    ledger = folder / FILE
+    ledger = RunFolder(folder).ledger
     there, here = _whole(storage.read(ledger)), _whole(ledger.read_bytes()) if ledger.is_file() else b""
-    if (ledger.is_file() and here.startswith(there)) or not storage.has(folder / SETTINGS):
+    if (ledger.is_file() and here.startswith(there)) or not storage.has(RunFolder(folder).settings):
         return
     if not there.startswith(here):
         raise UserError(
@@ -120,7 +120,7 @@ def _pull(storage: Storage, folder: Path) -> None:
             "what is there"
         )
     # The ledger last: cut off before that, the next try begins again.
-    found = storage.files(folder, without=(*CHECKPOINTS, HOLDER))
+    found = storage.files(folder, without=(*CHECKPOINTS, NAMES.holder.name))
     for file in sorted(found, key=lambda file: file == ledger):
         file.unlink(missing_ok=True)
         storage.fetch(file)
@@ -128,7 +128,7 @@ def _pull(storage: Storage, folder: Path) -> None:
 
 def _send(storage: Storage, folder: Path, sent: dict[Path, tuple[int, int]]) -> str:
     """Send what changed since; returns what went wrong, "" for nothing."""
-    problem, ledger = "", folder / FILE
+    problem, ledger = "", RunFolder(folder).ledger
     # Last of all, and as it was at first: the study must know of the trials that the ledger tells of.
     last = {ledger: (_stamp(ledger), _whole(ledger.read_bytes()))} if ledger.is_file() else {}
     for file in [*_files(folder), *last]:
@@ -151,10 +151,10 @@ def _send(storage: Storage, folder: Path, sent: dict[Path, tuple[int, int]]) -> 
 
 
 def _refuse_held(storage: Storage, folder: Path) -> None:
-    info = storage.filesystem.get_file_info(storage.where(folder / HOLDER)) if storage.filesystem else None
+    info = storage.filesystem.get_file_info(storage.where(RunFolder(folder).holder)) if storage.filesystem else None
     if info is None or info.type != fs.FileType.File or time.time() - info.mtime.timestamp() > SILENCE:
         return
-    pid, _, host = storage.read(folder / HOLDER).decode().partition(" ")
+    pid, _, host = storage.read(RunFolder(folder).holder).decode().partition(" ")
     if host != socket.gethostname() or _lives(int(pid)):
         raise UserError(
             f"--resume {folder.name}: it is running already (process {pid} on {host}); wait for its end, or, if that "
@@ -188,7 +188,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
     def kept(inside: Path) -> bool:
         passing = inside.name.startswith(".") or inside.name.endswith((".part", ".lock", ".old", ".new"))
-        return not passing and inside.as_posix() not in (*CHECKPOINTS, FILE) and inside.name not in (RESERVE, "lock")
+        own = inside.name in (NAMES.reserve.name, NAMES.ensemble_lock.name)
+        return not passing and not own and inside.as_posix() not in (*CHECKPOINTS, NAMES.ledger.name)
 
     for place, folders, names in os.walk(folder):
         inside = Path(place).relative_to(folder)

@@ -9,15 +9,15 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from orchestrator.storage.run_folder import FILE, is_held
+from orchestrator.storage.run_folder import is_held
 from orchestrator.tracking.client import quote
 
 log = logging.getLogger(__name__)
 
 
-def marks(folder: Path, lock: str = FILE) -> dict[str, str]:
+def marks(lock: Path) -> dict[str, str]:
     """Tags by which a search's or an ensemble's run is known to be dead: the file that it holds, and on which host."""
-    return {"folder": str(folder), "lock": lock, "host": socket.gethostname()}
+    return {"folder": str(lock.parent), "lock": lock.name, "host": socket.gethostname()}
 
 
 def close_stale(client: MlflowClient, experiment_id: str) -> int:
@@ -31,7 +31,7 @@ def close_stale(client: MlflowClient, experiment_id: str) -> int:
     host = quote(socket.gethostname())
     try:
         held = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.host = {host}")
-        dead = [run for run in held if not is_held(Path(run.data.tags["folder"]) / run.data.tags.get("lock", FILE))]
+        dead = [run for run in held if not is_held(Path(run.data.tags["folder"]) / run.data.tags["lock"])]
         for search in dead:
             trials = f"tags.`mlflow.parentRunId` = {quote(search.info.run_id)} and attributes.status = 'RUNNING'"
             for run in (*client.search_runs([experiment_id], trials), search):

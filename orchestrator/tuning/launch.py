@@ -62,9 +62,9 @@ def launch(
     """
     plan, share = _plan(settings, data, ledger, console)
     if resume.stored(settings.home, settings.name)["tracking_uri"] != settings.tracking_uri:
-        log_figures.log_again(settings.folder / "pictures")
+        log_figures.log_again(settings.files.pictures)
     resume.write(settings.folder, settings.stored())
-    (settings.folder / "faults.txt").write_text("".join(f"{fault}\n" for fault in data.faults))
+    settings.files.faults.write_text("".join(f"{fault}\n" for fault in data.faults))
     identity = identity_of(settings, data, plan)
     identity["id"] = ledger.identity.get("id", uuid.uuid4().hex)
     known = finished_trials(settings, identity) if settings.warm_start and not ledger.trials else []
@@ -74,7 +74,7 @@ def launch(
     tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([ui_view.tag(primary)]))
     try:
         ledger.launch(identity, share.gpus)
-        own = {**tags, **marks(settings.folder)}
+        own = {**tags, **marks(settings.files.ledger)}
         told = datasets.dataset(data, settings.source)
         tracker.start_search(settings.name, settings.model_dump(mode="json"), own, identity["id"], data=told)
         storage = Storage.of(settings.storage)
@@ -104,7 +104,7 @@ def launch(
         summary.write(settings.folder, found)  # before what can take long: a second Ctrl-C must not lose it
         shown = list[Path]()
         if found["status"] == "done":
-            folder, rows = settings.folder / "pictures", found["trials"]
+            folder, rows = settings.files.pictures, found["trials"]
             shown = log_figures.log_all(
                 task, rows, data, folder, share, tracker, storage, synthetic=synthetic, console=console
             )

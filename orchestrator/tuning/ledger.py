@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.common.errors import UserError
-from orchestrator.storage.run_folder import FILE, RESERVE, RESERVED, cut_torn_line
+from orchestrator.storage.run_folder import RunFolder, cut_torn_line
 from orchestrator.storage.storage import Storage
 from search_spaces import Config
 
+#: Bytes that a running search keeps for its last words on a full disk.
+RESERVED = 1 << 18
 #: Seconds in which a look at whether a search is held must be over.
 LOOK = 0.5
 #: Such a trial is not run again; one that the budget or a person stopped goes on when the search is resumed.
@@ -93,7 +95,8 @@ class Ledger:
         self.spent = 0.0  # seconds, by earlier launches
         self._gpus, self._holder = 0.0, ""
         self.folder, self.full = folder, False
-        self._file = (folder / FILE).open("a+b" if hold else "rb", buffering=0)
+        self._reserve = RunFolder(folder).reserve
+        self._file = RunFolder(folder).ledger.open("a+b" if hold else "rb", buffering=0)
         if not hold:
             self.history = self._read()
             self._file.close()
@@ -102,7 +105,7 @@ class Ledger:
             self._read()
             self._file.close()
             raise UserError(f"--resume {folder.name}: it is running already{self._holder}; wait for its end")
-        cut_torn_line(folder / FILE)
+        cut_torn_line(RunFolder(folder).ledger)
         #: Events of earlier launches, oldest first.
         self.history = self._read()
         self._opened = time.monotonic()
@@ -119,7 +122,7 @@ class Ledger:
             gpus: GPUs of each trial.
         """
         self._opened = time.monotonic()  # reading the data is not part of the search
-        (self.folder / RESERVE).write_bytes(bytes(RESERVED))
+        self._reserve.write_bytes(bytes(RESERVED))
         self.add("launch", identity=self.identity or identity, gpus=gpus, pid=os.getpid(), host=socket.gethostname())
 
     def add(self, event: str, trial: str = "", **values: Any) -> None:
@@ -132,9 +135,9 @@ class Ledger:
         try:
             self._write(line)
         except OSError as error:
-            if error.errno != errno.ENOSPC or not (self.folder / RESERVE).exists():
+            if error.errno != errno.ENOSPC or not self._reserve.exists():
                 raise
-            (self.folder / RESERVE).unlink()
+            self._reserve.unlink()
             self.full = True
             self._write(line)
         self._apply(line)
@@ -166,7 +169,7 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the search."""
-        (self.folder / RESERVE).unlink(missing_ok=True)
+        self._reserve.unlink(missing_ok=True)
         self._file.close()
 
     def _lock(self) -> bool:

@@ -14,7 +14,7 @@ import yaml
 
 from orchestrator.common.errors import UserError
 from orchestrator.storage.atomic import write_text
-from orchestrator.storage.run_folder import SETTINGS
+from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.ledger import TrialRecord
 from trainables.data import Prepared
@@ -38,9 +38,9 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
     Raises:
         ValueError: there is no such search, and the line lists those there are; or its settings cannot be read.
     """
-    file = storage / name / SETTINGS
+    file = RunFolder(storage / name).settings
     if not file.is_file():
-        there = sorted(path.parent.name for path in storage.glob(f"*/{SETTINGS}"))
+        there = sorted(path.parent.name for path in storage.glob(f"*/{NAMES.settings}"))
         found = f"there are {', '.join(there)}" if there else "there is none"
         raise ValueError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
     try:
@@ -70,7 +70,7 @@ def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:
 
 def drop_strays(folder: Path, record: TrialRecord, storage: Storage) -> None:
     """Delete checkpoints of a trial that the ledger does not name: they are half-written, or were to be deleted."""
-    for launch in storage.children(folder / "tune"):
+    for launch in storage.children(RunFolder(folder).tune):
         for path in storage.children(launch / record.trial_id):
             if path.name.startswith("checkpoint_") and str(path.relative_to(folder)) != record.checkpoint:
                 storage.delete(path)
@@ -78,7 +78,7 @@ def drop_strays(folder: Path, record: TrialRecord, storage: Storage) -> None:
 
 def write(folder: Path, settings: Mapping[str, Any]) -> None:
     """Keep the settings of a search, whole or not at all."""
-    write_text(folder / SETTINGS, yaml.safe_dump(dict(settings), sort_keys=False))
+    write_text(RunFolder(folder).settings, yaml.safe_dump(dict(settings), sort_keys=False))
 
 
 def differences(settings: Mapping[str, Any], before: Mapping[str, Any]) -> str:

@@ -18,26 +18,26 @@ from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_par
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from orchestrator.common.errors import UserError
-from orchestrator.storage.run_folder import cut_torn_line
+from orchestrator.storage.run_folder import RunFolder, cut_torn_line
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.ledger import Ledger, TrialRecord
 from search_spaces import Config, Parameters
 
-STUDY_FILE = "study.journal"
 #: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
 WORST = 0.0
 
 
 def mend_study(folder: Path) -> None:
     """Take away what a crash leaves of a study: half a line, and a lock. For who holds the search's ledger."""
-    cut_torn_line(folder / STUDY_FILE)
-    (folder / f"{STUDY_FILE}.lock").unlink(missing_ok=True)
+    study = RunFolder(folder).study
+    cut_torn_line(study)
+    study.with_name(f"{study.name}.lock").unlink(missing_ok=True)
 
 
 def open_study(folder: Path, name: str) -> optuna.Study:
     """The study of a search, created if absent; `optuna-dashboard` opens the file, too."""
-    storage = JournalStorage(JournalFileBackend(str(folder / STUDY_FILE)))
+    storage = JournalStorage(JournalFileBackend(str(RunFolder(folder).study)))
     return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
 
 

@@ -17,6 +17,7 @@ from orchestrator.common.console import format_seconds
 from orchestrator.config.data import split_sizes
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.atomic import write_text
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tracking import ui_view
 from orchestrator.tuning.budget import Budget
@@ -24,8 +25,6 @@ from orchestrator.tuning.callback import SearchCallback
 from orchestrator.tuning.ledger import Ledger, TrialRecord, label
 from trainables import checkpoint
 from trainables.data import Prepared
-
-FILE = "summary.json"
 
 
 def summarise(
@@ -130,7 +129,7 @@ def figures(found: dict[str, Any]) -> dict[str, float]:
 
 def write(folder: Path, summary: dict[str, Any]) -> None:
     """Write summary.json under a temporary name, then rename."""
-    write_text(folder / FILE, json.dumps(summary, indent=2) + "\n")
+    write_text(RunFolder(folder).summary, json.dumps(summary, indent=2) + "\n")
 
 
 def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, console: Console) -> None:
@@ -165,14 +164,14 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
         + (f", {summary['slots']} at a time, efficiency {summary['efficiency']:.2f}" if summary["efficiency"] else ""),
     ]
     if summary["status"] == "failed":
-        lines.append(f"log               {settings.folder / 'search.log'}")
+        lines.append(f"log               {settings.files.log}")
     resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"
     lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary['why'], settings)}")
     if summary["best"]:
         best = Storage.of(settings.storage).shown(Path(summary["best"]["checkpoint"]))
         lines.append(f"best checkpoint   {best}")
     lines += [
-        f"summary           {settings.folder / FILE}",
+        f"summary           {settings.files.summary}",
         f"leaderboard       {python} -m orchestrator.leaderboard --tracking-uri {uri}",
     ]
     server = settings.tracking_uri

@@ -10,6 +10,7 @@ from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.cluster.resources import TrialResources
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.searcher import StudySearch
@@ -44,7 +45,7 @@ def build_tuner(
         ),
         run_config=tune.RunConfig(
             name=str(launch),
-            storage_path=storage.where(folder / "tune"),
+            storage_path=storage.where(RunFolder(folder).tune),
             storage_filesystem=storage.filesystem,
             callbacks=[callback],
             stop=budget,

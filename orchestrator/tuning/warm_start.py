@@ -14,10 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.mirror import pull
-from orchestrator.storage.run_folder import FILE
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
-from orchestrator.tuning.searcher import STUDY_FILE
 
 
 def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> list[FrozenTrial]:
@@ -38,8 +37,8 @@ def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> li
         before = resume.stored(settings.home, name, "--warm-start")
     except ValueError as error:
         raise UserError(str(error)) from None
-    folder = settings.home / name
-    ledger, study = folder / FILE, folder / STUDY_FILE
+    files = RunFolder(settings.home / name)
+    ledger, study = files.ledger, files.study
     first = ledger.read_text().partition("\n")[0] if ledger.is_file() else ""
     if not first or not study.is_file():
         raise UserError(f"--warm-start {name}: it has no trials yet; resume it, or leave this out")

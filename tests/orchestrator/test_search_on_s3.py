@@ -19,7 +19,7 @@ from orchestrator.eda import __main__ as eda
 from orchestrator.ensemble import __main__ as ensemble
 from orchestrator.ensemble.run import run_ensemble
 from orchestrator.report import __main__ as report
-from orchestrator.storage.mirror import HOLDER, pull
+from orchestrator.storage.mirror import pull
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from tests.support.processes import Process
@@ -42,8 +42,8 @@ def test_the_uri_is_kept_and_comes_back(bucket: Bucket, tmp_path: Path, monkeypa
     assert settings.folder == tmp_path / "head" / "runs" / "one"
     assert settings.cache == tmp_path / "head" / "runs" / ".cache"
     resume.make_folder(settings.folder, settings.stored())
-    assert yaml.safe_load((settings.folder / resume.SETTINGS).read_text())["storage"] == f"{bucket.uri}/runs"
-    Storage.of(settings.storage).send(settings.folder / resume.SETTINGS)
+    assert yaml.safe_load((settings.files.settings).read_text())["storage"] == f"{bucket.uri}/runs"
+    Storage.of(settings.storage).send(settings.files.settings)
 
     monkeypatch.chdir(tmp_path / "laptop")
     with pytest.raises(UserError, match=r"--resume: no search 'one' in .*/laptop/runs"):
@@ -148,7 +148,7 @@ def test_all_that_matters_is_in_the_bucket(carried: Carried) -> None:
     assert here - there <= {".tune.lock", "ensemble/lock"}
     for name in ("trials.jsonl", "study.journal", "summary.json", "ensemble.json", "settings.yaml"):
         assert carried.bucket.get(f"runs/one/{name}") == (carried.search.home / name).read_bytes()
-    assert HOLDER not in there
+    assert "holder" not in there
     assert not [key for key in there if key.endswith(".part.tar")]
 
 

@@ -14,8 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.trial import create_trial
 
-from orchestrator.storage.run_folder import FILE
-from orchestrator.tuning.searcher import STUDY_FILE
+from orchestrator.storage.run_folder import RunFolder
 
 DISTRIBUTIONS = {
     "architecture": CategoricalDistribution(("unet", "fpn")),
@@ -45,7 +44,7 @@ def write_study(folder: Path, params: Sequence[dict[str, Any]], values: Sequence
     for given, value in zip(params, values, strict=True):
         known = {name: DISTRIBUTIONS[name] for name in given}
         study.add_trial(create_trial(params=given, distributions=known, value=value or 0.0))
-    (folder / STUDY_FILE).write_text("".join(json.dumps(log) + "\n" for log in kept.logs))
+    RunFolder(folder).study.write_text("".join(json.dumps(log) + "\n" for log in kept.logs))
 
 
 def write_ledger(folder: Path, trials: Sequence[dict[str, Any]], gpus: float = 0.5) -> None:
@@ -65,7 +64,7 @@ def write_ledger(folder: Path, trials: Sequence[dict[str, Any]], gpus: float = 0
             epoch = trial.get("epochs", 10)
             events.append({"event": "result", **name, "epoch": epoch, "metrics": metrics, "ending": "", "clock": clock})
         events.append({"event": "ended", **name, "state": state, "reason": "", "clock": clock})
-    (folder / FILE).write_text("".join(json.dumps(event) + "\n" for event in events))
+    RunFolder(folder).ledger.write_text("".join(json.dumps(event) + "\n" for event in events))
 
 
 def drawn(count: int, value: Callable[[dict[str, Any]], float]) -> tuple[list[dict[str, Any]], list[float]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from orchestrator.storage.mirror import mirrored
-from orchestrator.storage.run_folder import SETTINGS
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.ledger import Ledger
 
@@ -44,7 +44,7 @@ class Host:
     def begin(self) -> Ledger:
         """A new search, as far as its first trial."""
         self.folder.mkdir(parents=True)
-        (self.folder / SETTINGS).write_text("name: one\ntask: seg\n")
+        RunFolder(self.folder).settings.write_text("name: one\ntask: seg\n")
         ledger = Ledger(self.folder)
         ledger.launch({"id": "x"}, 0)
         self.ask(ledger, "a")

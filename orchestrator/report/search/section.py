@@ -23,7 +23,7 @@ from orchestrator.report.search.trials import (
     valued,
     varied,
 )
-from orchestrator.storage.run_folder import FILE, is_held
+from orchestrator.storage.run_folder import RunFolder, is_held
 
 #: Trials in the tables of the best.
 BEST = 10
@@ -47,7 +47,7 @@ def search_blocks(folder: Path, summary: dict[str, Any], primary: str) -> list[B
     if not trials:
         return [Text("No trial of this search was started.", warning=True)]
     blocks: list[Block] = []
-    if is_held(folder / FILE):
+    if is_held(RunFolder(folder).ledger):
         blocks.append(Text("The search is still running: this is as far as it is written.", warning=True))
     metric = METRICS.get(primary, primary)
     task = str(summary.get("task", primary))

@@ -13,9 +13,8 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from orchestrator.common.errors import UserError
-from orchestrator.storage.run_folder import FILE
+from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.tuning.ledger import ENDED, Ledger, TrialRecord
-from orchestrator.tuning.searcher import STUDY_FILE
 
 #: How a trial ended, in words; a state that is no end counts as unfinished.
 OUTCOMES = {
@@ -64,7 +63,7 @@ def read_trials(folder: Path, primary: str) -> list[TrialOutcome]:
             if record.began is not None
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{FILE} is missing or damaged: nothing can be said of the trials") from None
+        raise UserError(f"{NAMES.ledger} is missing or damaged: nothing can be said of the trials") from None
 
 
 def read_study(folder: Path) -> optuna.Study:
@@ -73,15 +72,15 @@ def read_study(folder: Path) -> optuna.Study:
     Raises:
         UserError: there is none, or it is damaged.
     """
-    file = folder / STUDY_FILE
+    file = RunFolder(folder).study
     if not file.is_file():  # the backend would create it
-        raise UserError(f"{STUDY_FILE} is missing")
+        raise UserError(f"{file.name} is missing")
     try:
         storage = JournalStorage(JournalFileBackend(str(file)))
         (name,) = optuna.get_all_study_names(storage)
         return optuna.load_study(study_name=name, storage=storage)
     except Exception:  # Optuna replays whatever stands in the file, and names no errors
-        raise UserError(f"{STUDY_FILE} is damaged") from None
+        raise UserError(f"{file.name} is damaged") from None
 
 
 def valued(trials: Sequence[TrialOutcome]) -> list[tuple[TrialOutcome, float]]:

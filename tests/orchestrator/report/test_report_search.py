@@ -16,9 +16,8 @@ from orchestrator.report.search.importances import Importances, importances
 from orchestrator.report.search.parallel_coordinates import BELOW, LINES, drawn_parameters, scale
 from orchestrator.report.search.section import search_blocks
 from orchestrator.report.search.trials import read_study, read_trials
-from orchestrator.storage.run_folder import FILE
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.tuning.ledger import Ledger
-from orchestrator.tuning.searcher import STUDY_FILE
 from tests.support.report_searches import by_lr, by_lr_at_best, drawn, write_ledger, write_search, write_study
 from tests.support.webpages import Page, assert_self_contained
 
@@ -129,7 +128,7 @@ def test_the_best_are_ranked_with_the_parameters_in_which_they_differ(tmp_path: 
 
 def test_a_journal_whose_last_line_was_cut_is_read_and_nothing_is_written(tmp_path: Path) -> None:
     write_search(tmp_path, 30)
-    for name in (STUDY_FILE, FILE):
+    for name in ("study.journal", "trials.jsonl"):
         with (tmp_path / name).open("a") as file:
             file.write('{"op_code": 4, "wor')
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
@@ -140,7 +139,7 @@ def test_a_journal_whose_last_line_was_cut_is_read_and_nothing_is_written(tmp_pa
 @pytest.mark.parametrize("fault", ["missing", "empty", "damaged", "lines lost"])
 def test_a_journal_that_cannot_be_read_is_said_and_the_rest_is_shown(tmp_path: Path, fault: str) -> None:
     write_search(tmp_path, 30)
-    file = tmp_path / STUDY_FILE
+    file = RunFolder(tmp_path).study
     lines = file.read_text().splitlines(keepends=True)
     if fault == "missing":
         file.unlink()
@@ -149,7 +148,7 @@ def test_a_journal_that_cannot_be_read_is_said_and_the_rest_is_shown(tmp_path: P
         file.write_text("".join(found[fault]))
     read = page(search_blocks(tmp_path, {}, "dice"))
     state = "missing" if fault == "missing" else "damaged"
-    assert f"Hyperparameter importances are left out: {STUDY_FILE} is {state}." in read.text
+    assert f"Hyperparameter importances are left out: study.journal is {state}." in read.text
     assert read.rows("What was spent")["all"][0] == "30"
     assert file.exists() == (fault != "missing")
 
@@ -157,7 +156,7 @@ def test_a_journal_that_cannot_be_read_is_said_and_the_rest_is_shown(tmp_path: P
 @pytest.mark.parametrize("content", [None, "", '{"event": "ended"}\n', "not JSON\n", "[]\n"])
 def test_a_ledger_that_says_nothing_is_said(tmp_path: Path, content: str | None) -> None:
     if content is not None:
-        (tmp_path / FILE).write_text(content)
+        RunFolder(tmp_path).ledger.write_text(content)
     (block,) = search_blocks(tmp_path, {}, "dice")
     assert ("No trial of this search was started" if content == "" else "missing or damaged") in page([block]).text
 

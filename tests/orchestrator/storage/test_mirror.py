@@ -14,9 +14,11 @@ from rich.console import Console
 from orchestrator.common.errors import UserError
 from orchestrator.storage import mirror
 from orchestrator.storage.mirror import mirrored, pull
-from orchestrator.storage.run_folder import FILE, RESERVE, SETTINGS
+from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import Storage
 from tests.support.working_copies import wait
+
+LEDGER, SETTINGS, RESERVE = NAMES.ledger.name, NAMES.settings.name, NAMES.reserve.name
 
 if TYPE_CHECKING:
     from tests.support.s3_server import Bucket
@@ -36,9 +38,9 @@ def test_small_files_are_sent_and_checkpoints_are_not(host: Host, bucket: Bucket
     assert (host.folder / RESERVE).exists()
     host.send()
     ledger.close()
-    assert bucket.keys() == sorted(f"runs/one/{name}" for name in (*kept, SETTINGS, FILE, "study.journal"))
+    assert bucket.keys() == sorted(f"runs/one/{name}" for name in (*kept, SETTINGS, LEDGER, "study.journal"))
     assert bucket.get(f"runs/one/{kept[1]}").decode() == kept[1]
-    assert bucket.get(f"runs/one/{FILE}") == (host.folder / FILE).read_bytes()
+    assert bucket.get(f"runs/one/{LEDGER}") == (host.folder / LEDGER).read_bytes()
     assert host.said.getvalue() == ""
 
 
@@ -50,11 +52,11 @@ def test_what_changed_is_sent_once_while_it_runs(host: Host, bucket: Bucket, mon
     ledger = host.begin()
     summary = host.folder / "summary.json"
     with mirrored(host.storage, host.folder, host.console):
-        wait(lambda: bucket.keys(f"runs/one/{FILE}"))
+        wait(lambda: bucket.keys(f"runs/one/{LEDGER}"))
         summary.write_text("1")
         wait(lambda: bucket.keys(f"runs/one/{summary.name}"))
         host.ask(ledger, "b")
-        wait(lambda: bucket.get(f"runs/one/{FILE}") == (host.folder / FILE).read_bytes())
+        wait(lambda: bucket.get(f"runs/one/{LEDGER}") == (host.folder / LEDGER).read_bytes())
         assert bucket.get("runs/one/study.journal") == b"a\nb\n"
         summary.write_text("22")
     ledger.close()
@@ -73,12 +75,12 @@ def test_the_ledger_tells_of_nothing_that_is_not_there(
         if path.name == "study.journal":
             host.ask(ledger, "b")
 
-    with (host.folder / FILE).open("ab") as file:
+    with (host.folder / LEDGER).open("ab") as file:
         file.write(b'{"event": "res')  # and a line is being written
     monkeypatch.setattr(Storage, "send", asks_afterwards)
     mirror._send(host.storage, host.folder, {})
     ledger.close()
-    events = [json.loads(line) for line in bucket.get(f"runs/one/{FILE}").splitlines()]
+    events = [json.loads(line) for line in bucket.get(f"runs/one/{LEDGER}").splitlines()]
     assert [event["trial"] for event in events if event["event"] == "asked"] == ["a"]
     assert bucket.get("runs/one/study.journal") == b"a\n"
 
@@ -100,7 +102,7 @@ def test_files_that_vanish_are_no_problem(
     host.send()
     ledger.close()
     assert (host.said.getvalue(), caplog.messages) == ("", [])
-    assert bucket.keys(f"runs/one/{FILE}")
+    assert bucket.keys(f"runs/one/{LEDGER}")
     assert not bucket.keys("runs/one/pictures")
 
 
@@ -111,7 +113,7 @@ def test_storage_that_goes_away_is_told_in_one_line_and_stops_nothing(
     ledger, tries, real = host.begin(), list[Path](), Storage.write
     monkeypatch.setattr(Storage, "write", lambda self, file, content: (tries.append(file), real(self, file, content)))
     with mirrored(host.storage, host.folder, host.console):
-        wait(lambda: bucket.keys(f"runs/one/{FILE}"))
+        wait(lambda: bucket.keys(f"runs/one/{LEDGER}"))
         bucket.drop()
         host.ask(ledger, "b")
         wait(lambda: caplog.messages)
@@ -145,7 +147,7 @@ def test_a_server_that_is_away_is_asked_once_a_round_and_a_file_of_its_own_holds
 
     monkeypatch.setattr(Storage, "send", unreadable)
     assert "not for you" in mirror._send(host.storage, host.folder, {})
-    assert bucket.keys() == [f"runs/one/{name}" for name in (SETTINGS, "study.journal", FILE)]
+    assert bucket.keys() == [f"runs/one/{name}" for name in (SETTINGS, "study.journal", LEDGER)]
     bucket.drop()
     (host.folder / "faults.txt").unlink()
     tries.clear()
@@ -164,7 +166,7 @@ def test_storage_that_comes_back_has_all_of_it(
         bucket.make()
     ledger.close()
     assert host.said.getvalue() == ""
-    assert bucket.keys() == [f"runs/one/{name}" for name in (SETTINGS, "study.journal", FILE)]
+    assert bucket.keys() == [f"runs/one/{name}" for name in (SETTINGS, "study.journal", LEDGER)]
 
 
 def test_an_ensemble_does_not_send_an_older_ledger(host: Host, other: Host, bucket: Bucket) -> None:
@@ -177,7 +179,7 @@ def test_an_ensemble_does_not_send_an_older_ledger(host: Host, other: Host, buck
         host.send()
         (other.folder / "ensemble.json").write_text("{}")
     ledger.close()
-    assert bucket.get(f"runs/one/{FILE}") == (host.folder / FILE).read_bytes()
+    assert bucket.get(f"runs/one/{LEDGER}") == (host.folder / LEDGER).read_bytes()
     assert bucket.get("runs/one/study.journal") == b"a\nb\n"
     assert bucket.get("runs/one/ensemble.json") == b"{}"
 

@@ -11,11 +11,13 @@ import pytest
 
 from orchestrator.common.errors import UserError
 from orchestrator.storage import mirror
-from orchestrator.storage.mirror import HOLDER, SILENCE, mirrored, pull
-from orchestrator.storage.run_folder import FILE, SETTINGS
+from orchestrator.storage.mirror import SILENCE, mirrored, pull
+from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.ledger import Ledger
 from tests.support.working_copies import wait
+
+LEDGER, SETTINGS, HOLDER = NAMES.ledger.name, NAMES.settings.name, NAMES.holder.name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +35,7 @@ def test_another_host_goes_on(host: Host, other: Host, bucket: Bucket) -> None:
     ledger.close()
     bucket.put("runs/one/tune/1/a/checkpoint_000000/w", b"weights")
     pull(other.storage, "one")
-    assert {path.name for path in other.folder.rglob("*")} == {SETTINGS, "study.journal", FILE}
+    assert {path.name for path in other.folder.rglob("*")} == {SETTINGS, "study.journal", LEDGER}
     other.goes_on("b", "c")
     host.folder.joinpath("faults.txt").write_text("mine")
     pull(host.storage, "one")
@@ -86,14 +88,14 @@ def test_a_last_line_that_is_half_written(host: Host, other: Host, bucket: Bucke
     pull(other.storage, "one")
     half = b'{"event": "started", "tri'
     if torn == "here":
-        with (host.folder / FILE).open("ab") as file:
+        with (host.folder / LEDGER).open("ab") as file:
             file.write(half)
         other.goes_on("b")
         pull(host.storage, "one")
         assert host.trials() == ["a", "b"]
     else:
         other.goes_on("b")
-        bucket.put(f"runs/one/{FILE}", (host.folder / FILE).read_bytes() + half)
+        bucket.put(f"runs/one/{LEDGER}", (host.folder / LEDGER).read_bytes() + half)
         pull(other.storage, "one")
         assert other.trials() == ["a", "b"]
         shutil.rmtree(other.folder)
@@ -149,7 +151,7 @@ def test_a_search_that_is_nowhere(host: Host, other: Host) -> None:
 def test_a_search_that_runs_elsewhere_is_left_alone(host: Host, other: Host, bucket: Bucket) -> None:
     ledger, marker = host.begin(), f"runs/one/{HOLDER}"
     with mirrored(host.storage, host.folder, host.console):
-        wait(lambda: bucket.keys(f"runs/one/{FILE}"))
+        wait(lambda: bucket.keys(f"runs/one/{LEDGER}"))
         pid, _, name = bucket.get(marker).decode().partition(" ")
         assert int(pid) == os.getpid()
         pull(other.storage, "one")  # this very process

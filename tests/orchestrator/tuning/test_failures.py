@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from orchestrator import run_search
 from orchestrator.common.errors import UserError
 from orchestrator.search import main
-from orchestrator.tuning.searcher import STUDY_FILE, mend_study, open_study
+from orchestrator.tuning.searcher import mend_study, open_study
 from orchestrator.tuning.tuner import MAX_FAILURES
 from tests.support.mlflow_runs import locked
 from tests.support.processes import Server, small_disk
@@ -236,7 +236,7 @@ def test_interrupted_search_goes_on_if_there_is_budget(begin: Begin, ray_local: 
 def test_study_whose_last_line_was_cut_short(tmp_path: Path) -> None:
     """As a full disk or a power cut leaves it."""
     open_study(tmp_path, "cut").ask()
-    with (tmp_path / STUDY_FILE).open("ab") as file:
+    with (tmp_path / "study.journal").open("ab") as file:
         file.write(b'{"op_code": 4, "wor')
     mend_study(tmp_path)
     open_study(tmp_path, "cut").ask()

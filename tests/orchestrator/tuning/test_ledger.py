@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.common.errors import UserError
-from orchestrator.storage.run_folder import FILE, RESERVE
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.ledger import FRUITLESS_LAUNCHES, Ledger
@@ -76,7 +76,7 @@ def test_what_was_half_written_is_cut_off(tmp_path: Path) -> None:
     ledger = _begin(tmp_path)
     _ask(ledger, "a")
     ledger.close()
-    with (tmp_path / FILE).open("ab") as file:
+    with RunFolder(tmp_path).ledger.open("ab") as file:
         file.write(b'{"event": "result", "trial": "a", "epo')
     again = Ledger(tmp_path)
     assert again.trials["a"].epoch == 0
@@ -87,7 +87,7 @@ def test_what_was_half_written_is_cut_off(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = _begin(tmp_path)
-    size = (tmp_path / FILE).stat().st_size
+    size = RunFolder(tmp_path).ledger.stat().st_size
 
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("orchestrator.tuning.ledger.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         _ask(ledger, "a")
-    assert (tmp_path / FILE).stat().st_size == size
+    assert RunFolder(tmp_path).ledger.stat().st_size == size
     assert not ledger.trials
 
 
@@ -106,7 +106,7 @@ def test_the_reserve_is_for_the_last_words(tmp_path: Path, monkeypatch: pytest.M
     synced = os.fsync
 
     def full_without_the_reserve(number: int) -> None:
-        if (tmp_path / RESERVE).exists():
+        if RunFolder(tmp_path).reserve.exists():
             raise OSError(28, "No space left on device")
         synced(number)
 

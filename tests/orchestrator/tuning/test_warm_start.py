@@ -11,10 +11,10 @@ import yaml
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
-from orchestrator.storage.run_folder import FILE
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.tuning import resume
 from orchestrator.tuning.ledger import Ledger
-from orchestrator.tuning.searcher import STUDY_FILE, open_study
+from orchestrator.tuning.searcher import open_study
 from orchestrator.tuning.warm_start import finished_trials
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ def _warm(folder: Path, identity: dict[str, Any], **fields: Any) -> list[Any]:
 
 
 def test_finished_trials_are_known_and_their_search_stays_as_it_is(earlier: Path) -> None:
-    before = (earlier / "first" / STUDY_FILE).read_bytes()
+    before = RunFolder(earlier / "first").study.read_bytes()
     assert _warm(earlier, IDENTITY) == [0.4, 0.7]
-    assert (earlier / "first" / STUDY_FILE).read_bytes() == before
+    assert RunFolder(earlier / "first").study.read_bytes() == before
 
 
 def test_under_a_uri_it_is_fetched_first(
@@ -75,7 +75,7 @@ def test_under_a_uri_it_is_fetched_first(
 
 
 def test_a_search_that_died_before_its_first_trial_has_nothing_to_give(earlier: Path) -> None:
-    (earlier / "first" / FILE).write_text("")
+    RunFolder(earlier / "first").ledger.write_text("")
     with pytest.raises(UserError, match="--warm-start first: it has no trials yet"):
         _warm(earlier, IDENTITY)
 
@@ -117,4 +117,4 @@ def test_resumed_settings_are_those_of_the_search(earlier: Path) -> None:
 
 
 def test_stored_settings_are_plain_yaml(earlier: Path) -> None:
-    assert yaml.safe_load((earlier / "first" / resume.SETTINGS).read_text())["trials"] == 6
+    assert yaml.safe_load(RunFolder(earlier / "first").settings.read_text())["trials"] == 6
