@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,13 @@ from orchestrator.cluster.session import ray_session
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
 from orchestrator.config import data as dataset
-from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, guarded, make_settings, parse_settings
+from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, leave, make_settings, run_command
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
+from orchestrator.config.types import WEIGHTS
 from orchestrator.ensemble.plan import check_truth
 from orchestrator.ensemble.run import build
 from orchestrator.storage.mirror import mirrored
-from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from orchestrator.tuning.launch import launch
@@ -46,10 +44,13 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     """
     if settings and fields:
         raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
-    settings = settings or make_settings(SearchSettings, fields)
+    if settings is None or (settings.resume and not settings.name):
+        settings = resume.load(settings.model_dump(exclude_unset=True) if settings else fields)
     storage, folder, name = Storage.of(settings.storage), settings.folder, settings.name
     if problem := storage.trouble():
         raise UserError(f"--storage {settings.storage}: {problem}")
+    if settings.weights not in WEIGHTS and not Path(settings.weights).is_dir():
+        raise UserError(f"--weights: {settings.weights!r} is neither auto, imagenet, none nor a folder that exists")
     taken = folder.exists() or storage.has(settings.files.settings)
     if taken and not settings.resume:
         where = folder if folder.exists() else storage.shown(folder)
@@ -99,22 +100,12 @@ def ensemble_follows(settings: SearchSettings, data: Prepared, console: Console)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    folder: Path | None = None
 
-    def run() -> int:
-        nonlocal folder
-        settings = parse_settings(SearchSettings, argv, prog="python -m orchestrator.search", description=__doc__ or "")
-        folder = settings.folder
+    def run(settings: SearchSettings) -> int:
         return EXIT_CODES[run_search(settings)["status"]]
 
-    def details() -> Path:
-        return RunFolder(folder).log if folder and folder.is_dir() else Path("search-error.log").absolute()
-
-    return guarded(run, details)
+    return run_command("search", run, SearchSettings, argv, __doc__, make=resume.load, log=lambda one: one.files.log)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # Threads of libraries must not keep a finished command alive.
-    os._exit(code)
+    leave(main())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import sys
 import traceback
 import typing
 from collections.abc import Callable, Sequence
@@ -27,11 +29,60 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see --help")
 
 
-def parse_settings(model: type[Settings], argv: Sequence[str] | None, *, prog: str, description: str) -> Settings:
-    """Settings from the command line over those of `--config FILE.yaml` over the defaults.
+def run_command(
+    name: str,
+    run: Callable[[Settings], object],
+    model: type[Settings],
+    argv: Sequence[str] | None,
+    description: str | None,
+    *,
+    make: Callable[[dict[str, Any]], Settings] | None = None,
+    log: Callable[[Settings], Path] | None = None,
+) -> int:
+    """`python -m orchestrator.NAME`, from its words to its exit code; what goes wrong is one line on stderr.
+
+    Args:
+        run: the command; its exit code is what it returns, where that is an int, else `DONE`.
+        make: makes settings of what was given, where `make_settings` is not all.
+        log: the file that takes the traceback of what is nobody's input, in a folder that is there.
+    """
+    console, here = Console(stderr=True), Path(f"{name}-error.log").absolute()
+    details = here
+    try:
+        fields = parse_fields(model, argv, f"python -m orchestrator.{name}", description)
+        settings = make(fields) if make else make_settings(model, fields)
+        if log:
+            details = log(settings)
+        code = run(settings)
+        return code if isinstance(code, int) else DONE
+    except (UserError, DataError) as error:
+        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        details = details if details.parent.is_dir() else here
+        with contextlib.suppress(OSError), details.open("a") as file:  # the disk may be full
+            traceback.print_exc(file=file)
+        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
+        console.print(f"failed: {reason}; details in {details}", markup=False, highlight=False, soft_wrap=True)
+        return FAILED
+
+
+def leave(code: int) -> NoReturn:
+    """End this process; threads of libraries must not keep a finished command alive."""
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def parse_fields(
+    model: type[BaseModel], argv: Sequence[str] | None, prog: str, description: str | None
+) -> dict[str, Any]:
+    """What the command line gives, over the lines of `--config FILE.yaml`; not validated yet.
 
     Raises:
-        UserError: an unknown flag or name, a value out of range, an unreadable file.
+        UserError: an unknown flag, or an unreadable file.
     """
     parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings from a file; flags win over it")
@@ -48,7 +99,7 @@ def parse_settings(model: type[Settings], argv: Sequence[str] | None, *, prog: s
             parser.add_argument(flag, metavar=shown, **options)
     flags = vars(parser.parse_args(argv))
     file = flags.pop("config", None)
-    return make_settings(model, {**(_read_yaml(file) if file else {}), **flags})
+    return {**(_read_yaml(file) if file else {}), **flags}
 
 
 def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
@@ -79,27 +130,3 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if not isinstance(content or {}, dict):
         raise UserError(f"--config {file}: expected lines like 'epochs: 30'")
     return {str(name).replace("-", "_"): value for name, value in (content or {}).items()}
-
-
-def guarded(run: Callable[[], int], details: Callable[[], Path]) -> int:
-    """What `run` returns; where it raises, one line on stderr and the exit code for it.
-
-    Args:
-        details: the file that takes the traceback of what is nobody's input.
-    """
-    console = Console(stderr=True)
-    try:
-        return run()
-    except (UserError, DataError) as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        return BAD_INPUT
-    except KeyboardInterrupt:
-        console.print("interrupted")
-        return INTERRUPTED
-    except Exception as error:
-        log = details()
-        with contextlib.suppress(OSError), log.open("a") as file:  # the disk may be full
-            traceback.print_exc(file=file)
-        reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
-        console.print(f"failed: {reason}; details in {log}", markup=False, highlight=False, soft_wrap=True)
-        return FAILED

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from orchestrator.config.types import Folder, Place, Store
 from orchestrator.storage.storage import HOME, Storage
@@ -35,12 +35,6 @@ class EnsembleSettings(BaseModel):
     storage: Place = Field(HOME, validate_default=True, description="folder of the searches, or s3://BUCKET/PREFIX")
     address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
     tracking_uri: Store = Field("", description="MLflow store [the search's]")
-
-    @model_validator(mode="after")
-    def _agree(self) -> Self:
-        if self.export and self.export.exists():
-            raise ValueError(f"export: {self.export} exists already; choose a new folder")
-        return self
 
     @property
     def home(self) -> Path:

@@ -22,15 +22,12 @@ from orchestrator.config.types import (
     Folder,
     Place,
     TrackingError,
-    _absolute,
-    _one_of,
-    _place,
+    absolute,
+    one_of,
     tracking_uri,
 )
-from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import HOME, Storage
-from orchestrator.tuning import resume
 from search_spaces import SPACES
 from trainables.data import LAYOUTS
 from trainables.data.duplicates import DEFAULT_DISTANCE
@@ -104,7 +101,7 @@ class SearchSettings(BaseModel):
     @field_validator("layout")
     @classmethod
     def _known_layout(cls, layout: str) -> str:
-        return _one_of(layout, ("auto", *LAYOUTS))
+        return one_of(layout, ("auto", *LAYOUTS))
 
     @field_validator("arch", "encoder", mode="before")
     @classmethod
@@ -122,16 +119,12 @@ class SearchSettings(BaseModel):
     def _known_encoders(cls, names: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         space = SPACES[info.data.get("task", "seg")]
         entries = [space.architecture(name) for name in info.data.get("arch") or space.ARCHITECTURES]
-        return tuple(_one_of(name, dict.fromkeys(e for entry in entries for e in entry.encoders)) for name in names)
+        return tuple(one_of(name, dict.fromkeys(e for entry in entries for e in entry.encoders)) for name in names)
 
     @field_validator("weights")
     @classmethod
-    def _known_weights(cls, weights: str) -> str:
-        if weights in WEIGHTS:
-            return weights
-        if not Path(weights).expanduser().is_dir():
-            raise ValueError(f"{weights!r} is neither auto, imagenet, none nor a folder that exists")
-        return str(_absolute(weights))
+    def _absolute_weights(cls, weights: str) -> str:
+        return weights if weights in WEIGHTS else str(absolute(weights))
 
     @field_validator("name")
     @classmethod
@@ -152,22 +145,8 @@ class SearchSettings(BaseModel):
     @classmethod
     def _defaults(cls, given: Any) -> Any:
         """Fill in what depends on other fields: the phantom's defaults end in minutes on a laptop."""
-        if not isinstance(given, dict):
-            return given
-        if given.get("resume"):
-            # Without what is None: a stored search has its defaults already.
-            before = _stored(given.get("storage"), given["resume"])
-            if given.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
-                other = resume.differences({**before, "task": given["task"]}, before)
-                raise ValueError(f"--resume {given['resume']}: {other}")
-            given = {name: value for name, value in given.items() if value is not None}
-            if given.get("trials"):
-                before["trials_per_arch"] = None
-            elif given.get("trials_per_arch") and not before["trials_per_arch"]:
-                raise ValueError(f"--resume {given['resume']}: it was begun with --trials; raise that")
-            # What was limited may be without a limit from now on.
-            without = {name: None for name in ("time_budget", "gpu_hours") if given.get(name) == "none"}
-            return {**before, **given, **without}
+        if not isinstance(given, dict) or given.get("resume"):
+            return given  # a stored search has its defaults already
         ignored = [name for name in ("arch", "encoder", "trials_per_arch", "batch_size") if given.get(name)]
         if given.get("recipes_only") is True and ignored:
             raise ValueError(f"recipes_only trains every recipe as it is: leave out {', '.join(ignored)}")
@@ -192,14 +171,9 @@ class SearchSettings(BaseModel):
             raise ValueError("gpus_per_trial: above 1, whole GPUs only")
         if self.task == "seg" and self.classes != 3:
             raise ValueError("classes: for cls and multi only; seg has no classes")
-        if not self.epochs and not self.recipes_only:
+        if not self.epochs and not self.recipes_only and not self.resume:
             raise ValueError("epochs: at least 1")
-        if self.resume and (other := resume.differences(self.model_dump(mode="json"), self._before())):
-            raise ValueError(f"--resume {self.resume}: {other}")
         return self
-
-    def _before(self) -> dict[str, Any]:
-        return resume.stored(self.home, self.resume)
 
     def stored(self) -> dict[str, Any]:
         """What a resumed search has from this one; it may run on another cluster, or on none."""
@@ -229,13 +203,3 @@ class SearchSettings(BaseModel):
     def cache(self) -> Path:
         """Where prepared data are kept."""
         return self.files.cache
-
-
-def _stored(storage: Any, name: str) -> dict[str, Any]:
-    """The settings that a search was started with; under a URI another host may have gone on with it."""
-    place = Storage.of(_place(storage or HOME))
-    if not storage and (place.home / name).is_dir():
-        place = Storage.of(_place(resume.stored(place.home, name)["storage"]))
-    if place.uri:
-        pull(place, name)
-    return resume.stored(place.home, name)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-)
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from orchestrator.common.errors import UserError
 
@@ -32,7 +29,12 @@ def parse_duration(value: Any) -> Any:
     return float(match[1]) * UNITS[match[2] or "s"]
 
 
-def _absolute(value: Any) -> Any:
+def absolute(value: Any) -> Any:
+    """The absolute path of a folder or file.
+
+    Raises:
+        ValueError: not a path.
+    """
     if value is None:
         return None
     if not isinstance(value, str | Path) or not str(value):
@@ -42,8 +44,13 @@ def _absolute(value: Any) -> Any:
     return Path(value).expanduser().absolute()
 
 
-def _place(value: Any) -> Any:
-    return value.rstrip("/") if isinstance(value, str) and "://" in value else _absolute(value)
+def place(value: Any) -> Any:
+    """The absolute path of a folder, or a URI as it is.
+
+    Raises:
+        ValueError: neither.
+    """
+    return value.rstrip("/") if isinstance(value, str) and "://" in value else absolute(value)
 
 
 def _store(uri: str) -> str:
@@ -53,7 +60,12 @@ def _store(uri: str) -> str:
         raise ValueError(str(error)) from None
 
 
-def _one_of(name: str, allowed: Any) -> str:
+def one_of(name: str, allowed: Iterable[str]) -> str:
+    """The name itself.
+
+    Raises:
+        ValueError: it is none of the allowed.
+    """
     if name not in allowed:
         raise ValueError(f"{name!r} is not known; choose from {', '.join(allowed)}")
     return name
@@ -83,8 +95,8 @@ def shown_uri(uri: str) -> str:
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-Folder = Annotated[Path, BeforeValidator(_absolute)]
+Folder = Annotated[Path, BeforeValidator(absolute)]
 #: A folder, or a URI such as s3://bucket/runs.
-Place = Annotated[Path | str, BeforeValidator(_place)]
+Place = Annotated[Path | str, BeforeValidator(place)]
 #: Address of an MLflow store, absolute; "" for the one that a command then names.
 Store = Annotated[str, AfterValidator(_store)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from orchestrator.common.console import format_seconds
 from orchestrator.config import data as dataset
-from orchestrator.config.cli import DONE, guarded, make_settings, parse_settings
+from orchestrator.config.cli import leave, make_settings, run_command
 from orchestrator.config.search import SearchSettings
 from orchestrator.config.types import Folder
 from orchestrator.eda.page import contents
@@ -86,17 +84,8 @@ def write_page(settings: EdaSettings, console: Console) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-
-    def run() -> int:
-        settings = parse_settings(EdaSettings, argv, prog="python -m orchestrator.eda", description=__doc__ or "")
-        write_page(settings, Console())
-        return DONE
-
-    return guarded(run, lambda: Path("eda-error.log").absolute())
+    return run_command("eda", lambda settings: write_page(settings, Console()), EdaSettings, argv, __doc__)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # Threads of libraries must not keep a finished command alive.
-    os._exit(code)
+    leave(main())

@@ -75,7 +75,7 @@ def newest_search(storage: Path, task: str) -> str:
     found = []
     for settings in storage.glob(f"*/{NAMES.settings}"):
         ledger = RunFolder(settings.parent).ledger
-        with contextlib.suppress(ValueError):  # of one that is damaged nothing is known
+        with contextlib.suppress(UserError):  # of one that is damaged nothing is known
             if ledger.is_file() and resume.stored(storage, settings.parent.name)["task"] == task:
                 found.append((ledger.stat().st_mtime, settings.parent.name))
     if not found:
@@ -89,10 +89,7 @@ def search_settings(storage: Path, name: str) -> SearchSettings:
     Raises:
         UserError: there is no such search.
     """
-    try:
-        values = resume.stored(storage, name, "--name")
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    values = resume.stored(storage, name, "--name")
     return make_settings(SearchSettings, {**values, "storage": storage, "resume": ""})
 
 

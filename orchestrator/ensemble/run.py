@@ -51,6 +51,8 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dic
     if settings and fields:
         raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
     settings = settings or make_settings(EnsembleSettings, fields)
+    if settings.export and settings.export.exists():
+        raise UserError(f"--export: {settings.export} exists already; choose a new folder")
     storage = Storage.of(settings.storage)
     if storage.uri:
         pull(storage)

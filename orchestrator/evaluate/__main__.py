@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from rich.table import Table
 
 from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
-from orchestrator.config.cli import DONE, guarded, parse_settings
+from orchestrator.config.cli import leave, run_command
 from orchestrator.config.search import SearchSettings
 from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
@@ -176,19 +174,8 @@ def _table(columns: Mapping[str, Mapping[str, Any]], console: Console) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-
-    def run() -> int:
-        settings = parse_settings(
-            EvaluateSettings, argv, prog="python -m orchestrator.evaluate", description=__doc__ or ""
-        )
-        evaluate(settings, Console())
-        return DONE
-
-    return guarded(run, lambda: Path("evaluate-error.log").absolute())
+    return run_command("evaluate", lambda settings: evaluate(settings, Console()), EvaluateSettings, argv, __doc__)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # Threads of libraries must not keep a finished command alive.
-    os._exit(code)
+    leave(main())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +13,7 @@ from rich.console import Console
 
 from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
-from orchestrator.config.cli import DONE, guarded, parse_settings
+from orchestrator.config.cli import leave, run_command
 from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
 from orchestrator.rendering.document import to_html
@@ -83,17 +81,8 @@ def write_report(settings: ReportSettings, console: Console) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-
-    def run() -> int:
-        settings = parse_settings(ReportSettings, argv, prog="python -m orchestrator.report", description=__doc__ or "")
-        write_report(settings, Console())
-        return DONE
-
-    return guarded(run, lambda: Path("report-error.log").absolute())
+    return run_command("report", lambda settings: write_report(settings, Console()), ReportSettings, argv, __doc__)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stdout.flush()
-    # Threads of libraries must not keep a finished command alive.
-    os._exit(code)
+    leave(main())

@@ -8,20 +8,21 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from orchestrator.common.errors import UserError
+from orchestrator.config.cli import make_settings
+from orchestrator.config.search import SearchSettings
+from orchestrator.config.types import place
 from orchestrator.storage.atomic import write_text
+from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import NAMES, RunFolder
-from orchestrator.storage.storage import Storage
+from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tuning.ledger import TrialRecord
+from orchestrator.tuning.plan import Plan
 from trainables.data import Prepared
-
-if TYPE_CHECKING:
-    from orchestrator.config.search import SearchSettings
-    from orchestrator.tuning.plan import Plan
 
 #: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared. A store
 #: that has not the search's runs gets them from the ledger.
@@ -32,23 +33,64 @@ CHANGEABLE = {
 }
 
 
+def load(fields: Mapping[str, Any]) -> SearchSettings:
+    """Settings of a search; where `resume` names one, its own under those of `fields` that are given anew.
+
+    Under a URI another host may have gone on with it: what is there is fetched first.
+
+    Raises:
+        UserError: a setting is wrong, there is no such search, or it would become another one.
+    """
+    name = fields.get("resume")
+    if not name:
+        return make_settings(SearchSettings, dict(fields))
+    before = _fetched(fields.get("storage"), name)
+    if fields.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
+        raise UserError(f"--resume {name}: {differences({**before, 'task': fields['task']}, before)}")
+    # Without what is None: a stored search has its defaults already.
+    given = {field: value for field, value in fields.items() if value is not None}
+    # What was limited may be without a limit from now on.
+    given |= {limit: None for limit in ("time_budget", "gpu_hours") if given.get(limit) == "none"}
+    if given.get("trials"):
+        given = {"trials_per_arch": None, **given}
+    elif given.get("trials_per_arch") and not before["trials_per_arch"]:
+        raise UserError(f"--resume {name}: it was begun with --trials; raise that")
+    settings = make_settings(SearchSettings, {**before, **given})
+    if other := differences(settings.model_dump(mode="json"), before):
+        raise UserError(f"--resume {name}: {other}")
+    return settings
+
+
+def _fetched(storage: Any, name: str) -> dict[str, Any]:
+    """The settings of a search that is to go on; one that is here says itself under which URI it belongs."""
+    try:
+        there = Storage.of(place(storage or HOME))
+    except ValueError as error:
+        raise UserError(f"--storage: {error}") from None
+    if not storage and (there.home / name).is_dir():
+        there = Storage.of(place(stored(there.home, name)["storage"]))
+    if there.uri:
+        pull(there, name)
+    return stored(there.home, name)
+
+
 def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
     """The settings that a search was started with; `flag` is who asks.
 
     Raises:
-        ValueError: there is no such search, and the line lists those there are; or its settings cannot be read.
+        UserError: there is no such search, and the line lists those there are; or its settings cannot be read.
     """
     file = RunFolder(storage / name).settings
     if not file.is_file():
         there = sorted(path.parent.name for path in storage.glob(f"*/{NAMES.settings}"))
         found = f"there are {', '.join(there)}" if there else "there is none"
-        raise ValueError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
+        raise UserError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
     try:
         values = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         values = None
     if not isinstance(values, dict) or values.get("name") != name or "task" not in values:
-        raise ValueError(f"{flag} {name}: {file} is damaged, or of a search of another name; restore it")
+        raise UserError(f"{flag} {name}: {file} is damaged, or of a search of another name; restore it")
     return values
 
 

@@ -33,10 +33,7 @@ def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> li
     name = settings.warm_start
     if (storage := Storage.of(settings.storage)).uri:
         pull(storage)
-    try:
-        before = resume.stored(settings.home, name, "--warm-start")
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    before = resume.stored(settings.home, name, "--warm-start")
     files = RunFolder(settings.home / name)
     ledger, study = files.ledger, files.study
     first = ledger.read_text().partition("\n")[0] if ledger.is_file() else ""

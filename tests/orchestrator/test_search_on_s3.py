@@ -14,7 +14,7 @@ import yaml
 
 from orchestrator import SearchSettings, search
 from orchestrator.common.errors import UserError
-from orchestrator.config.cli import parse_settings
+from orchestrator.config.cli import parse_fields
 from orchestrator.eda import __main__ as eda
 from orchestrator.ensemble import __main__ as ensemble
 from orchestrator.ensemble.run import run_ensemble
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def parse(*argv: str) -> SearchSettings:
-    return parse_settings(SearchSettings, list(argv), prog="search", description="")
+    return resume.load(parse_fields(SearchSettings, argv, "search", ""))
 
 
 def test_the_uri_is_kept_and_comes_back(bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

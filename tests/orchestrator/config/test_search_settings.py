@@ -8,11 +8,11 @@ import pytest
 
 from orchestrator import SearchSettings
 from orchestrator.common.errors import UserError
-from orchestrator.config.cli import make_settings, parse_settings
+from orchestrator.config.cli import make_settings, parse_fields
 
 
 def parse(*argv: str) -> SearchSettings:
-    return parse_settings(SearchSettings, list(argv), prog="search", description="")
+    return make_settings(SearchSettings, parse_fields(SearchSettings, argv, "search", ""))
 
 
 def test_defaults_depend_on_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,7 +91,6 @@ def test_settings_survive_their_own_yaml(tmp_path: Path) -> None:
         (["--epochs", "-1"], "--epochs: "),
         (["--time-budget", "soon"], "write 90s, 25m or 2h"),
         (["--name", "../x"], "letters, digits"),
-        (["--weights", "no/such/folder"], "auto, imagenet, none nor a folder"),
         (["--image-size", "8"], "--image-size: input should be greater than or equal to 32"),
         (["--image-size", "0"], "greater than or equal to 32"),
         (["--epochs", "0"], "epochs: at least 1"),
@@ -127,6 +126,21 @@ def test_fields_beside_settings_are_refused_not_ignored() -> None:
         run_search(make_settings(SearchSettings, {}), epochs=7)
     with pytest.raises(UserError, match="3 is not a path"):
         run_search(data=3)
+
+
+def test_a_folder_of_weights_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    from orchestrator import run_search
+
+    with pytest.raises(UserError, match=r"^--weights: .* is neither auto, imagenet, none nor a folder"):
+        run_search(weights="no/such/folder", storage=tmp_path)
+
+
+def test_settings_of_a_search_to_go_on_with_are_read_as_it_begins(tmp_path: Path) -> None:
+    from orchestrator import run_search
+
+    for given in ({"settings": SearchSettings(resume="x", storage=tmp_path)}, {"resume": "x", "storage": tmp_path}):
+        with pytest.raises(UserError, match=r"--resume: no search 'x' in .* \(there is none\)"):
+            run_search(**given)
 
 
 def test_python_takes_the_same_fields() -> None:

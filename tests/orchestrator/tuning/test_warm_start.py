@@ -29,7 +29,7 @@ IDENTITY: dict[str, Any] = {
 
 
 def _settings(folder: Path, **fields: Any) -> SearchSettings:
-    return make_settings(SearchSettings, {"storage": folder, "tracking_uri": "sqlite:///x.db", **fields})
+    return resume.load({"storage": folder, "tracking_uri": "sqlite:///x.db", **fields})
 
 
 @pytest.fixture
