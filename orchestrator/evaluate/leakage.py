@@ -19,8 +19,6 @@ from trainables.data.grouping import OTHER_CLASS, ExaminedRecord, group_notes, g
 from trainables.data.splits import TRAIN
 from trainables.tasks.cls import to_targets
 
-#: What is done with an image that is not scored.
-LEFT_OUT = "left out"
 #: Why an image is not new to a model.
 COPY = "the very file is among the model's training images"
 NEAR = "near-duplicate of an image that the model learnt from"
@@ -114,13 +112,13 @@ def fresh_images(
         targets=targets[kept],
         has_mask=has_mask[kept],
         seen=tuple(
-            Fault(row.record.image, seen[row.key], LEFT_OUT)
+            Fault(row.record.image, seen[row.key])
             for row in sorted(examined, key=lambda row: (seen[row.key] == COPY, row.record.image))
             if seen[row.key]
         ),
         faults=tuple(sorted(joined.faults, key=lambda fault: fault.file)),
         passed_over=passed_over,
-        left_out=faulty + sum(fault.action.startswith(LEFT_OUT) for fault in manifest.faults),
+        left_out=faulty + sum(fault.left_out for fault in manifest.faults),
         notes=(*group_notes(joined.clusters[kept], groups, distance), *_doubts(joined.faults, manifest, distance)),
         distance=distance,
         known_distance=known_distance,

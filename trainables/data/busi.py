@@ -95,7 +95,7 @@ def attach_masks(records: Iterable[Record], masks: Iterable[Path]) -> tuple[list
         if own or record.label == NORMAL:
             complete.append(replace(record, masks=own))
         else:
-            faults.append(Fault(record.image, "image without mask", "left out"))
+            faults.append(Fault(record.image, "image without mask"))
     return complete, faults
 
 

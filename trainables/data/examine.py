@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.duplicates import perceptual_hash
-from trainables.data.manifest import NORMAL, UNKNOWN, Fault, Record
+from trainables.data.manifest import LEFT_OUT_WITH_IMAGE, NORMAL, UNKNOWN, Fault, Record
 from trainables.data.pixels import UnreadableError, read_image, read_mask, resize_image, resize_mask
 
 
@@ -51,10 +51,10 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
     try:
         image = read_image(record.image)
     except UnreadableError as error:
-        fault = Fault(record.image, str(error), "left out")
+        fault = Fault(record.image, str(error))
         return Decoded((fault,), False, _combine(digests), digests[0], 0, 0, None, None, np.zeros(0, np.uint8))
     lesions, faults = _read_lesions(record, image.shape)
-    usable = not any(fault.action.startswith("left out") for fault in faults)
+    usable = not any(fault.left_out for fault in faults)
     masks = np.zeros((len(lesions), size, size), np.uint8)
     for row, lesion in enumerate(lesions):
         masks[row] = resize_mask(lesion, size, keep_aspect)
@@ -80,24 +80,24 @@ def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarr
         try:
             mask, two_valued = read_mask(path)
         except UnreadableError as error:
-            faults.append(Fault(path, str(error), "left out with its image"))
+            faults.append(Fault(path, str(error), LEFT_OUT_WITH_IMAGE))
             continue
         if mask.shape != shape:
             sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {shape[1]} x {shape[0]}"
-            faults.append(Fault(path, f"mask of another size than its image ({sizes})", "left out with its image"))
+            faults.append(Fault(path, f"mask of another size than its image ({sizes})", LEFT_OUT_WITH_IMAGE))
             continue
         if not two_valued:
             faults.append(Fault(path, "mask not two-valued", "thresholded at half range"))
         if not mask.any():
             empty.append(path)
         elif record.label == NORMAL:
-            faults.append(Fault(path, "lesion mask on a normal", "left out with its image"))
+            faults.append(Fault(path, "lesion mask on a normal", LEFT_OUT_WITH_IMAGE))
         else:
             lesions.append(mask)
     if lesions:
         faults += [Fault(path, "empty mask beside others", "ignored") for path in empty]
     elif record.label not in (NORMAL, UNKNOWN):
-        faults += [Fault(path, "empty lesion mask", "left out with its image") for path in empty]
+        faults += [Fault(path, "empty lesion mask", LEFT_OUT_WITH_IMAGE) for path in empty]
     return lesions, faults
 
 

@@ -92,7 +92,7 @@ def _read_folders(root: Path) -> Manifest:
     labels, table_faults = _read_labels(table, images) if table.is_file() else ({}, [])
     records = [Record(image, (), *labels.get(image, (UNKNOWN, ""))) for image in images]
     records, mask_faults = attach_masks(records, image_files(root / "masks"))
-    left_out = {fault.file for fault in table_faults if fault.action == "left out"}
+    left_out = {fault.file for fault in table_faults if fault.left_out}
     records = [record for record in records if record.image not in left_out]
     mask_faults = [fault for fault in mask_faults if fault.file not in left_out]  # one image is left out once
     return Manifest.ordered(root, "folders", True, records, faults + table_faults + mask_faults)
@@ -124,7 +124,7 @@ def _read_labels(table: Path, images: list[Path]) -> tuple[dict[Path, tuple[int,
     labels = {}
     for image in images:
         if len(said[image]) > 1:
-            faults.append(Fault(image, "rows of labels.csv disagree", "left out"))
+            faults.append(Fault(image, "rows of labels.csv disagree"))
             continue
         label, patient = next(iter(said[image]), ("", ""))
         labels[image] = (CLASSES.index(label) if label in CLASSES else UNKNOWN, patient)

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainables.data import duplicates, splits
 from trainables.data.examine import Decoded
-from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault, Manifest, Record
+from trainables.data.manifest import CLASSES, LEFT_OUT, UNKNOWN, DataError, Fault, Manifest, Record
 
 #: What is wrong with an image whose near-duplicates disagree with it.
 OTHER_CLASS = "near-duplicate of another class"
@@ -116,7 +116,7 @@ def group(
     in_train = np.array([row.side == splits.TRAIN for row in rows])
     straddling = duplicates.conflicts(groups, np.array([splits.SIDES.index(row.side) for row in rows]))
     leaking = straddling & (in_train if test_source else ~in_train)
-    action = "left out" if test_source else "kept: the split was given"
+    action = LEFT_OUT if test_source else "kept: the split was given"
     faults += [_leak(rows, groups, i, action) for i in np.flatnonzero(leaking).tolist()]
     notes = [] if test_source else _leak_notes(rows, groups, leaking)
     if test_source:
@@ -137,7 +137,7 @@ def group(
         groups=duplicates.canonical(groups),
         split=split,
         faults=tuple(sorted(faults, key=lambda fault: fault.file)),
-        left_out=len(examined) - len(rows) + sum(fault.action.startswith("left out") for fault in manifest.faults),
+        left_out=len(examined) - len(rows) + sum(fault.left_out for fault in manifest.faults),
         notes=(*group_notes(clusters, groups, distance), *_side_notes(sides, test_source), *notes),
     )
 
@@ -195,7 +195,7 @@ def _agreeing(
         others = (clusters == clusters[i]) & (labels != labels[i]) & (labels != UNKNOWN)
         twins = [f"{CLASSES[row.record.label]}/{row.record.image.name}" for row in _take(usable, others)[:3]]
         problem = f"{OTHER_CLASS} ({', '.join(twins)})"
-        faults.append(Fault(usable[i].record.image, problem, "left out"))
+        faults.append(Fault(usable[i].record.image, problem))
     if conflicting.all():
         raise DataError(f"{manifest.root}: every image has a near-duplicate of another class; check the labels")
     return _take(usable, ~conflicting), clusters[~conflicting], faults

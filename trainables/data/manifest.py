@@ -17,13 +17,22 @@ class DataError(ValueError):
     """Data that cannot be used; its message is one line for the user: what, where, what to do."""
 
 
+#: What is done about a fault that costs the image; anything else is `ignored`, `used once`, `thresholded at ...`.
+LEFT_OUT, LEFT_OUT_WITH_IMAGE = "left out", "left out with its image"
+
+
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with one file, and what was done about it ("left out", "thresholded at 127", ...)."""
+    """One thing wrong with one file, and what was done about it: if nothing else, its image was left out."""
 
     file: Path
     problem: str
-    action: str
+    action: str = LEFT_OUT
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the image is not used for it."""
+        return self.action in (LEFT_OUT, LEFT_OUT_WITH_IMAGE)
 
     def __str__(self) -> str:
         return f"{self.file}: {self.problem}; {self.action}"

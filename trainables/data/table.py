@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault, Manifest, Record
+from trainables.data.manifest import CLASSES, LEFT_OUT, UNKNOWN, DataError, Fault, Manifest, Record
 
 COLUMNS = ("image", "mask", "label", "patient", "source", "split")
 #: Between the masks of one image.
@@ -50,12 +50,12 @@ def read_csv(table: Path) -> Manifest:
     for image, told in by_image.items():
         record, fault = told[0]
         if len({record for record, _ in told}) > 1:
-            fault = Fault(image, f"rows of {table.name} disagree", "left out")
+            fault = Fault(image, f"rows of {table.name} disagree")
         elif len(told) > 1 and fault is None:
             fault = Fault(image, f"{len(told)} rows of {table.name} are the same", "used once")
         if fault is not None:
             faults.append(fault)
-        if fault is None or fault.action != "left out":
+        if fault is None or not fault.left_out:
             records.append(record)
     return Manifest.ordered(table, "csv", "mask" in rows, records, faults)
 
@@ -105,10 +105,10 @@ def _fault(record: Record, row: Mapping) -> Fault | None:
     """What is wrong with one row, the gravest thing first."""
     if "split" in row and not record.split:
         problem = f"unknown split {row['split']!r}" if row["split"] else "no split"
-        return Fault(record.image, f"{problem} (known: {', '.join(SPLITS)})", "left out")
+        return Fault(record.image, f"{problem} (known: {', '.join(SPLITS)})")
     if record.label == UNKNOWN and row.get("label"):
         problem = f"unknown label {row['label']!r} (known: {', '.join(CLASSES)})"
-        return Fault(record.image, problem, "label unknown" if record.masks else "left out")
+        return Fault(record.image, problem, "label unknown" if record.masks else LEFT_OUT)
     if record.label == UNKNOWN and not record.masks:
-        return Fault(record.image, "neither label nor mask", "left out")
+        return Fault(record.image, "neither label nor mask")
     return None
