@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
@@ -76,7 +77,7 @@ def keep(members: Sequence[Member], best: Combination, team: MemberTrainer) -> N
         "name": member.name,
         "image_size": member.size,
         "checkpoints": {str(fold): str(path) for fold, path in member.checkpoints.items()},
-        "combination": Combination("best", masks=head).to_json(),
+        "combination": asdict(Combination("best", masks=head)),
     }
     write_text(team.search.files.segmenter, json.dumps(stored, indent=2))
 
@@ -95,7 +96,7 @@ def find(storage: Path, team: MemberTrainer) -> Segmenter | None:
             continue
         data = team.data_at(stored["image_size"])
         member = Member(stored["name"], checkpoints, data, rebalanced=False)
-        return Segmenter(member, Combination.from_json(stored["combination"]))
+        return Segmenter(member, TypeAdapter(Combination).validate_python(stored["combination"]))
     return None
 
 

@@ -145,15 +145,13 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, dict[str, Any] | None]:
     Raises:
         UserError: no model there, or a damaged one.
     """
-    from orchestrator.inference.format import ModelError, read_learnt_from, read_results
+    from orchestrator.inference.format import locate, read_learnt_from, read_results
     from orchestrator.inference.predictor import Predictor
-    from orchestrator.tracking.download import fetched
+    from orchestrator.tracking.download import downloaded
 
-    with fetched(settings.model, settings.tracking_uri or None) as folder:
-        try:
-            return Predictor.load(folder), read_learnt_from(folder), read_results(folder)
-        except ModelError as error:
-            raise UserError(str(error)) from None
+    with downloaded(settings.model, settings.tracking_uri or None) as place:
+        folder = locate(place, settings.model)
+        return Predictor.load(folder), read_learnt_from(folder), read_results(folder)
 
 
 def _table(columns: Mapping[str, Mapping[str, Any]], console: Console) -> None:

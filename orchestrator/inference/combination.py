@@ -1,9 +1,8 @@
-"""A fitted combiner: how members' logits become one prediction. Plain numpy, stored as JSON."""
+"""A fitted combiner: how members' logits become one prediction. Plain numpy and plain values, stored as JSON."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
@@ -37,12 +36,6 @@ class Head:
         total /= self.temperature
         return total + np.asarray(self.bias, total.dtype) if self.bias else total
 
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Self:
-        """What a combination stored of it."""
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-        return cls(**values)
-
 
 @dataclass(frozen=True)
 class Combination:
@@ -58,7 +51,7 @@ class Combination:
         if self.stack:
             return self.stack.probabilities(class_logits, shape)
         assert self.classes
-        return softmax(self.classes.combine(class_logits.astype(np.float64)), axis=-1)
+        return np.asarray(softmax(self.classes.combine(class_logits.astype(np.float64)), axis=-1))
 
     def mask_logits(self, planes: np.ndarray) -> np.ndarray:
         """Calibrated mask logits, float32 [...], from members' planes [M,...]; above `masks.threshold` is lesion."""
@@ -73,18 +66,3 @@ class Combination:
             if head:
                 used |= set(np.flatnonzero(head.weights).tolist())
         return tuple(sorted(used | set(self.stack.members if self.stack else ())))
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for `from_json`."""
-        return asdict(self) | {"stack": self.stack.to_json() if self.stack else None}
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Self:
-        """What `to_json` stored."""
-        classes, masks, stack = stored["classes"], stored["masks"], stored["stack"]
-        return cls(
-            stored["name"],
-            Head.from_json(classes) if classes else None,
-            Head.from_json(masks) if masks else None,
-            Stack.from_json(stack) if stack else None,
-        )

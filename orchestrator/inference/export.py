@@ -22,6 +22,7 @@ from orchestrator.inference.format import (
     ModelError,
     Network,
     Part,
+    described,
 )
 
 #: Files of a checkpoint, as `trainables.checkpoint` writes them.
@@ -66,7 +67,7 @@ def write(
         ModelError: a member is missing, checkpoints are of different tasks or data, or the folder holds something else.
         OSError: a checkpoint cannot be read, or the folder not written.
     """
-    if folder.exists() and not (folder / DESCRIPTION).is_file():
+    if folder.exists() and not described(folder):
         raise ModelError(f"{folder}: exists and holds no ensemble; delete it or name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:

@@ -1,4 +1,4 @@
-"""The product as a folder: `ensemble.json`, which says how to predict, and networks as safetensors. Nothing pickled."""
+"""The product as a folder: `predictor.json` says how to predict, networks are safetensors. Nothing is pickled."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from orchestrator.common.errors import UserError
+from orchestrator.common.errors import UserError, first_line
 from orchestrator.inference.combination import Combination
 from search_spaces import Config
 
-DESCRIPTION, FORMAT = "ensemble.json", 1
+DESCRIPTION, FORMAT = "predictor.json", 1
+#: Its name in folders of older versions.
+OLDER = "ensemble.json"
 #: What an evaluation needs beside it; folders of older versions have neither.
 LEARNT_FROM, RESULTS = "trained-on.safetensors", "results.json"
 
 
-class ModelError(ValueError):
-    """An ensemble that cannot be used or written; its message is one line for the user."""
+class ModelError(UserError):
+    """An ensemble that cannot be used or written."""
 
 
 @dataclass(frozen=True)
@@ -51,23 +54,10 @@ class Part:
     members: tuple[ExportedMember, ...]
     plane_size: int
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for `from_json`."""
-        return {**asdict(self), "combination": self.combination.to_json()}
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Part:
-        """What `to_json` stored."""
-        members = tuple(
-            ExportedMember(one["candidate"], one["name"], tuple(Network(**network) for network in one["networks"]))
-            for one in stored["members"]
-        )
-        return cls(Combination.from_json(stored["combination"]), members, stored["plane_size"])
-
 
 @dataclass(frozen=True)
 class Description:
-    """What `ensemble.json` holds.
+    """What `predictor.json` holds.
 
     Attributes:
         task: `seg`, `cls` or `multi`. classes: names in the order of class logits; empty for seg.
@@ -94,25 +84,13 @@ class Description:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `from_json`; those of `main` stand at the top."""
-        own = {name: value for name, value in vars(self).items() if name != "main"}
-        return {"format": FORMAT, **own, **self.main.to_json(), "shape": self.shape and self.shape.to_json()}
+        plain = asdict(self)
+        return {"format": FORMAT, **plain.pop("main"), **plain}
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> Description:
-        """What `to_json` stored."""
-        return cls(
-            task=stored["task"],
-            classes=tuple(stored["classes"]),
-            main=Part.from_json(stored),
-            shape=Part.from_json(stored["shape"]) if stored["shape"] else None,
-            keep_aspect=stored["keep_aspect"],
-            tta=stored["tta"],
-            operating_points=tuple(stored["operating_points"]),
-            data_fingerprint=stored["data_fingerprint"],
-            synthetic=stored["synthetic"],
-            trained_on=tuple(stored["trained_on"]),
-            versions=stored["versions"],
-        )
+        """What `to_json` stored, also after a JSON file turned its tuples into lists."""
+        return TypeAdapter(cls).validate_python({**stored, "main": stored})
 
 
 class LearntFrom(NamedTuple):
@@ -144,7 +122,7 @@ def read_learnt_from(folder: Path) -> LearntFrom | None:
         with safe_open(file, "np") as found:
             return LearntFrom(found.get_tensor("hashes"), int(found.metadata()["distance"]))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
+        raise _damaged(file, error) from None
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:
@@ -161,7 +139,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
         if {"held_out", "test", "test_images"} - set(found):
             raise ValueError("it lacks results")
     except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
+        raise _damaged(file, error) from None
     return found
 
 
@@ -171,7 +149,7 @@ def read(folder: Path) -> Description:
     Raises:
         ModelError: no such folder, no ensemble in it, or one of another format.
     """
-    file = folder / DESCRIPTION
+    file = described(folder) or folder / DESCRIPTION
     try:
         stored = json.loads(file.read_text())
         if stored["format"] != FORMAT:
@@ -179,13 +157,29 @@ def read(folder: Path) -> Description:
         return Description.from_json(stored)
     except OSError as error:
         raise ModelError(f"{folder}: no ensemble there ({file.name}: {error.strerror})") from None
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"{file}: damaged ({type(error).__name__}: {error}); export the model again") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(file, error) from None
 
 
-def _inside(folder: Path, model: str) -> Path:
-    """The ensemble's own folder: the given one, or among the artifacts of an MLflow model."""
+def described(folder: Path) -> Path | None:
+    """The file that describes the ensemble in a folder, if there is one."""
+    return next((folder / name for name in (DESCRIPTION, OLDER) if (folder / name).is_file()), None)
+
+
+def locate(folder: Path, model: str) -> Path:
+    """The ensemble's own folder: the given one, or among the artifacts of an MLflow model.
+
+    Args:
+        model: the address that the folder was had from.
+
+    Raises:
+        ModelError: there is none.
+    """
     for place in (folder, *sorted(folder.glob("artifacts/*"))):
-        if (place / DESCRIPTION).is_file():
+        if described(place):
             return place
-    raise UserError(f"{model}: no exported model there; give such a folder, or models:/NAME@ALIAS from the registry")
+    raise ModelError(f"{model}: no exported model there; give such a folder, or models:/NAME@ALIAS from the registry")
+
+
+def _damaged(file: Path, error: Exception) -> ModelError:
+    return ModelError(f"{file}: damaged ({type(error).__name__}: {first_line(error)}); export the model again")

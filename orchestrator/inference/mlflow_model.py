@@ -32,6 +32,7 @@ REQUIREMENTS = (
     "opencv-python-headless",
     "pandas",
     "pillow",
+    "pydantic",
     "safetensors",
     "scipy",
     "segmentation-models-pytorch",
@@ -41,7 +42,7 @@ REQUIREMENTS = (
 )
 #: The code that ships, beside each package's own `__init__.py`: what predicts, and nothing that trains.
 CODE = {
-    "orchestrator": ("common", "inference"),
+    "orchestrator": ("common/__init__.py", "common/errors.py", "inference"),
     "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
     "trainables": ("data", "inference.py", "memory.py", "models"),
 }
@@ -116,6 +117,7 @@ def _code(folder: Path) -> list[Path]:
             if (home / part).is_dir():
                 shutil.copytree(home / part, folder / package / part, ignore=shutil.ignore_patterns("__pycache__"))
             else:
+                (folder / package / part).parent.mkdir(exist_ok=True)
                 shutil.copyfile(home / part, folder / package / part)
     return [folder / package for package in CODE]
 

@@ -111,7 +111,7 @@ class LoadedPart:
             assert self.combination.classes
             used, scale = self._calibration(self.combination.classes)
             bias = np.asarray(self.combination.classes.bias or (0.0,))
-        return softmax(logits[used].astype(np.float64) / scale[used, None] + bias, axis=1)
+        return np.asarray(softmax(logits[used].astype(np.float64) / scale[used, None] + bias, axis=1))
 
     @property
     def _head(self) -> Head:

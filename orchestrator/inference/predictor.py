@@ -38,7 +38,7 @@ class Predictor:
     """A loaded ensemble; `load` makes one.
 
     Attributes:
-        description: what `ensemble.json` says. device: of its networks.
+        description: what `predictor.json` says. device: of its networks.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Predictor:
         """The ensemble of a folder that `orchestrator.inference.export.write` wrote.
 
         Args:
-            folder: with `ensemble.json`.
+            folder: with `predictor.json`.
             device: for the networks; by default a GPU if there is one.
 
         Raises:

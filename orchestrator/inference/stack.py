@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import log_softmax, softmax
@@ -49,7 +48,7 @@ class Trees:
             node = np.where(x[rows, feature[node]] <= threshold[node], left[node], right[node])
         scores = np.zeros((classes, len(x)))
         np.add.at(scores, np.asarray(self.outputs, np.int64), np.asarray(self.value)[node])
-        return scores.T
+        return np.asarray(scores.T)
 
     def importance(self, features: int, classes: int) -> np.ndarray:
         """Share of each class's gain that each feature brings, float64 [classes,features]; rows sum to 1, or are 0."""
@@ -137,17 +136,6 @@ class Stack:
             for feature, column in zip(self.features, worth.T.tolist(), strict=True)
         }
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for `from_json`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Self:
-        """What `to_json` stored, also after a JSON file turned its tuples into lists."""
-        values = {name: _tuples(value) for name, value in stored.items() if name != "trees"}
-        trees = stored["trees"]
-        return cls(**values, trees=Trees(**{k: _tuples(v) for k, v in trees.items()}) if trees else None)
-
 
 def stack_features(class_logits: np.ndarray, temperatures: tuple[float, ...], shape: np.ndarray | None) -> np.ndarray:
     """Features as they are, float64 [N, M K + F'].
@@ -164,15 +152,12 @@ def stack_features(class_logits: np.ndarray, temperatures: tuple[float, ...], sh
 
 def standardise(features: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Features [N,F] in SD from the mean, held within `LIMIT`; unknown ones (NaN) are 0."""
-    return np.nan_to_num(((features - mean) / scale).clip(-LIMIT, LIMIT), nan=0.0)
+    return np.asarray(np.nan_to_num(((features - mean) / scale).clip(-LIMIT, LIMIT), nan=0.0))
 
 
 def with_floor(probabilities: np.ndarray, present: tuple[int, ...], classes: int) -> np.ndarray:
     """Probabilities of the present classes, float64 [N,C], as those of all, [N,classes]; none is 0, rows sum to 1."""
     full = np.full((len(probabilities), classes), FLOOR)
     full[:, list(present)] = probabilities.clip(FLOOR)
-    return full / full.sum(1, keepdims=True)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(one) for one in value) if isinstance(value, list | tuple) else value
+    full /= full.sum(1, keepdims=True)
+    return full

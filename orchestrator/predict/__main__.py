@@ -47,15 +47,12 @@ def load(model: str, task: str, tracking_uri: str | None = None) -> Predictor:
     Raises:
         UserError: no model there, a damaged one, or one of another task.
     """
-    from orchestrator.inference.format import ModelError
+    from orchestrator.inference.format import locate
     from orchestrator.inference.predictor import Predictor
-    from orchestrator.tracking.download import fetched
+    from orchestrator.tracking.download import downloaded
 
-    with fetched(model, tracking_uri) as folder:
-        try:
-            ensemble = Predictor.load(folder)
-        except ModelError as error:
-            raise UserError(str(error)) from None
+    with downloaded(model, tracking_uri) as folder:
+        ensemble = Predictor.load(locate(folder, model))
     found = ensemble.description.task
     if found != task:
         raise UserError(f"--model {model}: of task {found}, not {task}; give --task {found} or another model")

@@ -1,4 +1,4 @@
-"""The ensemble's folder at an address: a registry URI of an MLflow store, or a folder."""
+"""A model's folder at an address: a registry URI of an MLflow store, or a folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from pathlib import Path
 
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.config import types
-from orchestrator.inference.format import _inside
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
 @contextmanager
-def fetched(model: str, tracking_uri: str | None = None) -> Iterator[Path]:
-    """The folder that holds `ensemble.json`, which is there until the block ends.
+def downloaded(model: str, tracking_uri: str | None = None) -> Iterator[Path]:
+    """The folder of a model, in which `orchestrator.inference.format.locate` looks; it is there until the block ends.
 
     Args:
         model: `models:/NAME@ALIAS` or `models:/NAME/VERSION`; else a folder: an exported MLflow model, or what
@@ -29,10 +28,10 @@ def fetched(model: str, tracking_uri: str | None = None) -> Iterator[Path]:
         UserError: no such model, or no store.
     """
     if not model.startswith("models:"):
-        yield _inside(Path(model).expanduser(), model)
+        yield Path(model).expanduser()
         return
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
-        yield _inside(_download(model, tracking_uri, scratch), model)
+        yield _download(model, tracking_uri, scratch)
 
 
 def _download(model: str, tracking_uri: str | None, scratch: str) -> Path:

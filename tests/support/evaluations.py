@@ -38,9 +38,9 @@ def knowing(product: Path, folder: Path, *images: Path, files: tuple[Path, ...] 
     shutil.copytree(product, folder)
     known = LearntFrom(np.stack([perceptual_hash(read_image(file)) for file in images]), 50)
     (folder / LEARNT_FROM).write_bytes(known.to_bytes())
-    described = json.loads((folder / "ensemble.json").read_text())
+    described = json.loads((folder / "predictor.json").read_text())
     described["trained_on"] = sorted(hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files)
-    (folder / "ensemble.json").write_text(json.dumps(described))
+    (folder / "predictor.json").write_text(json.dumps(described))
     return folder
 
 

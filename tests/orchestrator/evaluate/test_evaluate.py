@@ -175,7 +175,7 @@ def test_class_folders_without_masks(multi: Path, phantom: Path, tmp_path: Path,
 def test_no_file_of_the_user_is_replaced(multi: Path, phantom: Path, tmp_path: Path, capsys) -> None:
     mine = tmp_path / "notes.json"
     mine.write_text('{"mine": 1}')
-    for out in (multi / "ensemble.html", tmp_path / "notes.html", tmp_path / "table.csv"):
+    for out in (multi / "predictor.html", tmp_path / "notes.html", tmp_path / "table.csv"):
         before = {file: file.read_bytes() for folder in (multi, tmp_path) for file in folder.glob("*.*")}
         assert main(["--model", str(multi), "--data", str(phantom), "--out", str(out)]) == 2
         assert capsys.readouterr().err.count("\n") == 1

@@ -26,16 +26,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert found.trained_on == (f"{0:016x}", f"{1:016x}", "f" * 16), "of all members, each once, sorted"
     assert found.main.combination.masks == head(1.0, threshold=0.25)
     assert [network.image_size for network in found.main.members[0].networks] == [64, 64]
-    assert json.loads((folder / "ensemble.json").read_text())["format"] == 1
+    assert json.loads((folder / "predictor.json").read_text())["format"] == 1
 
 
 def test_nothing_else_is_left_beside_it(tmp_path: Path) -> None:
     folder = small_product(tmp_path / "a folder", "cls")
     assert sorted(path.name for path in folder.parent.iterdir()) == ["cls 0", "cls 1", "ensemble"]
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == [
-        "ensemble.json",
         "networks/00.safetensors",
         "networks/01.safetensors",
+        "predictor.json",
     ]
 
 

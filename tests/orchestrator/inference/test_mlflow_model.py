@@ -76,7 +76,7 @@ def test_nothing_is_pickled_and_nothing_else_is_packed(saved: dict[str, Path]) -
         assert not [name for name in names if "__pycache__" in name]
         assert {path.name for path in (folder / "code").iterdir()} == set(mlflow_model.CODE)
         assert not [name for name in names if name.startswith("code/") and ("ensemble" in name or "training" in name)]
-        assert "artifacts/ensemble/ensemble.json" in names
+        assert "artifacts/ensemble/predictor.json" in names
         assert {path.name for path in folder.parent.iterdir()} == {"model", "ensemble", f"{task} 0"}
 
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 
 from orchestrator.ensemble.combiners.fit import NAMES, class_objective, fit, mask_objective, predict
 from orchestrator.ensemble.combiners.functional_boosting import line_search
@@ -56,9 +57,9 @@ def test_predictions_are_whole(task: str, name: str) -> None:
 def test_what_was_stored_predicts_the_same(task: str, name: str) -> None:
     held_out = replace(TASKS[task](trained=1), rebalanced=True)
     combination, note = fit(name, held_out)
-    stored = json.loads(json.dumps(combination.to_json()))
-    assert Combination.from_json(stored) == combination
-    _same(predict(Combination.from_json(stored), held_out), predict(combination, held_out))
+    stored = TypeAdapter(Combination).validate_python(json.loads(json.dumps(asdict(combination))))
+    assert stored == combination
+    _same(predict(stored, held_out), predict(combination, held_out))
     again, same_note = fit(name, held_out)
     assert (again, same_note) == (combination, note)
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from scipy.special import softmax
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
@@ -66,7 +67,7 @@ def _loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 
 def _stored(stack: Stack) -> Stack:
-    return Stack.from_json(json.loads(json.dumps(stack.to_json())))
+    return TypeAdapter(Stack).validate_python(json.loads(json.dumps(asdict(stack))))
 
 
 @pytest.mark.parametrize("classes", [2, 3])
