@@ -25,7 +25,7 @@ from orchestrator.inference import mlflow_model
 from orchestrator.inference.combination import Combination
 from orchestrator.inference.export import MemberCheckpoints, Sources, write
 from orchestrator.inference.format import RESULTS, LearntFrom
-from orchestrator.scoring.operating_points import operating_thresholds
+from orchestrator.scoring.operating_points import OperatingPoint, operating_thresholds
 from orchestrator.scoring.predictions import StoredPredictions
 from orchestrator.storage.atomic import write_arrays, write_text
 from orchestrator.tracking.client import open_store
@@ -122,7 +122,7 @@ def _write(
     members: Sequence[Member],
     segmenter: Segmenter | None,
     team: MemberTrainer,
-    points: list[dict[str, Any]],
+    points: list[OperatingPoint],
     *,
     synthetic: bool,
 ) -> None:
@@ -139,7 +139,7 @@ def _write(
         keep_aspect=data.keep_aspect,
         synthetic=synthetic,
         tta=team.mirrored,
-        operating_points=points,
+        operating_points=[point.model_dump(mode="json") for point in points],
         shape=shape,
         learnt_from=LearntFrom(hashes, team.search.duplicate_distance),
     )

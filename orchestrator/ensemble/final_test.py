@@ -23,7 +23,7 @@ from orchestrator.inference.predictor import Predictor
 from orchestrator.scoring.final_scores import final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure
 from orchestrator.scoring.metrics import primary
-from orchestrator.scoring.operating_points import apply_thresholds
+from orchestrator.scoring.operating_points import OperatingPoint, apply_thresholds
 from orchestrator.scoring.predictions import TestPredictions
 from orchestrator.storage.atomic import write_text
 from trainables.data.pixels import read_image, to_original_size
@@ -35,7 +35,7 @@ FIGURES = "test.json"
 PROBABILITY, PIXELS = 0.1, 0.05
 
 
-def stored(home: Path, points: Sequence[dict[str, Any]] = ()) -> dict[str, Any] | None:
+def stored(home: Path, points: Sequence[OperatingPoint] = ()) -> dict[str, Any] | None:
     """The figures of a winner whose test images were scored already; with operating points of now, if any are given."""
     try:
         scored = TestPredictions.load(home / promotion.TEST).evidence.scored
@@ -49,7 +49,8 @@ def stored(home: Path, points: Sequence[dict[str, Any]] = ()) -> dict[str, Any] 
         zlib.error,
     ):  # not there, damaged, or of an older version
         return None
-    return found | ({"operating_points": apply_thresholds(points, scored)} if points else {})
+    applied = [point.model_dump(mode="json") for point in apply_thresholds(points, scored)]
+    return found | ({"operating_points": applied} if points else {})
 
 
 def score(
@@ -59,7 +60,7 @@ def score(
     combination: Combination,
     single: Combination,
     segmenter: Segmenter | None,
-    points: list[dict[str, Any]],
+    points: list[OperatingPoint],
     seed: int,
     home: Path,
 ) -> dict[str, Any]:
@@ -80,7 +81,7 @@ def score(
     images = Images(said.targets, said.has_mask, said.originals, said.keep_aspect, said.labels, said.groups)
     predicted, other = (_predicted(one, said) for one in (combination, single))
     unsure = _ask_product(home / "ensemble", team, said, predicted)
-    found = final_scores(team.task.name, predicted, other, images, unsure, points, seed)
+    found = final_scores(team.task.name, predicted, other, images, unsure, points, seed).to_json()
     found["retraining"] = _retraining(team, members, candidates, combination, segmenter, said)
     TestPredictions.of(measure(predicted, images), images, said.digests, unsure).save(home / promotion.TEST)
     write_text(home / FIGURES, json.dumps(found, indent=2))

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 from pydantic import BaseModel, ConfigDict, Field
@@ -21,6 +21,9 @@ from orchestrator.config.search import SearchSettings
 from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
 from orchestrator.storage.atomic import write_text
+
+if TYPE_CHECKING:
+    from orchestrator.scoring.final_scores import ModelScores
 
 #: Metrics of the table in the terminal; all of them are on the page.
 SHORT = ("score", "dice", "fpr_normal", "hd95", "auroc", "auroc_malignant", "accuracy", "f1")
@@ -154,12 +157,12 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, dict[str, Any] | None]:
         return Predictor.load(folder), read_learnt_from(folder), read_results(folder)
 
 
-def _table(columns: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+def _table(columns: Mapping[str, ModelScores], console: Console) -> None:
     """Print the figures that matter most, with intervals, a column a result."""
     from orchestrator.report.results.scores import metric_rows
 
     short = [
-        {**one, "scores": {name: score for name, score in one["scores"].items() if name in SHORT}}
+        one.model_copy(update={"scores": {name: score for name, score in one.scores.items() if name in SHORT}})
         for one in columns.values()
     ]
     table = Table(box=None, pad_edge=False)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,9 @@ from orchestrator.inference.format import Description
 from orchestrator.inference.predictor import BATCH, Outputs, Predictor
 from orchestrator.report.results.means import lesions_unknown
 from orchestrator.report.results.subject import ModelResults, shown
-from orchestrator.scoring.final_scores import figures
+from orchestrator.scoring.final_scores import ModelScores, model_scores
 from orchestrator.scoring.measure import ImageMetrics, Images, Predicted, measure
+from orchestrator.scoring.operating_points import OperatingPoint
 from orchestrator.scoring.packed_masks import PackedMasks, read
 from orchestrator.scoring.predictions import TestPredictions
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, resamples
@@ -71,13 +72,13 @@ def as_subject(
     # A bootstrap of very few groups says nothing.
     few = len(np.unique(fresh.groups)) < FEWEST_GROUPS
     drawn = [] if few else resamples(fresh.groups, fresh.labels, INTERVAL, seed)
-    found = figures(description.task, measured, unsure, drawn, description.operating_points, fresh.groups)
-    found = _clean(found, measured)
-    found["synthetic"] = description.synthetic or is_phantom(manifest.root)
+    points = [OperatingPoint.model_validate(point) for point in description.operating_points]
+    found = _clean(model_scores(description.task, measured, unsure, drawn, points, fresh.groups), measured)
+    synthetic = description.synthetic or is_phantom(manifest.root)
     tested = TestPredictions.of(measured, images, digests, unsure)
     files = shown([row.record for row in fresh.rows], manifest.root)
     by_digest = dict(zip(digests, files, strict=True))
-    return ModelResults(description.task, EXTERNAL, description.classes, tested, found, by_digest)
+    return ModelResults(description.task, EXTERNAL, description.classes, tested, found, by_digest, synthetic=synthetic)
 
 
 def _told_apart(digests: Sequence[str]) -> list[str]:
@@ -128,22 +129,15 @@ def _measure(
     return _One(measure(predicted, images), said.uncertainty)
 
 
-def _clean(found: dict[str, Any], measured: ImageMetrics) -> dict[str, Any]:
-    """Figures with None for intervals that are not known, without those that have nothing, or only a part, to rest on.
+def _clean(found: ModelScores, measured: ImageMetrics) -> ModelScores:
+    """Figures without those that have only a part to rest on.
 
     These are a score of two parts that has only one; and what is told of lesions where `lesions_unknown`: a mean of
     normals alone would stand there as one of all images.
     """
-
-    def known(bounds: list[float] | None) -> list[float] | None:
-        return bounds if bounds and np.isfinite(bounds).all() else None
-
-    scores = {name: {**one, "interval": known(one["interval"])} for name, one in found["scores"].items()}
-    if lesions_unknown(measured.scored):
-        scores = {name: one for name, one in scores.items() if name not in OF_LESIONS}
-    doubt = {**found["uncertainty"], "interval": known(found["uncertainty"]["interval"])}
-    found = found | {"interval": known(found["interval"]), "scores": scores, "uncertainty": doubt}
-    if found["metric"] == "score" and not {"dice", "auroc"} <= set(scores):
-        scores.pop("score", None)
-        found |= {"value": None, "interval": None}
-    return found
+    left_out = set(OF_LESIONS) if lesions_unknown(measured.scored) else set()
+    if found.metric == "score" and not {"dice", "auroc"} <= found.scores.keys() - left_out:
+        left_out.add("score")
+        found = found.model_copy(update={"value": None, "interval": None})
+    kept = {name: one for name, one in found.scores.items() if name not in left_out}
+    return found.model_copy(update={"scores": kept})

@@ -15,6 +15,7 @@ from orchestrator.inference.format import Description
 from orchestrator.rendering.numbers import counted
 from orchestrator.report.results.means import counted_images, lesions, lesions_unknown
 from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.resampling import FEWEST_GROUPS
 from trainables.data import CLASSES, UNKNOWN, Fault, Manifest
 
@@ -43,9 +44,10 @@ class Evaluation:
     hashed: bool
     synthetic: bool
 
-    def columns(self) -> dict[str, Mapping[str, Any]]:
-        """Figures, as `orchestrator.scoring.final_scores.figures` gives them, by the heading of their column."""
-        return {EXTERNAL: self.subject.figures} | ({INTERNAL: self.results["test"]} if self.results else {})
+    def columns(self) -> dict[str, ModelScores]:
+        """Figures by the heading of their column."""
+        own = {INTERNAL: ModelScores.from_json(self.results["test"])} if self.results else {}
+        return {EXTERNAL: self.subject.figures} | own
 
     def told(self) -> list[str]:
         """What a reader must know of these figures, a sentence each: what was left out, and what cannot be computed."""
@@ -93,7 +95,7 @@ class Evaluation:
             "faults": [self._fault(fault) for fault in fresh.faults],
             "passed_over": fresh.passed_over,
             "told": self.told(),
-            "external": dict(self.subject.figures),
+            "external": self.subject.figures.to_json() | {"synthetic": self.subject.synthetic},
             "internal": dict(self.results) if self.results else None,
         }
 
@@ -128,7 +130,7 @@ def gaps(subject: ModelResults) -> list[str]:
         elif len(there) < len(subject.classes):
             missing = _listed_words([name for name in subject.classes if name not in there])
             lines.append(f"No image is {missing}: means over classes are of the others, and so not the internal ones.")
-    if subject.task == "multi" and "score" not in subject.figures["scores"]:
+    if subject.task == "multi" and "score" not in subject.figures.scores:
         lines.append("The score, the mean of Dice and AUROC, cannot be computed.")
     return lines
 

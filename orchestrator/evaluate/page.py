@@ -96,8 +96,7 @@ def _operating_points(found: Evaluation) -> Table | None:
     """Each of the model's thresholds here and on its own test images; None where it has none."""
     columns = found.columns()
     by_column = [
-        {(point["kept"], point["rate"]): point for point in figures.get("operating_points", ())}
-        for figures in columns.values()
+        {(point.kept, point.rate): point for point in figures.operating_points} for figures in columns.values()
     ]
     rows: list[list[str | int]] = []
     for kept, rate in dict.fromkeys(key for points in by_column for key in points):
@@ -106,9 +105,9 @@ def _operating_points(found: Evaluation) -> Table | None:
             if (point := points.get((kept, rate))) is None:
                 rows.append([*head, *"----"])
                 continue
-            shares = [point[share] for share in ("sensitivity", "specificity")]
-            cells = ["-" if one is None else with_interval(one["value"], one["interval"]) for one in shares]
-            rows.append([*head, number(point["threshold"], 3), *cells, point["n"]])
+            shares = [point.sensitivity, point.specificity]
+            cells = ["-" if one is None else with_interval(one.value, one.interval) for one in shares]
+            rows.append([*head, number(point.threshold, 3), *cells, point.n])
     if not rows:
         return None
     caption = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,8 +67,8 @@ def write_report(settings: ReportSettings, console: Console) -> Path:
         say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
     for one in gathered.studied:
         test = one.subject.figures
-        low, high = test["interval"]
-        say(f"{one.task:7} {one.search.name}: test {test['metric']} {test['value']:.4f} (95 % {low:.4f} to {high:.4f})")
+        low, high = test.interval or (math.nan, math.nan)
+        say(f"{one.task:7} {one.search.name}: test {test.metric} {test.value:.4f} (95 % {low:.4f} to {high:.4f})")
     for note in gathered.notes:
         say(f"        {note}")
     with console.status("drawing the page"):

@@ -155,7 +155,7 @@ def _calibration(gathered: ReportInputs) -> str:
 
 
 def _thresholds(gathered: ReportInputs) -> str:
-    points = any(one.subject.figures.get("operating_points") for one in gathered.studied)
+    points = any(one.subject.figures.operating_points for one in gathered.studied)
     return "model card; operating points" if points else "model card; the threshold of masks is in the model"
 
 

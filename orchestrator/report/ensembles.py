@@ -147,12 +147,12 @@ def suspects(found: Mapping[str, Any], names: Mapping[str, str]) -> list[Text]:
 
 def again(one: ReportedSearch) -> list[Text]:
     """How much the test score varies over models of the folds; nothing where there is one model alone."""
-    found = one.subject.figures["retraining"]
+    found = one.ensemble["test"]["retraining"]
     if found["standard_deviation"] is None:
         return []
     values = ", ".join(number(value, 3) for value in found["values"])
     words = (
-        f"Training again: the models of each fold alone reach a test {METRICS[one.subject.figures['metric']]} of "
+        f"Training again: the models of each fold alone reach a test {METRICS[one.ensemble['test']['metric']]} of "
         f"{values}; standard deviation {number(found['standard_deviation'], 4)} over {len(found['values'])} folds."
     )
     if one.task == "cls" and any(part.shape for part in [one.description] if part):
@@ -209,7 +209,7 @@ def standing(studied: Sequence[ReportedSearch]) -> list[Block]:
     silent = []
     for one in studied:
         found, said = one.ensemble, one.registered
-        rows.append([one.title, found["model_uri"], said.state, one.subject.figures["times_scored"]])
+        rows.append([one.title, found["model_uri"], said.state, one.subject.times_scored or 0])
         if said.silence:
             words = (
                 f"{one.title}: the tracking store does not say where it stands ({said.silence}). Scorings are counted "

@@ -20,6 +20,7 @@ from orchestrator.inference.format import Description, ModelError
 from orchestrator.report.find import TITLES, Entry, named, newest
 from orchestrator.report.registered import RegistryStatus, reached, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images
+from orchestrator.scoring.final_scores import FinalScores
 from orchestrator.storage.run_folder import is_held
 from trainables.data import CLASSES, Manifest, Prepared
 
@@ -124,21 +125,25 @@ def _studied(
     winner = next(row for row in ensemble["combiners"] if row["name"] == ensemble["winner"])
     classes = CLASSES[-ensemble["classes"] :] if search.task != "seg" else ()
     known = registered(ask(tracking_uri or ensemble["settings"]["tracking_uri"]), ensemble)
-    figures = {
-        **ensemble["test"],
-        "members": len(winner["members"]),
-        "mirrored": ensemble["settings"]["tta"],
-        "synthetic": ensemble["data"]["synthetic"],
-        "optimistic": ensemble["compared"]["optimistic"],
-    }
-    if known.times_scored is not None:  # since then others may have looked
-        figures["times_scored"] = known.times_scored
     try:
         description = product.read(search.files.winners / ensemble["digest"] / "ensemble")
-        figures["networks"] = networks(description)
     except ModelError:
         description = None
-    subject = ModelResults(search.task, TITLES[search.task], classes, entry.tested, figures, images)
+    subject = ModelResults(
+        search.task,
+        TITLES[search.task],
+        classes,
+        entry.tested,
+        FinalScores.from_json(ensemble["test"]),
+        images,
+        # Since it was built others may have looked.
+        times_scored=ensemble["test"]["times_scored"] if known.times_scored is None else known.times_scored,
+        members=len(winner["members"]),
+        networks=networks(description) if description else None,
+        mirrored=ensemble["settings"]["tta"],
+        synthetic=ensemble["data"]["synthetic"],
+        optimistic=ensemble["compared"]["optimistic"],
+    )
     return ReportedSearch(search, _summary(search), ensemble, subject, description, known, is_held(search.files.ledger))
 
 

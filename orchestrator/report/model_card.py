@@ -155,7 +155,7 @@ def _training(one: ReportedSearch) -> dict[str, str]:
         "candidates": str(len(ensemble["candidates"])),
         "combiner": ensemble["winner"],
         "members": ", ".join(next(r["members"] for r in ensemble["combiners"] if r["name"] == ensemble["winner"])),
-        "networks": str(one.subject.figures.get("networks", "-")),
+        "networks": str(one.subject.networks or "-"),
         "mirrored, too": "yes" if ensemble["settings"]["tta"] else "no",
         "images trained on": str(len(one.description.trained_on)) if one.description else "-",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from orchestrator.rendering.document import (
@@ -64,9 +65,9 @@ def facts(gathered: ReportInputs) -> list[tuple[str, str | int]]:
     found: list[tuple[str, str | int]] = [("test images", len(_digests(gathered.studied)))]
     for one in gathered.studied:
         test = one.subject.figures
-        low, high = test["interval"]
-        found.append((f"{one.title}: {METRICS[test['metric']]}, 95 % {spanned(low, high, 3)}", f"{test['value']:.3f}"))
-    times = max(one.subject.figures["times_scored"] for one in gathered.studied)
+        low, high = test.interval or (math.nan, math.nan)
+        found.append((f"{one.title}: {METRICS[test.metric]}, 95 % {spanned(low, high, 3)}", f"{test.value:.3f}"))
+    times = max(one.subject.times_scored or 0 for one in gathered.studied)
     return [*found, ("scorings of the test images", times)]
 
 

@@ -3,20 +3,71 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
+from pydantic import BaseModel
 
 from orchestrator.scoring.measure import ImageMetrics, Images, Predicted, confusion, detections, measure, scores
 from orchestrator.scoring.metrics import kinds, primary
-from orchestrator.scoring.operating_points import apply_thresholds
-from orchestrator.scoring.resampling import INTERVAL, enough, interval, resamples, spread, telling_interval
-from orchestrator.scoring.uncertainty import usefulness
+from orchestrator.scoring.operating_points import AppliedPoint, OperatingPoint, apply_thresholds
+from orchestrator.scoring.resampling import (
+    INTERVAL,
+    Estimate,
+    enough,
+    finite,
+    interval,
+    resamples,
+    spread,
+    telling_interval,
+)
+from orchestrator.scoring.uncertainty import Usefulness, usefulness
 
 PRIMARY = {"seg": "dice", "cls": "auroc", "multi": "score"}
 #: Images drawn anew look worse calibrated than the whole that they are of, so percentiles may lie above the value.
 INFLATED = frozenset({"ece"})
+
+
+class ModelScores(BaseModel, frozen=True):
+    """All of the task's metrics of one model on some images.
+
+    Attributes:
+        metric: the primary one; its `value` and `interval` (95 %) are None where no image has what it rests on.
+        scores: by name; without interval are boxes, the expected calibration error, what rests on a kind of image
+            (`kinds`) of fewer than `FEWEST_GROUPS` groups, and what never varied.
+        confusion: as the function of that name has it. operating_points: thresholds fitted elsewhere, applied here.
+        uncertainty: of what use it is; None where an older version wrote nothing of it.
+    """
+
+    metric: str
+    value: float | None = None
+    interval: tuple[float, float] | None = None
+    scores: dict[str, Estimate] = {}
+    confusion: dict[str, list[list[int]]] = {}
+    operating_points: tuple[AppliedPoint, ...] = ()
+    uncertainty: Usefulness | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Self:
+        """From what `to_json` gave, whatever else is in it.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        return cls.model_validate(found)
+
+
+class FinalScores(ModelScores, frozen=True):
+    """The same of a winner, beside the best single candidate: its value, and the paired difference to it (95 %)."""
+
+    best_single: float
+    difference: float
+    difference_interval: tuple[float, float]
 
 
 def final_scores(
@@ -25,9 +76,9 @@ def final_scores(
     best_single: Predicted,
     images: Images,
     uncertainty: np.ndarray,
-    points: Sequence[dict[str, Any]] = (),
+    points: Sequence[OperatingPoint] = (),
     seed: int = 0,
-) -> dict[str, Any]:
+) -> FinalScores:
     """All of the task's metrics at original size, with 95 % intervals from `INTERVAL` resamples of groups.
 
     Args:
@@ -38,10 +89,6 @@ def final_scores(
         points: thresholds from held-out predictions, of `operating_thresholds`.
         seed: of the resamples, the same for both models.
 
-    Returns:
-        What `figures` returns, and of the other model: `best_single`, its value; `difference` and, paired,
-        `difference_interval`.
-
     Raises:
         ValueError: the images lack what the primary metric rests on.
     """
@@ -51,59 +98,55 @@ def final_scores(
         raise ValueError(f"{PRIMARY[task]} cannot be computed: these images have no lesion, or a single class")
     drawn = resamples(images.groups, images.labels, INTERVAL, seed)
     draws, single_draws = (spread(lambda some: primary(task, some), one, drawn) for one in (measured.scored, other))
-    return figures(task, measured, uncertainty, drawn, points, images.groups) | {
-        "best_single": single,
-        "difference": value - single,
-        "difference_interval": list(interval(draws - single_draws)),
-    }
+    found = model_scores(task, measured, uncertainty, drawn, points, images.groups)
+    return FinalScores(
+        **vars(found),
+        best_single=single,
+        difference=value - single,
+        difference_interval=interval(draws - single_draws),
+    )
 
 
-def figures(
+def model_scores(
     task: str,
     measured: ImageMetrics,
     uncertainty: np.ndarray,
     drawn: Sequence[np.ndarray],
-    points: Sequence[dict[str, Any]] = (),
+    points: Sequence[OperatingPoint] = (),
     groups: np.ndarray | None = None,
-) -> dict[str, Any]:
+) -> ModelScores:
     """All of the task's metrics of one model, with 95 % intervals.
 
     Args:
         task: seg, cls or multi. measured: N images. uncertainty: float [N]. drawn: resamples of their rows.
         points: as for `final_scores`. groups: of the images, int64 [N]; each is a group of its own unless said.
-
-    Returns:
-        Plain values. `metric`: the primary one; its `value` and `interval`, None where no image has what it rests on.
-        `scores`: {name: {value, interval}}; without interval (None) are boxes, the expected calibration error, what
-        rests on a kind of image (`kinds`) of fewer than `FEWEST_GROUPS` groups, and what never varied. `confusion`, as
-        the function of that name has it. `operating_points`: as `apply_thresholds`. `uncertainty`: as `usefulness`.
     """
     groups = np.arange(len(measured.scored)) if groups is None else groups
     value = primary(task, measured.scored)
     known = bool(np.isfinite(value))
     draws = spread(lambda some: primary(task, some), measured.scored, drawn) if known else np.empty(0)
-    boxes = {name: {"value": found, "interval": None} for name, found in detections(measured).items()}
-    return {
-        "metric": PRIMARY[task],
-        "value": value if known else None,
-        "interval": list(interval(draws)) if known else None,
-        "scores": _with_intervals(task, measured, drawn, groups) | boxes,
-        "confusion": confusion(measured),
-        "operating_points": apply_thresholds(points, measured.scored),
-        "uncertainty": usefulness(uncertainty, measured.scored, drawn),
-    }
+    boxes = {name: Estimate(value=found) for name, found in detections(measured).items()}
+    return ModelScores(
+        metric=PRIMARY[task],
+        value=value if known else None,
+        interval=finite(interval(draws)),
+        scores=_with_intervals(task, measured, drawn, groups) | boxes,
+        confusion=confusion(measured),
+        operating_points=apply_thresholds(points, measured.scored),
+        uncertainty=usefulness(uncertainty, measured.scored, drawn),
+    )
 
 
 def _with_intervals(
     task: str, measured: ImageMetrics, drawn: Sequence[np.ndarray], groups: np.ndarray
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Estimate]:
     sampled = defaultdict(list)
     for rows in drawn:
         for name, value in scores(task, measured, rows).items():
             sampled[name].append(value)
-    found: dict[str, dict[str, Any]] = {}
+    found = {}
     for name, value in scores(task, measured, np.arange(len(measured.scored))).items():
         told = name not in INFLATED and enough(groups, kinds(name, measured.scored))
         bounds = telling_interval(np.array(sampled[name])) if told else (np.nan, np.nan)
-        found[name] = {"value": value, "interval": list(bounds) if np.isfinite(bounds).all() else None}
+        found[name] = Estimate(value=value, interval=finite(bounds))
     return found

@@ -3,36 +3,59 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Literal
 
 import numpy as np
+from pydantic import BaseModel
 
 from orchestrator.scoring.metrics import ScoredPredictions
+from orchestrator.scoring.resampling import Estimate
 from trainables.metrics.cls import SENSITIVITY, SPECIFICITY, apply_threshold, operating_point, wilson_interval
 
 
-def operating_thresholds(held_out: ScoredPredictions) -> list[dict[str, Any]]:
+class OperatingPoint(BaseModel, frozen=True):
+    """A malignant probability from the threshold upwards kept this rate on held-out predictions."""
+
+    kept: Literal["specificity", "sensitivity"]
+    rate: float
+    threshold: float
+
+
+class AppliedPoint(OperatingPoint, frozen=True):
+    """What it does on n images of known class: rates with Wilson intervals, None where no image is of that kind."""
+
+    sensitivity: Estimate | None
+    specificity: Estimate | None
+    n: int
+
+    @property
+    def here(self) -> Estimate | None:
+        """The rate that it was to keep, on these images."""
+        return self.sensitivity if self.kept == "sensitivity" else self.specificity
+
+
+def operating_thresholds(held_out: ScoredPredictions) -> list[OperatingPoint]:
     """Thresholds of the malignant probability that keep a specificity of 90 %, and a sensitivity of 95 %.
 
     Args:
         held_out: predictions for images that neither networks nor combiner were fitted on.
 
     Returns:
-        `kept` ("specificity" or "sensitivity"), `rate`, `threshold` of each; none without malignant and other images.
+        One for each of the two; none without malignant and other images.
     """
     chances, malignant = _malignant(held_out)
     if malignant.all() or not malignant.any():
         return []
-    rates = {"specificity": SPECIFICITY, "sensitivity": SENSITIVITY}
+    cut_at = partial(operating_point, chances, malignant)
     return [
-        {"kept": kept, "rate": rate, "threshold": operating_point(chances, malignant, **{kept: rate})}
-        for kept, rate in rates.items()
+        OperatingPoint(kept="specificity", rate=SPECIFICITY, threshold=cut_at(specificity=SPECIFICITY)),
+        OperatingPoint(kept="sensitivity", rate=SENSITIVITY, threshold=cut_at(sensitivity=SENSITIVITY)),
     ]
 
 
-def apply_thresholds(points: Sequence[dict[str, Any]], scored: ScoredPredictions) -> list[dict[str, Any]]:
-    """Each point with what it does here: `sensitivity` and `specificity`, each a value with its Wilson interval, or
-    None where no image here is of that kind, and `n`, the images of known class.
+def apply_thresholds(points: Sequence[OperatingPoint], scored: ScoredPredictions) -> tuple[AppliedPoint, ...]:
+    """Each point with what it does here.
 
     Args:
         points: of `operating_thresholds`, fitted elsewhere. scored: of seg only with no points.
@@ -40,13 +63,18 @@ def apply_thresholds(points: Sequence[dict[str, Any]], scored: ScoredPredictions
     chances, malignant = _malignant(scored)
     applied = []
     for point in points:
-        found = apply_threshold(chances, malignant, point["threshold"])
-        rates = {
-            "sensitivity": _share(found.true_positives, found.positives),
-            "specificity": _share(found.true_negatives, found.negatives),
-        }
-        applied.append({**point, **rates, "n": len(chances)})
-    return applied
+        found = apply_threshold(chances, malignant, point.threshold)
+        applied.append(
+            AppliedPoint(
+                kept=point.kept,
+                rate=point.rate,
+                threshold=point.threshold,
+                sensitivity=_share(found.true_positives, found.positives),
+                specificity=_share(found.true_negatives, found.negatives),
+                n=len(chances),
+            )
+        )
+    return tuple(applied)
 
 
 def _malignant(scored: ScoredPredictions) -> tuple[np.ndarray, np.ndarray]:
@@ -57,5 +85,5 @@ def _malignant(scored: ScoredPredictions) -> tuple[np.ndarray, np.ndarray]:
     return scored.probabilities[known, -1], scored.targets[known] == scored.probabilities.shape[1] - 1
 
 
-def _share(part: int, whole: int) -> dict[str, Any] | None:
-    return {"value": part / whole, "interval": list(wilson_interval(part, whole))} if whole else None
+def _share(part: int, whole: int) -> Estimate | None:
+    return Estimate(value=part / whole, interval=wilson_interval(part, whole)) if whole else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from pydantic import BaseModel
 
 from orchestrator.scoring.metrics import ScoredPredictions, primary
 
@@ -16,6 +17,13 @@ CHOICE, INTERVAL = 1000, 2000
 FEWEST_GROUPS = 10
 #: Values that are no further apart are alike.
 ROUNDING = 1e-9
+
+
+class Estimate(BaseModel, frozen=True):
+    """A figure, with its interval of 95 % if there is one."""
+
+    value: float
+    interval: tuple[float, float] | None = None
 
 
 def resamples(groups: np.ndarray, labels: np.ndarray, count: int, seed: int) -> list[np.ndarray]:
@@ -69,6 +77,11 @@ def interval(values: np.ndarray) -> tuple[float, float]:
         return float("nan"), float("nan")
     low, high = np.percentile(finite, (2.5, 97.5))
     return float(low), float(high)
+
+
+def finite(bounds: tuple[float, float]) -> tuple[float, float] | None:
+    """Bounds of an interval; None where they are not known."""
+    return bounds if np.isfinite(bounds).all() else None
 
 
 def telling_interval(values: np.ndarray) -> tuple[float, float]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from orchestrator.scoring.metrics import ScoredPredictions, binary_auroc, dice_by_image
-from orchestrator.scoring.resampling import interval
+from orchestrator.scoring.resampling import finite, interval
 
 #: A mask of a lower Dice is an error.
 LEAST_DICE = 0.5
@@ -17,6 +17,28 @@ LEAST_DICE = 0.5
 LEAST_ERRORS = 5
 #: Percentages of the images, the most certain first, at which the risk-coverage curve is given.
 COVERAGES = range(10, 101, 10)
+
+
+class Usefulness(BaseModel, frozen=True):
+    """How well uncertainty tells errors from the rest.
+
+    Attributes:
+        images, errors: counts.
+        auroc_for_errors: chance that an error is less certain than an image that is right, with `interval` (95 %); None
+            unless there are both.
+        risk_coverage: (coverage, error rate among the most certain images of that share).
+        risk_coverage_area: the mean of that rate over all coverages (Geifman et al., ICLR 2019); an uncertainty that
+            says nothing has the error rate for area.
+        useful: the interval lies above .5, and there are at least 5 errors and 5 images that are right.
+    """
+
+    images: int
+    errors: int
+    auroc_for_errors: float | None
+    interval: tuple[float, float] | None
+    risk_coverage: tuple[tuple[float, float], ...]
+    risk_coverage_area: float | None
+    useful: bool
 
 
 def errors(scored: ScoredPredictions) -> tuple[np.ndarray, np.ndarray]:
@@ -30,33 +52,26 @@ def errors(scored: ScoredPredictions) -> tuple[np.ndarray, np.ndarray]:
     return dice_by_image(scored.counts) < LEAST_DICE, scored.has_mask
 
 
-def usefulness(uncertainty: np.ndarray, scored: ScoredPredictions, drawn: Sequence[np.ndarray]) -> dict[str, Any]:
+def usefulness(uncertainty: np.ndarray, scored: ScoredPredictions, drawn: Sequence[np.ndarray]) -> Usefulness:
     """How well uncertainty tells errors from the rest.
 
     Args:
         uncertainty: float [N], of any scale. scored: of these N images. drawn: resamples of their rows.
-
-    Returns:
-        `images` and `errors`: counts. `auroc_for_errors` with `interval` (95 %): chance that an error is less certain
-        than an image that is right; None unless there are both. `risk_coverage`: [coverage, error rate among the most
-        certain images of that share], and `risk_coverage_area`, the mean of that rate over all coverages (Geifman
-        et al., ICLR 2019); an uncertainty that says nothing has the error rate for area. `useful`: the interval lies
-        above .5, and there are at least 5 errors and 5 images that are right.
     """
     wrong, known = errors(scored)
     area = binary_auroc(uncertainty[known], wrong[known])
     kept = (rows[known[rows]] for rows in drawn)
     low, high = interval(np.array([binary_auroc(uncertainty[rows], wrong[rows]) for rows in kept]))
     risks = risk_by_coverage(uncertainty[known], wrong[known])
-    return {
-        "images": int(known.sum()),
-        "errors": int(wrong[known].sum()),
-        "auroc_for_errors": None if math.isnan(area) else area,
-        "interval": None if math.isnan(area) else [low, high],
-        "risk_coverage": [[share / 100, _at(share, risks)] for share in COVERAGES if len(risks)],
-        "risk_coverage_area": float(risks.mean()) if len(risks) else None,
-        "useful": bool(low > 0.5 and LEAST_ERRORS <= wrong[known].sum() <= known.sum() - LEAST_ERRORS),
-    }
+    return Usefulness(
+        images=int(known.sum()),
+        errors=int(wrong[known].sum()),
+        auroc_for_errors=None if math.isnan(area) else area,
+        interval=None if math.isnan(area) else finite((low, high)),
+        risk_coverage=tuple((share / 100, _at(share, risks)) for share in COVERAGES if len(risks)),
+        risk_coverage_area=float(risks.mean()) if len(risks) else None,
+        useful=bool(low > 0.5 and LEAST_ERRORS <= wrong[known].sum() <= known.sum() - LEAST_ERRORS),
+    )
 
 
 def risk_by_coverage(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray:

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 
 from orchestrator.report.results.subject import ImageFiles, ModelResults
-from orchestrator.scoring.final_scores import PRIMARY
+from orchestrator.scoring.final_scores import PRIMARY, FinalScores, ModelScores
 from orchestrator.scoring.measure import Images, Predicted, confusion, measure, scores
-from orchestrator.scoring.operating_points import apply_thresholds
+from orchestrator.scoring.operating_points import OperatingPoint, apply_thresholds
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.predictions import TestPredictions
+from orchestrator.scoring.resampling import Estimate
 from orchestrator.scoring.uncertainty import usefulness
 from trainables.data import CLASSES
 
@@ -47,15 +48,17 @@ def subject(
     groups: Sequence[int] | None = None,
     has_mask: Sequence[bool] | None = None,
     uncertainty: Sequence[float] | None = None,
-    points: Sequence[dict[str, Any]] = (),
+    points: Sequence[OperatingPoint] = (),
     digests: Sequence[str] | None = None,
     images: Mapping[str, ImageFiles] | None = None,
-    **figures: Any,
+    beside: Mapping[str, Any] | None = None,
+    **more: Any,
 ) -> ModelResults:
     """A model; intervals of its metrics are .1 to either side, so that no test waits for resamples.
 
     Args:
-        labels: index into `CLASSES`. true, predicted: masks for seg and multi.
+        labels: index into `CLASSES`. true, predicted: masks for seg and multi. beside: what `FinalScores` adds.
+        more: what else is known of the model.
     """
     n = len(labels)
     known = np.array(labels)
@@ -69,19 +72,21 @@ def subject(
     unsure = np.zeros(n) if uncertainty is None else np.array(uncertainty, float)
     names = [f"{i:064x}" for i in range(n)] if digests is None else list(digests)
     found = {
-        name: {"value": v, "interval": [v - 0.1, v + 0.1]} for name, v in scores(task, measured, np.arange(n)).items()
+        name: Estimate(value=value, interval=(value - 0.1, value + 0.1))
+        for name, value in scores(task, measured, np.arange(n)).items()
     }
-    primary = found.get(PRIMARY[task], {"value": float("nan"), "interval": [float("nan")] * 2})
-    stored = {
-        "metric": PRIMARY[task],
-        **primary,
-        "scores": found,
-        "confusion": confusion(measured),
-        "operating_points": apply_thresholds(points, measured.scored),
-        "uncertainty": usefulness(unsure, measured.scored, [np.arange(n)]),
-    }
+    own: dict[str, Any] = vars(found[PRIMARY[task]]) if PRIMARY[task] in found else {}
+    figures = (FinalScores if beside else ModelScores)(
+        metric=PRIMARY[task],
+        **own,
+        scores=found,
+        confusion=confusion(measured),
+        operating_points=apply_thresholds(points, measured.scored),
+        uncertainty=usefulness(unsure, measured.scored, [np.arange(n)]),
+        **(beside or {}),
+    )
     tested = TestPredictions.of(measured, truth, names, unsure)
-    return ModelResults(task, title or task, classes, tested, stored | figures, images or {})
+    return ModelResults(task, title or task, classes, tested, figures, images or {}, **more)
 
 
 def files(folder: Path, true: Sequence[np.ndarray], names: Sequence[str] = ()) -> dict[str, ImageFiles]:

@@ -44,18 +44,18 @@ def roc(subjects: Sequence[ModelResults]) -> Chart | None:
             label = f"{name} (n = {int(truth.sum()):,})" + (f", AUROC {area.words()}" if area else "")
             alarms, found, _ = roc_curve(truth, score)
             axes.plot(alarms, found, LINES[name], color=COLOURS[name], label=label)
-        for point in subject.figures.get("operating_points") or []:
-            if point["sensitivity"] and point["specificity"]:
+        for point in subject.figures.operating_points:
+            if point.sensitivity and point.specificity:
                 axes.plot(
-                    1 - point["specificity"]["value"],
-                    point["sensitivity"]["value"],
-                    MARKS[point["kept"]],
+                    1 - point.specificity.value,
+                    point.sensitivity.value,
+                    MARKS[point.kept],
                     color=COLOURS["malignant"],
                     markeredgecolor="white",
                     markersize=7,
                     zorder=3,
                     clip_on=False,
-                    label=f"from {number(point['threshold'], 2)}: {100 * point['rate']:.0f} % {point['kept']} held out",
+                    label=f"from {number(point.threshold, 2)}: {100 * point.rate:.0f} % {point.kept} held out",
                 )
     _legends(panels)
     caption = (
@@ -234,7 +234,7 @@ def _lone_normals(kinds: set[bool]) -> str:
 def _usefulness(subjects: Sequence[ModelResults]) -> str:
     words = []
     for subject in subjects:
-        found = subject.figures.get("uncertainty") or {}
-        if found.get("auroc_for_errors") is not None:
-            words.append(f"{subject.title} {with_interval(found['auroc_for_errors'], found['interval'])}")
+        found = subject.figures.uncertainty
+        if found and found.auroc_for_errors is not None:
+            words.append(f"{subject.title} {with_interval(found.auroc_for_errors, found.interval)}")
     return f"AUROC of uncertainty for errors: {'; '.join(words)}." if words else ""

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from orchestrator.rendering.numbers import counted, with_interval
+from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.metrics import ScoredPredictions, dice_by_image
 from orchestrator.scoring.predictions import TestPredictions
 from orchestrator.scoring.resampling import INTERVAL, ROUNDING, enough, interval, resamples, telling_interval
@@ -165,11 +166,7 @@ def by_title(words: Mapping[str, str]) -> str:
     return "; ".join(f"{title}: {text}" for title, text in words.items())
 
 
-def value_of(figures: Mapping[str, object], name: str) -> Mean | None:
-    """A metric of `figures["scores"]`; None where it is not there. n is not known there, and 0."""
-    scores = figures.get("scores")
-    found = scores.get(name) if isinstance(scores, Mapping) else None
-    if not found or found["value"] is None:
-        return None
-    low, high = found["interval"] or (np.nan, np.nan)
-    return Mean(found["value"], low, high, 0)
+def value_of(figures: ModelScores, name: str) -> Mean | None:
+    """A metric of these; None where it is not there. n is not known there, and 0."""
+    found = figures.scores.get(name)
+    return Mean(found.value, *(found.interval or (np.nan, np.nan)), 0) if found else None

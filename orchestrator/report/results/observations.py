@@ -29,12 +29,7 @@ METHOD = (
 
 
 def strengths_and_limits(subjects: Sequence[ModelResults], pairs: Sequence[Paired]) -> list[Observation]:
-    """What the figures say, and what they cannot.
-
-    Beside what `final_scores` gives, `subject.figures` may hold `times_scored`, `members` and `networks` (counts),
-    `synthetic`, `optimistic` and `mirrored` (bool; a network runs on the image and its mirror image): what is not there
-    is not spoken of.
-    """
+    """What the figures say, and what they cannot; what is not known of a model is not spoken of."""
     found = [*_between(pairs)]
     for subject in subjects:
         found += verdicts(subject)
@@ -98,25 +93,21 @@ def _few(subject: ModelResults) -> list[Observation]:
 
 
 def _costs(subjects: Sequence[ModelResults]) -> list[Observation]:
-    known = [subject for subject in subjects if subject.figures.get("members") is not None]
-    if not known:
+    parts, runs = [], []
+    for one in subjects:
+        if one.members is not None:
+            ran = f", {counted(one.networks, 'network')}" if one.networks else ""
+            ran += ", each run twice (the image and its mirror image)" if one.mirrored else ""
+            parts.append(f"{one.title}: {counted(one.members, 'member')}{ran}")
+            runs.append((one.networks or one.members) * (2 if one.mirrored else 1))
+    if not parts:
         return []
-    parts = []
-    for subject in known:
-        networks = subject.figures.get("networks")
-        ran = f", {counted(networks, 'network')}" if networks else ""
-        ran += ", each run twice (the image and its mirror image)" if subject.figures.get("mirrored") else ""
-        parts.append(f"{subject.title}: {counted(subject.figures['members'], 'member')}{ran}")
-    most = max(
-        (subject.figures.get("networks") or subject.figures["members"]) * (2 if subject.figures.get("mirrored") else 1)
-        for subject in known
-    )
     evidence = f"{'; '.join(parts)}. This is counted, so it has no interval."
-    return [Observation(f"An image costs up to {counted(most, 'run')} of a network.", evidence)]
+    return [Observation(f"An image costs up to {counted(max(runs), 'run')} of a network.", evidence)]
 
 
 def _looks(subjects: Sequence[ModelResults]) -> list[Observation]:
-    times = max((subject.figures.get("times_scored") or 0 for subject in subjects), default=0)
+    times = max((subject.times_scored or 0 for subject in subjects), default=0)
     if times < 2:
         return []
     evidence = (
@@ -128,10 +119,10 @@ def _looks(subjects: Sequence[ModelResults]) -> list[Observation]:
 
 def _warnings(subjects: Sequence[ModelResults]) -> list[Observation]:
     found = []
-    if optimistic := [subject.title for subject in subjects if subject.figures.get("optimistic")]:
+    if optimistic := [subject.title for subject in subjects if subject.optimistic]:
         claim = f"Held-out figures are optimistic: {', '.join(optimistic)}."
         found.append(Observation(claim, "They are of the fold on which epoch and configuration were chosen."))
-    if synthetic := [subject.title for subject in subjects if subject.figures.get("synthetic")]:
+    if synthetic := [subject.title for subject in subjects if subject.synthetic]:
         claim = f"The images, or those that the model was trained on, are synthetic: {', '.join(synthetic)}."
         found.append(Observation(claim, "Phantom images of this program; such figures say nothing about patients."))
     return found

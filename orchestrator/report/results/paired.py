@@ -27,7 +27,7 @@ class Paired:
 
     Attributes:
         a, b: titles of the two models.
-        metric: its name in `figures["scores"]`.
+        metric: its name in `METRICS`.
         images: those of both that the metric rests on.
         values: of `a` and of `b`, on these images.
         difference: of `a` minus `b`. low, high: its interval of 95 %; NaN where a kind of image that the metric

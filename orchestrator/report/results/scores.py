@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -14,10 +13,11 @@ from orchestrator.rendering.document import Block, Chart, SideBySide, Table
 from orchestrator.rendering.numbers import count, number, percent, with_interval
 from orchestrator.report.results.means import by_title, counted_images, counted_kinds
 from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.metrics import DIGITS, LOWER, METRICS
-from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL
+from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, Estimate
 
-#: Said below figures of `figures["scores"]`.
+#: Said below figures of `ModelScores.scores`.
 NO_INTERVAL = (
     f"There is none where a kind of image that a figure rests on has fewer than {FEWEST_GROUPS} groups, or where all "
     "resamples say the same."
@@ -41,15 +41,15 @@ def metrics(subjects: Sequence[ModelResults]) -> Table:
     return Table(caption, ("metric", *(subject.title for subject in subjects)), rows, rules)
 
 
-def metric_rows(figures: Sequence[Mapping[str, Any]]) -> tuple[Rows, list[int]]:
+def metric_rows(figures: Sequence[ModelScores]) -> tuple[Rows, list[int]]:
     """Rows of a table of metrics: words, then a cell for each set of figures; and where a new part begins.
 
     What any of them ranks by comes first. Metrics that none has are left out; `-` where one lacks it.
     """
-    ranked = {one.get("metric") for one in figures}
+    ranked = {one.metric for one in figures}
     parts: dict[str, Rows] = {part: [] for part in PARTS}
     for name, metric in METRICS.items():
-        cells = [_cell(one["scores"].get(name), DIGITS.get(name, 3)) for one in figures]
+        cells = [_cell(one.scores.get(name), DIGITS.get(name, 3)) for one in figures]
         if any(cell != "-" for cell in cells):
             lower = " (lower is better)" if name in LOWER else ""
             parts["primary" if name in ranked else metric.part].append([metric.words + lower, *cells])
@@ -66,7 +66,7 @@ def per_class(subject: ModelResults) -> Table | None:
     """Each class against the rest; None for a model without classes."""
     if not subject.classes:
         return None
-    scores, targets = subject.figures["scores"], subject.tested.evidence.scored.targets
+    scores, targets = subject.figures.scores, subject.tested.evidence.scored.targets
     rows: Rows = [
         [
             name,
@@ -89,18 +89,19 @@ def operating_points(subjects: Sequence[ModelResults]) -> Table | None:
     for subject in subjects:
         targets = subject.tested.evidence.scored.targets
         malignant = int((targets == len(subject.classes) - 1).sum())
-        points = subject.figures.get("operating_points") or []
+        points = subject.figures.operating_points
         if points and rows:
             rules.append(len(rows))
         for point in points:
             rows.append(
                 [
                     subject.title,
-                    f"{100 * point['rate']:.0f} % {point['kept']}",
-                    number(point["threshold"], 3),
-                    *(_cell(point[rate]) for rate in ("sensitivity", "specificity")),
+                    f"{100 * point.rate:.0f} % {point.kept}",
+                    number(point.threshold, 3),
+                    _cell(point.sensitivity),
+                    _cell(point.specificity),
                     malignant,
-                    point["n"] - malignant,
+                    point.n - malignant,
                 ]
             )
     if not rows:
@@ -116,7 +117,7 @@ def operating_points(subjects: Sequence[ModelResults]) -> Table | None:
 
 def confusion(subject: ModelResults) -> list[Block]:
     """What is taken for what: images by class, and pixels."""
-    found = subject.figures.get("confusion") or {}
+    found = subject.figures.confusion
     blocks: list[Block] = []
     if subject.classes and "classes" in found:
         counts = np.array(found["classes"])
@@ -136,8 +137,8 @@ def confusion(subject: ModelResults) -> list[Block]:
     return blocks
 
 
-def _cell(found: Mapping[str, Any] | None, digits: int = 3) -> str:
-    return "-" if found is None else with_interval(found["value"], found["interval"], digits)
+def _cell(found: Estimate | None, digits: int = 3) -> str:
+    return "-" if found is None else with_interval(found.value, found.interval, digits)
 
 
 def _counts(counts: np.ndarray, names: Sequence[str], caption: str) -> Table:

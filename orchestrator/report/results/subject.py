@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.predictions import TestPredictions
 from trainables.data import Manifest, Prepared, Record
 
@@ -37,16 +37,25 @@ class ModelResults:
         task: seg, cls or multi. title: by which a page tells it from the others, such as "multi-task".
         classes: names of its K classes in the order of its probabilities; empty for seg.
         tested: its stored predictions.
-        figures: all metrics with intervals, as `orchestrator.scoring.final_scores.final_scores` gives them.
+        figures: all metrics with intervals; `FinalScores` where the best single candidate is known.
         images: the images' files by image digest; those that cannot be read any more are missing.
+        times_scored: winners that were scored on these test images. members, networks: how many it has. mirrored:
+            whether a network runs on the image and its mirror image. synthetic: whether images, or those that it was
+            trained on, are phantoms. optimistic: whether it was chosen on the fold that chose epoch and configuration.
     """
 
     task: str
     title: str
     classes: tuple[str, ...]
     tested: TestPredictions
-    figures: Mapping[str, Any]
+    figures: ModelScores
     images: Mapping[str, ImageFiles]
+    times_scored: int | None = None
+    members: int | None = None
+    networks: int | None = None
+    mirrored: bool = False
+    synthetic: bool = False
+    optimistic: bool = False
 
     @property
     def keys(self) -> list[tuple[str, int]]:

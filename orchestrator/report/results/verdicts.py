@@ -9,6 +9,7 @@ from orchestrator.rendering.numbers import counted, number, with_interval
 from orchestrator.report.results.means import Mean, Resampled, by_image, lesions, value_of
 from orchestrator.report.results.scores import short
 from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring.final_scores import FinalScores
 
 
 def verdicts(subject: ModelResults) -> list[Observation]:
@@ -20,16 +21,14 @@ def verdicts(subject: ModelResults) -> list[Observation]:
 
 def _to_single(subject: ModelResults) -> Observation | None:
     figures = subject.figures
-    if figures.get("difference_interval") is None or figures.get("best_single") is None:
+    if not isinstance(figures, FinalScores) or figures.value is None:
         return None
-    low, high = figures["difference_interval"]
-    rests_on = lesions(subject.tested) if figures["metric"] == "dice" else np.ones(len(subject.tested), bool)
-    difference = Mean(figures["difference"], low, high, int(rests_on.sum()))
-    name = short(figures["metric"])
-    own = with_interval(figures["value"], figures["interval"])
+    rests_on = lesions(subject.tested) if figures.metric == "dice" else np.ones(len(subject.tested), bool)
+    difference = Mean(figures.difference, *figures.difference_interval, int(rests_on.sum()))
+    own = with_interval(figures.value, figures.interval)
     evidence = (
-        f"{name} {own} against {number(figures['best_single'], 3)}, paired difference {difference.words(sign=True)}; "
-        f"n = {difference.n:,} images."
+        f"{short(figures.metric)} {own} against {number(figures.best_single, 3)}, paired difference "
+        f"{difference.words(sign=True)}; n = {difference.n:,} images."
     )
     if difference.value == difference.low == difference.high == 0:
         return Observation(f"{subject.title}: it is the best single candidate, or predicts as that does.", evidence)
@@ -93,15 +92,15 @@ def _confidence(subject: ModelResults) -> Observation | None:
 
 
 def _uncertainty(subject: ModelResults) -> Observation | None:
-    found = subject.figures.get("uncertainty") or {}
-    if not found.get("images"):
+    found = subject.figures.uncertainty
+    if not found or not found.images:
         return None
-    n = f"{counted(found['errors'], 'error')} of {found['images']:,} images"
-    if found.get("auroc_for_errors") is None:
+    n = f"{counted(found.errors, 'error')} of {found.images:,} images"
+    if found.auroc_for_errors is None:
         return Observation(f"{subject.title}: whether its uncertainty tells errors cannot be said.", f"{n}.")
-    area = with_interval(found["auroc_for_errors"], found["interval"])
+    area = with_interval(found.auroc_for_errors, found.interval)
     evidence = f"Chance that an error is less certain than an image that is right: {area}; .5 says nothing; {n}."
-    if found["useful"]:
+    if found.useful:
         return Observation(f"{subject.title}: its uncertainty is larger where it is wrong.", evidence)
     return Observation(f"{subject.title}: its uncertainty is not shown to tell errors.", evidence)
 
@@ -110,22 +109,22 @@ def _operating(subject: ModelResults) -> list[Observation]:
     """Thresholds that do not keep here what they kept on held-out images; and those of which that is not shown."""
     found, level = [], []
     malignant = int((subject.tested.evidence.scored.targets == len(subject.classes) - 1).sum())
-    for point in subject.figures.get("operating_points") or []:
-        here = point[point["kept"]]
-        if here is None:
+    for point in subject.figures.operating_points:
+        here = point.here
+        if here is None or here.interval is None:
             continue
-        low, high = here["interval"]
-        promised = f"{100 * point['rate']:.0f} % {point['kept']}"
-        kind, n = ("malignant", malignant) if point["kept"] == "sensitivity" else ("others", point["n"] - malignant)
-        value = with_interval(here["value"], here["interval"])
+        low, high = here.interval
+        promised = f"{100 * point.rate:.0f} % {point.kept}"
+        kind, n = ("malignant", malignant) if point.kept == "sensitivity" else ("others", point.n - malignant)
+        value = with_interval(here.value, here.interval)
         evidence = (
             f"{promised} on held-out images, here {value}, called malignant from a probability of "
-            f"{number(point['threshold'], 3)}; n = {n:,} {kind}."
+            f"{number(point.threshold, 3)}; n = {n:,} {kind}."
         )
-        if low <= point["rate"] <= high:
+        if low <= point.rate <= high:
             level.append(evidence)
             continue
-        which = "less" if high < point["rate"] else "more"
+        which = "less" if high < point.rate else "more"
         claim = f"{subject.title}: the threshold that kept {promised} on held-out images keeps {which} here."
         found.append(Observation(claim, evidence))
     if level:

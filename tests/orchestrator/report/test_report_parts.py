@@ -21,6 +21,7 @@ from orchestrator.report.page import warnings
 from orchestrator.report.registered import RegistryStatus, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults
 from orchestrator.scoring import predictions
+from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.metrics import ScoredPredictions
 from orchestrator.scoring.predictions import StoredPredictions
 from trainables.data import CLASSES, Fault
@@ -103,8 +104,7 @@ def subject(task: str, *, machines: bool = False) -> ModelResults:
         if machines
     }
     classes = CLASSES if task != "seg" else ()
-    figures = {"times_scored": 2, "retraining": found()["test"]["retraining"]}
-    return ModelResults(task, task, classes, predicted, figures, images)
+    return ModelResults(task, task, classes, predicted, ModelScores(metric="auroc"), images, times_scored=2)
 
 
 def studied(task: str = "cls", said: RegistryStatus | None = None, **changes: Any) -> ReportedSearch:

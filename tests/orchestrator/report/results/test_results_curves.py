@@ -41,7 +41,7 @@ def test_curves_of_classes_show_the_models_that_have_classes(draw: object) -> No
 
 
 def test_roc_tells_area_and_marks_operating_points() -> None:
-    area = CLASSIFIER.figures["scores"]["auroc_malignant"]["value"]
+    area = CLASSIFIER.figures.scores["auroc_malignant"].value
     plain = _texts(curves.roc([CLASSIFIER]))
     assert any(text.startswith(f"malignant (n = 20), AUROC {area:.3f} (") for text in plain)
     assert not any("held out" in text for text in plain)

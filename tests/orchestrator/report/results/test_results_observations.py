@@ -9,6 +9,7 @@ import numpy as np
 from orchestrator.rendering.document import Observation
 from orchestrator.report.results.observations import strengths_and_limits
 from orchestrator.report.results.paired import Paired
+from orchestrator.scoring.operating_points import OperatingPoint
 from tests.support.subjects import mask, subject, sure, with_columns
 
 N = 90
@@ -117,8 +118,8 @@ def test_uncertainty_is_useful_or_said_not_to_be() -> None:
 
 def test_operating_points_that_miss_their_rate_are_told_from_those_that_do_not() -> None:
     points = [
-        {"kept": "specificity", "rate": 0.9, "threshold": 0.01},  # calls everything malignant
-        {"kept": "sensitivity", "rate": 0.95, "threshold": 0.5},
+        OperatingPoint(kept="specificity", rate=0.9, threshold=0.01),  # calls everything malignant
+        OperatingPoint(kept="sensitivity", rate=0.95, threshold=0.5),
     ]
     found = strengths_and_limits([_cls(points=points)], [])
     missed = _said(found, "keeps less here")
@@ -129,8 +130,8 @@ def test_operating_points_that_miss_their_rate_are_told_from_those_that_do_not()
 
 def test_the_ensemble_beside_its_best_single() -> None:
     def claim(difference: float, low: float, high: float) -> str:
-        figures = {"best_single": 0.9, "difference": difference, "difference_interval": [low, high]}
-        return _claims(strengths_and_limits([_cls(**figures)], []))
+        beside = {"best_single": 0.9, "difference": difference, "difference_interval": (low, high)}
+        return _claims(strengths_and_limits([_cls(beside=beside)], []))
 
     assert "it is better than its best single candidate" in claim(0.05, 0.01, 0.1)
     assert "it is worse than its best single candidate" in claim(-0.05, -0.1, -0.01)

@@ -6,7 +6,9 @@ import numpy as np
 
 from orchestrator.rendering.document import SideBySide, Table
 from orchestrator.report.results import scores
+from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.operating_points import operating_thresholds
+from orchestrator.scoring.resampling import Estimate
 from tests.support.subjects import mask, subject, sure
 
 LABELS = [0, 1, 1, 2]
@@ -35,8 +37,8 @@ def test_less_is_better_is_said_of_alarms_and_not_of_dice() -> None:
 
 
 def test_figures_without_intervals_and_numbers_of_images_that_differ() -> None:
-    boxes = {"map_box": {"value": 0.5, "interval": None}}
-    rows, rules = scores.metric_rows([{"metric": "score", "scores": boxes}])
+    boxes = {"map_box": Estimate(value=0.5)}
+    rows, rules = scores.metric_rows([ModelScores(metric="score", scores=boxes)])
     assert (rows, rules) == ([["COCO mAP of boxes", "0.500"]], [])
     other = subject("cls", [0, 1], probabilities=sure([0, 1]), title="fewer")
     assert "classes: 4 images in 4 groups; fewer: 2 images in 2 groups" in scores.metrics([CLASSIFIER, other]).caption
@@ -106,4 +108,4 @@ def test_two_classes_are_named_right() -> None:
     table = scores.per_class(two)
     assert table
     assert [row[:2] for row in table.rows] == [["benign", 1], ["malignant", 2]]
-    assert np.array_equal(two.figures["confusion"]["classes"], [[1, 0], [1, 1]])
+    assert np.array_equal(two.figures.confusion["classes"], [[1, 0], [1, 1]])
