@@ -1,22 +1,33 @@
-"""The ranking of all trials in the tracking store: `python -m orchestrator.leaderboard`."""
+"""Rank the trials of all searches; trials on different data never share a ranking."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
 from orchestrator.common.console import format_seconds
-from orchestrator.config.types import TrackingError, tracking_uri
-from orchestrator.tracking.ranking import BEST_PER, Ranking, TrialRow, rank, read_trials
+from orchestrator.config.cli import leave, run_command
+from orchestrator.config.types import Store, TaskName, tracking_uri
+from orchestrator.tracking.ranking import BestPer, Ranking, TrialRow, rank, read_trials
 
-TASKS = ("seg", "cls", "multi")
+
+class LeaderboardSettings(BaseModel):
+    """Settings of one look at the rankings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: TaskName | None = Field(None, description="one task [all]")
+    top: int | None = Field(None, ge=1, title="N", description="the best N of each ranking [all]")
+    best_per: BestPer | None = Field(None, description="the best trial of each of these")
+    as_json: bool = Field(False, alias="json", description="a JSON list of trials")
+    tracking_uri: Store = Field("", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
+    experiment: str = Field("", title="NAME", description="one MLflow experiment [all]")
 
 
 def print_rankings(rankings: list[Ranking], console: Console) -> None:
@@ -37,47 +48,28 @@ def as_json(rankings: list[Ranking]) -> str:
     return json.dumps(ranked + unranked, indent=2)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command. Returns its exit code: 0, or 2 where there is no store to read."""
-    options = _parser().parse_args(argv)
-    try:
-        uri = tracking_uri(options.tracking_uri)
-        rows = read_trials(uri, options.experiment, options.task)
-    except TrackingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    rankings = rank(rows, options.top, options.best_per)
-    if options.json:
+def show(settings: LeaderboardSettings) -> None:
+    """Print the rankings, or their JSON list.
+
+    Raises:
+        TrackingError: there is no store to read, or no such experiment.
+    """
+    rows = read_trials(tracking_uri(settings.tracking_uri), settings.experiment or None, settings.task)
+    rankings = rank(rows, settings.top, settings.best_per)
+    if settings.as_json:
         print(as_json(rankings))
-        return 0
+        return
     console = Console()
     if not console.is_terminal:
         console.width = 160  # a file or a pipe has no width to fit
     print_rankings(rankings, console)
     if not rankings:
-        print(f"no trials{f' of task {options.task}' if options.task else ''} yet; run python -m orchestrator.search")
-    return 0
+        print(f"no trials{f' of task {settings.task}' if settings.task else ''} yet; run python -m orchestrator.search")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m orchestrator.leaderboard",
-        description="Rank the trials of all searches; trials on different data never share a ranking.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--task", choices=TASKS, help="one task [all]")
-    parser.add_argument("--top", type=_count, metavar="N", help="the best N of each ranking [all]")
-    parser.add_argument("--best-per", choices=BEST_PER, help="the best trial of each of these")
-    parser.add_argument("--json", action="store_true", help="a JSON list of trials")
-    parser.add_argument("--tracking-uri", metavar="URI", help="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
-    parser.add_argument("--experiment", metavar="NAME", help="one MLflow experiment [all]")
-    return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text}")
-    return int(text)
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    return run_command("leaderboard", show, LeaderboardSettings, argv, __doc__)
 
 
 def _table(ranking: Ranking) -> Table:
@@ -101,4 +93,4 @@ def _cells(row: TrialRow) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # "| head" ends it quietly
-    sys.exit(main())
+    leave(main())

@@ -19,7 +19,8 @@ from rich.console import Console
 from orchestrator.common.errors import UserError
 from trainables.data import DataError
 
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+#: Exit codes; incomplete is what could not read some of its files.
+DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -81,22 +82,25 @@ def parse_fields(
 ) -> dict[str, Any]:
     """What the command line gives, over the lines of `--config FILE.yaml`; not validated yet.
 
+    A tuple that must be given has no flag; a field's title is what stands for its value in `--help`.
+
     Raises:
         UserError: an unknown flag, or an unreadable file.
     """
     parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings from a file; flags win over it")
     for name, field in model.model_fields.items():
-        flag = "--" + name.replace("_", "-")
-        options: dict[str, Any] = {"help": field.description, "dest": name}
-        choices = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is typing.Literal else ()
+        dest, words, choices = field.alias or name, field.description, _choices(field.annotation)
+        flag = _flag(dest)
         if field.annotation is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **options)
-        elif typing.get_origin(field.annotation) is tuple:
-            parser.add_argument(flag, nargs="+", metavar="NAME", **options)
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=words, dest=dest)
+        elif typing.get_origin(field.annotation) is not tuple:
+            shown = field.title or ("{" + ",".join(choices) + "}" if choices else name.rsplit("_", 1)[-1].upper())
+            parser.add_argument(flag, metavar=shown, help=words, dest=dest)
+        elif field.is_required():
+            parser.add_argument(dest, nargs="+", metavar=field.title, help=words)
         else:
-            shown = "{" + ",".join(choices) + "}" if choices else name.rsplit("_", 1)[-1].upper()
-            parser.add_argument(flag, metavar=shown, **options)
+            parser.add_argument(flag, nargs="+", metavar="NAME", help=words, dest=dest)
     flags = vars(parser.parse_args(argv))
     file = flags.pop("config", None)
     return {**(_read_yaml(file) if file else {}), **flags}
@@ -112,13 +116,27 @@ def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = "--" + str(first["loc"][0]).replace("_", "-") + ": " if first["loc"] else ""
+        where = f"{_flag(str(first['loc'][0]))}: " if first["loc"] else ""
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = f"no such setting; choose from {', '.join(model.model_fields)}"
+        elif first["type"] == "missing":
+            message = "it must be given; see --help"
         elif first["type"] != "value_error":
             message = f"{message[0].lower()}{message[1:]} (got {first['input']!r})"
         raise UserError(where + message) from None
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """The names that a field of a `Literal`, or of one or None, may have."""
+    if typing.get_origin(annotation) is typing.Literal:
+        return typing.get_args(annotation)
+    kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+    return _choices(kinds[0]) if len(kinds) == 1 else ()
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.config.types import Folder, Place, Store
+from orchestrator.config.types import Folder, Place, Store, TaskName
 from orchestrator.storage.storage import HOME, Storage
 
 
@@ -16,7 +16,7 @@ class EnsembleSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: Literal["seg", "cls", "multi"] = Field("seg", description="segmentation, classification, or both at once")
+    task: TaskName = Field("seg", description="segmentation, classification, or both at once")
     name: str = Field("", description="a search: its data are used, its folder takes the result [newest]")
     top_k: int | None = Field(None, ge=1, description="candidates, across searches of these data [4; phantom 2]")
     out_of_fold: bool = Field(

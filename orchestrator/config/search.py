@@ -21,6 +21,7 @@ from orchestrator.config.types import (
     Duration,
     Folder,
     Place,
+    TaskName,
     TrackingError,
     absolute,
     one_of,
@@ -38,7 +39,7 @@ class SearchSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task: Literal["seg", "cls", "multi"] = Field("seg", description="segmentation, classification, or both at once")
+    task: TaskName = Field("seg", description="segmentation, classification, or both at once")
     classes: int = Field(3, ge=2, le=3, description="3: normal, benign, malignant; 2: without normal (not for seg)")
     data: Folder | None = Field(None, description="folder of images, or a CSV table; without it a phantom is made")
     test_source: str = Field("", description="hold this source of the CSV table out as the test set")

@@ -6,12 +6,13 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from orchestrator.common.errors import UserError
 
+TaskName = Literal["seg", "cls", "multi"]
 #: Choices of encoder weights that are no folder.
 WEIGHTS = ("auto", "imagenet", "none")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
@@ -15,7 +16,7 @@ from orchestrator.config.types import TrackingError, shown_uri
 from orchestrator.tracking.client import open_store, quote
 
 PAGE = 1000
-BEST_PER = ("architecture", "encoder", "search")
+BestPer = Literal["architecture", "encoder", "search"]
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,13 @@ def read_trials(uri: str, experiment: str | None = None, task: str | None = None
     return [row for row in rows if row.task and row.data_fingerprint]  # others are not trials of ours
 
 
-def rank(rows: Iterable[TrialRow], top: int | None = None, best_per: str | None = None) -> list[Ranking]:
+def rank(rows: Iterable[TrialRow], top: int | None = None, best_per: BestPer | None = None) -> list[Ranking]:
     """One ranking per task, number of classes and data fingerprint; a tie goes to the trial of fewer seconds.
 
     Args:
         rows: trials of any task and data.
         top: keep this many of each ranking, and no trial without a value.
-        best_per: keep the best trial for each value of this field (one of `BEST_PER`), and no trial without a value.
+        best_per: keep the best trial for each value of this field, and no trial without a value.
     """
     groups: dict[tuple[str, int, str], list[TrialRow]] = defaultdict(list)
     for row in rows:
