@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from benchmarks.report import machine, table
 from orchestrator.cluster.session import ray_session
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     epochs, seeds = given.pop("epochs"), given.pop("seeds")
     settings = make_settings(EnsembleSettings, given)
     search = library.search_settings(settings.home, settings.name)
-    data, _ = dataset.read(search, Console(quiet=True))
+    data, _ = dataset.read(search, quiet=True)
     task = make_task(search.task, search.classes)
     rows = []
     with ray_session(), tempfile.TemporaryDirectory() as scratch:

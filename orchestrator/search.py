@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from orchestrator.cluster.compatibility import joined
 from orchestrator.cluster.session import ray_session
+from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
 from orchestrator.config import data as dataset
@@ -58,24 +57,24 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     # Locked before the data are read, which can take long; a new search has nothing to lock before they are good.
     ledger = Ledger(settings.folder) if settings.resume else None
     try:
-        data, synthetic = dataset.load(settings, Console())
+        data = dataset.load(settings)
         make_task(settings.task, settings.classes).rows(data)
         if ledger is None:
             resume.make_folder(folder, settings.stored())
             ledger = Ledger(folder)
         with (
-            quiet(settings.files.log) as console,
+            quiet(settings.files.log),
             ray_session(settings.address, settings.dashboard),
-            mirrored(storage, folder, console),  # first: workers are waited for without a limit
-            joined(settings, settings.address, storage, console) as fitting,
+            mirrored(storage, folder),  # first: workers are waited for without a limit
+            joined(settings, settings.address, storage) as fitting,
         ):
-            follows = settings.ensemble and ensemble_follows(settings, data, console)
-            found = launch(settings, data, ledger, synthetic=synthetic, console=console, fitting=fitting)
+            follows = settings.ensemble and ensemble_follows(settings, data)
+            found = launch(settings, data, ledger, fitting=fitting)
             if follows and found["status"] == "done":
                 ensemble = make_settings(
                     EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)}
                 )
-                build(ensemble, settings, data, synthetic=synthetic, console=console)
+                build(ensemble, settings, data)
             return found
     except BaseException:
         # Nothing was tried yet: the name stays free for the corrected command.
@@ -87,13 +86,13 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
             ledger.close()
 
 
-def ensemble_follows(settings: SearchSettings, data: Prepared, console: Console) -> bool:
+def ensemble_follows(settings: SearchSettings, data: Prepared) -> bool:
     """Whether the data allow an ensemble; said before the search, not after hours of it."""
     task = make_task(settings.task, settings.classes)
     try:
         check_truth(task, data, range(1, int(data.split.max()) + 1))
     except UserError as error:
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        say(str(error))
         return False
     return True
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-from rich.console import Console
 
 from orchestrator.cluster import nodes
 from orchestrator.common.errors import UserError, first_line
@@ -70,9 +69,7 @@ class HostRequirements:
 
 
 @contextmanager
-def joined(
-    search: SearchSettings, address: str, storage: Storage, console: Console
-) -> Iterator[HostRequirements | None]:
+def joined(search: SearchSettings, address: str, storage: Storage) -> Iterator[HostRequirements | None]:
     """On a cluster: there is a worker, and all hosts fit together. Yields what later ones must have; None on one host.
 
     Args:
@@ -86,7 +83,7 @@ def joined(
         yield None
         return
     gpus = None if search.gpus_per_trial == "auto" else search.gpus_per_trial
-    nodes.wait_for_workers(search.cpus_per_trial, gpus, console)
+    nodes.wait_for_workers(search.cpus_per_trial, gpus)
     with checked(storage, Path(search.weights) if search.weights not in WEIGHTS else None) as fitting:
         yield fitting
 

@@ -12,10 +12,10 @@ from typing import Any
 import ray
 import yaml
 from ray.autoscaler import sdk
-from rich.console import Console
 
 from orchestrator.cluster import resources
 from orchestrator.cluster.resources import Host, TrialResources
+from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 
 #: `ray up` leaves there, on the head, what the autoscaler may start.
@@ -47,7 +47,7 @@ def possible(alive: list[Host] | None = None) -> list[Host]:
     return found
 
 
-def first_of(share: TrialResources, console: Console) -> Callable[[Sequence[Any]], Any]:
+def first_of(share: TrialResources) -> Callable[[Sequence[Any]], Any]:
     """What waits for the first of Ray's tasks that ends, of those it is called with.
 
     That no host is left for them is said.
@@ -55,7 +55,7 @@ def first_of(share: TrialResources, console: Console) -> Callable[[Sequence[Any]
     Args:
         share: what a task gets.
     """
-    tell = _teller(share, console)
+    tell = _teller(share)
 
     def wait(tasks: Sequence[Any]) -> Any:
         while True:
@@ -67,7 +67,7 @@ def first_of(share: TrialResources, console: Console) -> Callable[[Sequence[Any]
     return wait
 
 
-def slots(share: TrialResources, most: int | None, console: Console) -> Callable[[], int]:
+def slots(share: TrialResources, most: int | None) -> Callable[[], int]:
     """How many trials may run at a time by now: the number follows the cluster as hosts come and go.
 
     Pending trials are what the autoscaler starts hosts for, so those that may come count, too. That no host is left is
@@ -77,7 +77,7 @@ def slots(share: TrialResources, most: int | None, console: Console) -> Callable
         share: what a trial gets.
         most: the user's limit.
     """
-    known, looked, tell = share.slots, time.monotonic(), _teller(share, console)
+    known, looked, tell = share.slots, time.monotonic(), _teller(share)
 
     def now() -> int:
         nonlocal known, looked
@@ -91,7 +91,7 @@ def slots(share: TrialResources, most: int | None, console: Console) -> Callable
     return now
 
 
-def wait_for_workers(cpus: int | None, gpus: float | None, console: Console) -> None:
+def wait_for_workers(cpus: int | None, gpus: float | None) -> None:
     """Return once a host is there on which trials can run; ask the autoscaler for one, and say so.
 
     Args:
@@ -108,7 +108,7 @@ def wait_for_workers(cpus: int | None, gpus: float | None, console: Console) -> 
         raise UserError(f"no worker that this cluster may start has {resources_of_trial}; change its YAML, or ask less")
     how = "one is asked for" if coming else "start some with `ray start --address=HEAD:6379`"
     line = f"waiting for workers: there are none yet; {how} (Ctrl-C leaves)"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(line)
     bundle = {"CPU": cpus or 1} | ({"GPU": gpus} if gpus else {})
     if coming:
         sdk.request_resources(bundles=[bundle])
@@ -118,10 +118,10 @@ def wait_for_workers(cpus: int | None, gpus: float | None, console: Console) -> 
     finally:
         if coming:
             sdk.request_resources(bundles=[])
-    console.print(f"workers: {len(nodes())} there", markup=False, highlight=False)
+    say(f"workers: {len(nodes())} there")
 
 
-def _teller(share: TrialResources, console: Console) -> Callable[[list[Host]], None]:
+def _teller(share: TrialResources) -> Callable[[list[Host]], None]:
     """Says that hosts are gone, each time that the last one goes."""
     alone = False
 
@@ -129,7 +129,7 @@ def _teller(share: TrialResources, console: Console) -> Callable[[list[Host]], N
         nonlocal alone
         before, alone = alone, not resources.fitting(hosts, share.cpus, share.gpus)
         if alone and not before:
-            console.print("waiting for workers: no host is left that could go on")
+            say("waiting for workers: no host is left that could go on")
 
     return tell
 

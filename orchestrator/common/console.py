@@ -3,20 +3,45 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+_consoles: list[Console] = []
+
+
+def console() -> Console:
+    """Where the user reads: the innermost console of `shown_on`, or this process's own output."""
+    return _consoles[-1] if _consoles else Console()
+
+
+@contextmanager
+def shown_on(target: Console) -> Iterator[None]:
+    """Within it, all threads of this process speak to the user on `target`."""
+    _consoles.append(target)
+    try:
+        yield
+    finally:
+        _consoles.remove(target)
+
+
+def say(line: str) -> None:
+    """A line for the user, as it stands."""
+    console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """A bar for what takes long, which goes away at its end; its tasks are described in words."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = console()
+    return Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal)
 
 
 def threads() -> int:
     """Threads that decode and write: one for each core that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def decoding(console: Console) -> Progress:
-    """A progress bar for decoding images."""
-    columns = (TextColumn("decoding images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def format_seconds(seconds: float) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from orchestrator.common.console import say, shown_on
+
 
 @contextlib.contextmanager
-def quiet(log: Path) -> Iterator[Console]:
-    """Within it, everything printed or logged by this process goes to the file `log`; the yielded console still prints.
+def quiet(log: Path) -> Iterator[None]:
+    """Within it, everything printed or logged by this process goes to the file `log`, but what `console()` prints.
 
     Outside a real process output, as in a notebook, only Python's logging is redirected.
     """
@@ -29,9 +31,12 @@ def quiet(log: Path) -> Iterator[Console]:
         root.handlers, root.level = [handler], logging.INFO
         logging.captureWarnings(True)
         try:
-            with _redirected(file) if _owns_output() else contextlib.nullcontext(Console()) as console:
-                root.addHandler(_Warnings(console))
-                yield console
+            with (
+                _redirected(file) if _owns_output() else contextlib.nullcontext(Console()) as terminal,
+                shown_on(terminal),
+            ):
+                root.addHandler(_Warnings())
+                yield
         finally:
             logging.captureWarnings(False)
             root.handlers, root.level = before, level
@@ -55,13 +60,12 @@ class _Forgiving(io.TextIOBase):
 class _Warnings(logging.Handler):
     """Shows our own warnings to the user."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._console = console
         self.addFilter(lambda record: record.name.split(".")[0] in ("orchestrator", "trainables"))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._console.print(f"warning: {record.getMessage()}", markup=False, highlight=False, soft_wrap=True)
+        say(f"warning: {record.getMessage()}")
 
 
 def _owns_output() -> bool:

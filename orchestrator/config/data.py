@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from rich.console import Console
-
-from orchestrator.common.console import decoding
+from orchestrator.common.console import progress_bar, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
-from trainables.data import CLASSES, DataError, Manifest, Prepared, is_phantom, prepare, read_manifest, write_phantom
+from trainables.data import CLASSES, DataError, Manifest, Prepared, prepare, read_manifest, write_phantom
 
 #: Faults shown in the terminal; all of them are in the run's folder.
 SHOWN = 20
@@ -18,22 +16,21 @@ SHOWN = 20
 PHANTOM_IMAGES = 160
 
 
-def load(settings: SearchSettings, console: Console) -> tuple[Prepared, bool]:
-    """Prepared data, and whether they are synthetic, telling what was found.
+def load(settings: SearchSettings) -> Prepared:
+    """Prepared data, telling what was found.
 
     Raises:
         UserError: the data cannot be used, or `--strict` and a file is faulty.
     """
-    data, manifest = read(settings, console)
-    synthetic = is_phantom(manifest.root)
-    _tell(data, manifest.root, manifest.layout, synthetic, console)
+    data, manifest = read(settings)
+    _tell(data, manifest.root, manifest.layout)
     if settings.strict and data.faults:
         raise UserError(f"--strict: {len(data.faults)} faults in {manifest.root}, listed above")
-    return data, synthetic
+    return data
 
 
-def read(settings: SearchSettings, console: Console) -> tuple[Prepared, Manifest]:
-    """Prepared data and the manifest that they come from; shows progress, and nothing that lasts.
+def read(settings: SearchSettings, *, quiet: bool = False) -> tuple[Prepared, Manifest]:
+    """Prepared data and the manifest that they come from; shows progress unless `quiet`, and nothing that lasts.
 
     Raises:
         UserError: the data cannot be used.
@@ -43,8 +40,8 @@ def read(settings: SearchSettings, console: Console) -> tuple[Prepared, Manifest
         if root is None:
             root = write_phantom(settings.cache / f"phantom-{PHANTOM_IMAGES}", images=PHANTOM_IMAGES)
         manifest = read_manifest(root, settings.layout)
-        with decoding(console) as bar:
-            job = bar.add_task("")
+        with progress_bar() as bar:
+            job = bar.add_task("decoding images", visible=not quiet)
             data = prepare(
                 manifest,
                 settings.cache,
@@ -70,11 +67,8 @@ def split_sizes(data: Prepared) -> dict[str, int]:
     return {"train": len(learnt), "validation": len(held_out), "test": len(data.test_rows())}
 
 
-def _tell(data: Prepared, root: Path, layout: str, synthetic: bool, console: Console) -> None:
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    if synthetic:
+def _tell(data: Prepared, root: Path, layout: str) -> None:
+    if data.synthetic:
         say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
     say(f"data    {root} ({layout} layout)")
     folder = root if root.is_dir() else root.parent

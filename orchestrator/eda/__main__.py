@@ -8,10 +8,8 @@ from pathlib import Path
 
 import cv2
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import format_seconds, progress_bar, say
 from orchestrator.config import data as dataset
 from orchestrator.config.cli import leave, make_settings, run_command
 from orchestrator.config.search import SearchSettings
@@ -19,7 +17,6 @@ from orchestrator.config.types import Folder
 from orchestrator.eda.page import contents
 from orchestrator.eda.survey import survey
 from orchestrator.rendering import html as page
-from trainables.data import is_phantom
 from trainables.data.duplicates import DEFAULT_DISTANCE
 
 
@@ -48,7 +45,7 @@ class EdaSettings(BaseModel):
         return make_settings(SearchSettings, self.model_dump(exclude={"out"}))
 
 
-def write_page(settings: EdaSettings, console: Console) -> Path:
+def write_page(settings: EdaSettings) -> Path:
     """Read the data, measure every image, and write the page; returns its file.
 
     Raises:
@@ -58,24 +55,19 @@ def write_page(settings: EdaSettings, console: Console) -> Path:
     page.check_place(settings.out)
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     search = settings.as_search()
-    data, manifest = dataset.read(search, console)
-    synthetic = is_phantom(manifest.root)
+    data, manifest = dataset.read(search)
 
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    if synthetic:
+    if data.synthetic:
         say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
     say(f"data    {manifest.root} ({manifest.layout} layout)")
     say(f"        {len(data.images):,} images used, {data.left_out:,} left out; measuring them")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar() as bar:
         job = bar.add_task("measuring images", total=len(data.files))
         found = survey(
             manifest, data, search.cache, search.duplicate_distance, lambda done: bar.update(job, completed=done)
         )
         bar.update(job, description="drawing the page", total=None)
-        html = page.render("eda.html", **contents(found, search, synthetic))
+        html = page.render("eda.html", **contents(found, search))
     page.write(settings.out, html)
     size = settings.out.stat().st_size / 1e6
     say(f"page    {settings.out} ({size:.1f} MB, {format_seconds(time.monotonic() - started)})")
@@ -84,7 +76,7 @@ def write_page(settings: EdaSettings, console: Console) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return run_command("eda", lambda settings: write_page(settings, Console()), EdaSettings, argv, __doc__)
+    return run_command("eda", write_page, EdaSettings, argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ SECTIONS = {
 }
 
 
-def contents(found: Survey, search: SearchSettings, synthetic: bool) -> dict[str, Any]:
+def contents(found: Survey, search: SearchSettings) -> dict[str, Any]:
     """What the template `eda.html` shows."""
     data = found.data
     medians, comparisons = statistics.compare(found)
@@ -35,7 +35,7 @@ def contents(found: Survey, search: SearchSettings, synthetic: bool) -> dict[str
         clusters[name] = {"shown": shown, "rest": rest, "found": len(shown) + len(rest)}
     return {
         "title": "Exploratory data analysis",
-        "synthetic": synthetic,
+        "synthetic": data.synthetic,
         "source": str(found.manifest.root),
         "layout": found.manifest.layout,
         "fingerprint": data.data_fingerprint,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from mlflow.exceptions import MlflowException
 
+from orchestrator.common.console import say
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.types import shown_uri
@@ -44,8 +45,6 @@ def deliver(
     segmenter: Segmenter | None,
     settings: EnsembleSettings,
     run_id: str,
-    *,
-    synthetic: bool,
 ) -> dict[str, Any]:
     """Write the product, score it once on the test images, register it, and promote it by the rule.
 
@@ -63,7 +62,7 @@ def deliver(
     digest = _digest([row.combination, single.combination], members, segmenter, team)
     # Not in a search's folder: the same candidates may win for several searches, and are one winner.
     home = team.search.files.winners / digest
-    _write(home / "ensemble", row.combination, members, segmenter, team, points, synthetic=synthetic)
+    _write(home / "ensemble", row.combination, members, segmenter, team, points)
     compared = held.take(np.flatnonzero(held.compared))
     evidence = StoredPredictions(row.scored, compared.digests, compared.groups, compared.labels)
     write_arrays(home / promotion.HELD_OUT, evidence.arrays())
@@ -77,11 +76,11 @@ def deliver(
     # Counted first: a look that a crash cut off was a look.
     client.set_tag(run_id, f"{promotion.SCORED}{digest}", "once")
     if test is None:
-        team.say(f"the {winner} ensemble is scored on the test images")
+        say(f"the {winner} ensemble is scored on the test images")
         combinations = row.combination, single.combination
         test = final_test.score(team, members, held.candidates, *combinations, segmenter, points, settings.seed, home)
     test["times_scored"] = promotion.times_scored(client, team.data.data_fingerprint)
-    write_text(home / "ensemble" / RESULTS, json.dumps(_results(row, held, test, home, team, synthetic=synthetic)))
+    write_text(home / "ensemble" / RESULTS, json.dumps(_results(row, held, test, home, team)))
     if team.task.name == "seg" and settings.out_of_fold:
         lesion_shape.keep(members, single.combination, team)
     tags = {
@@ -89,7 +88,7 @@ def deliver(
         "digest": digest,
         "data_fingerprint": team.data.data_fingerprint,
         "data_source": team.search.source,
-        "synthetic": str(synthetic).lower(),
+        "synthetic": str(team.data.synthetic).lower(),
         "classes": str(team.search.classes),
         "optimistic": str(held.optimistic).lower(),
         "combiner": winner,
@@ -100,9 +99,7 @@ def deliver(
     try:
         version, uri = _register(client, run_id, home, tags)
         to_best = (test["difference"], *test["difference_interval"])
-        promoted, why = _promote(
-            client, version, row, single, evidence, to_best, team, settings, home, synthetic=synthetic
-        )
+        promoted, why = _promote(client, version, row, single, evidence, to_best, team, settings, home)
     except (MlflowException, OSError) as error:
         where = shown_uri(settings.tracking_uri)
         raise UserError(f"{where} does not take the model ({first_line(error)}); it is in {home}") from error
@@ -110,7 +107,7 @@ def deliver(
         for file in (file for file in home.iterdir() if file.is_file()):
             storage.send(file)  # a report elsewhere needs them; the product itself is in MLflow
     except OSError as error:
-        team.say(f"{storage.shown(home)} lacks the test predictions ({first_line(error)}); copy them from {home}")
+        say(f"{storage.shown(home)} lacks the test predictions ({first_line(error)}); copy them from {home}")
     if settings.export:
         mlflow_model.save(settings.export, home / "ensemble")
     return {"digest": digest, "test": test, "model_uri": uri, "promoted": promoted, "why_promoted": why}
@@ -123,8 +120,6 @@ def _write(
     segmenter: Segmenter | None,
     team: MemberTrainer,
     points: list[OperatingPoint],
-    *,
-    synthetic: bool,
 ) -> None:
     shape = None
     if segmenter and combination.stack is not None and combination.stack.uses_shape:
@@ -137,7 +132,7 @@ def _write(
         folder,
         Sources(combination, _sources(members), max(member.size for member in members)),
         keep_aspect=data.keep_aspect,
-        synthetic=synthetic,
+        synthetic=data.synthetic,
         tta=team.mirrored,
         operating_points=[point.model_dump(mode="json") for point in points],
         shape=shape,
@@ -151,15 +146,13 @@ def _results(
     test: dict[str, Any],
     home: Path,
     team: MemberTrainer,
-    *,
-    synthetic: bool,
 ) -> dict[str, Any]:
     """What the product reached on its own data, for who has it alone: `results.json` in its folder."""
     labels = StoredPredictions.load(home / promotion.TEST).labels.tolist()
     counts = {name: labels.count(index) for index, name in enumerate(CLASSES)} | {"unknown": labels.count(UNKNOWN)}
     return {
         "data_fingerprint": team.data.data_fingerprint,
-        "synthetic": synthetic,
+        "synthetic": team.data.synthetic,
         "combiner": row.name,
         "members": row.members,
         "held_out": {

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
-from rich.console import Console
 from scipy.special import softmax
 
+from orchestrator.common.console import say
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.config import data as dataset
 from orchestrator.config.search import SearchSettings
@@ -27,8 +27,6 @@ from trainables.tasks import Task
 
 #: Configurations that re-balance the classes.
 REBALANCED = ("sampler", "oversample", "weights")
-#: Tells of something: a line for the user.
-Say = Callable[[str], None]
 
 
 def _for_good(error: BaseException) -> bool:
@@ -47,7 +45,6 @@ class MemberTrainer:
         workers: who trains and predicts.
         mirrored: predict each image and its mirror image.
         out_of_fold: train candidates on the other folds, too.
-        say: tells the user.
         prepared: data by image size and mask mode, as they were asked for.
     """
 
@@ -57,7 +54,6 @@ class MemberTrainer:
     workers: TaskPool
     mirrored: bool
     out_of_fold: bool
-    say: Say
     prepared: dict[tuple[int, str], Prepared] = field(default_factory=dict)
 
     @property
@@ -85,7 +81,7 @@ class MemberTrainer:
         key = image_size, masks
         if key not in self.prepared:
             settings = self.search.model_copy(update={"image_size": image_size, "masks": masks})
-            self.prepared[key] = dataset.read(settings, Console(quiet=True))[0]
+            self.prepared[key] = dataset.read(settings, quiet=True)[0]
         data = self.prepared[key]
         if data.data_fingerprint != self.data.data_fingerprint:
             raise UserError("files, labels, groups or split changed while they were read; run it again")
@@ -141,7 +137,7 @@ class MemberTrainer:
             mine = {jobs[key].fold: jobs[key].folder for key in jobs if owner[key] is candidate}
             reasons = [failed[key] for key in jobs if owner[key] is candidate and key in failed]
             if reasons:
-                self.say(f"left out  {candidate.name}: a fold model failed ({reasons[0]})")
+                say(f"left out  {candidate.name}: a fold model failed ({reasons[0]})")
                 continue
             found.append(self.member(candidate.name, candidate, {0: candidate.checkpoint, **mine}))
         if not found:
@@ -166,7 +162,7 @@ class MemberTrainer:
             remote_training.bring(job, self.workers.storage)
         waiting = {key: job for key, job in jobs.items() if not job.done}
         if waiting:
-            self.say(f"{kind:9} {len(waiting)} of {len(jobs)} models to train, {self.workers.slots} at a time")
+            say(f"{kind:9} {len(waiting)} of {len(jobs)} models to train, {self.workers.slots} at a time")
 
         def open_run(key: str) -> None:
             job = jobs[key]
@@ -188,12 +184,12 @@ class MemberTrainer:
                 if not _for_good(outcome):  # another time it may be trained, and be part of another winner
                     raise UserError(f"{kind} of {which} failed ({reason}); the same command goes on")
                 failed[key] = reason
-                self.say(f"{kind:9} {done}  {which}: failed ({reason})")
+                say(f"{kind:9} {done}  {which}: failed ({reason})")
                 return
             close_run(key, outcome)
             score = outcome["metrics"].get(self.task.primary)
             shown = "" if score is None else f"  {self.task.primary} {score:.4f}"
-            self.say(f"{kind:9} {done}  {owner[key].name}, fold {jobs[key].fold}{shown}  {outcome['seconds']:.0f} s")
+            say(f"{kind:9} {done}  {owner[key].name}, fold {jobs[key].fold}{shown}  {outcome['seconds']:.0f} s")
 
         written = tracker.finished(kind)
         for key in jobs:

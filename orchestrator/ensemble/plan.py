@@ -13,16 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from orchestrator.cluster import nodes, resources
+from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import candidates as library
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.member_predictions import held_out_rows
-from orchestrator.ensemble.members import MemberTrainer, Say
+from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.tracking.ranking import rank, read_trials
 from orchestrator.tuning.ledger import Ledger
 from trainables.data import Prepared
@@ -31,7 +31,7 @@ from trainables.tasks import Task
 
 
 def candidates(
-    settings: EnsembleSettings, search: SearchSettings, data: Prepared, team: MemberTrainer, count: int, say: Say
+    settings: EnsembleSettings, search: SearchSettings, data: Prepared, team: MemberTrainer, count: int
 ) -> tuple[list[Candidate], float]:
     """The best that differ, best first, and the seconds that the search's median trial took."""
     rankings = rank(read_trials(settings.tracking_uri, None, search.task))
@@ -74,10 +74,10 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
             raise UserError(f"no ensemble: the {words} are all of one class: no AUROC; give another split")
 
 
-def share(search: SearchSettings, console: Console) -> resources.TrialResources:
+def share(search: SearchSettings) -> resources.TrialResources:
     """Slots for an ensemble's trainings and predictions, and what each gets, as the search's trials did."""
     each = None if search.gpus_per_trial == "auto" else search.gpus_per_trial
-    nodes.wait_for_workers(search.cpus_per_trial, each, console)
+    nodes.wait_for_workers(search.cpus_per_trial, each)
     hosts = nodes.possible()
     try:
         return resources.plan(

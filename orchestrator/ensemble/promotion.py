@@ -128,8 +128,6 @@ def _promote(
     team: MemberTrainer,
     settings: EnsembleSettings,
     home: Path,
-    *,
-    synthetic: bool,
 ) -> tuple[bool, str]:
     standing = champions.champion(client, team.task.name)
     if standing is not None and str(standing.version) == version:
@@ -147,7 +145,7 @@ def _promote(
             settings.promote,
             alarms=row.fpr_normal,
             alarms_of_best=single.fpr_normal,
-            synthetic=synthetic,
+            synthetic=team.data.synthetic,
             data_fingerprint=team.data.data_fingerprint,
             classes=team.search.classes,
             optimistic=not settings.out_of_fold,

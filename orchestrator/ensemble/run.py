@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from rich.console import Console
-
 from orchestrator.cluster.compatibility import joined
 from orchestrator.cluster.session import ray_session
+from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
 from orchestrator.config import data as dataset
@@ -35,7 +34,7 @@ from orchestrator.tracking import datasets
 from orchestrator.tracking.description import ensemble_tags
 from orchestrator.tracking.orphans import marks
 from orchestrator.tracking.tracker import Tracker
-from trainables.data import Prepared, is_phantom
+from trainables.data import Prepared
 from trainables.tasks import make_task
 
 
@@ -61,20 +60,17 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dic
     if search.task != settings.task:
         raise UserError(f"--name {name}: that is a search of task {search.task}; give --task {search.task}")
     settings = settings.model_copy(update={"tracking_uri": settings.tracking_uri or search.tracking_uri})
-    data, manifest = dataset.read(search, Console())
-    synthetic = is_phantom(manifest.root)
+    data, _ = dataset.read(search)
     with (
-        quiet(search.files.ensemble_log) as console,
+        quiet(search.files.ensemble_log),
         ray_session(settings.address),
-        joined(search, settings.address, storage, console),
-        mirrored(storage, search.folder, console, held=False),
+        joined(search, settings.address, storage),
+        mirrored(storage, search.folder, held=False),
     ):
-        return build(settings, search, data, synthetic=synthetic, console=console)
+        return build(settings, search, data)
 
 
-def build(
-    settings: EnsembleSettings, search: SearchSettings, data: Prepared, *, synthetic: bool, console: Console
-) -> dict[str, Any]:
+def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) -> dict[str, Any]:
     """The same, within a Ray session, with a search's data at hand.
 
     Raises:
@@ -82,26 +78,23 @@ def build(
     """
     started = time.monotonic()
 
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
     # Before the lock is held, by which the dead runs of an ensemble that was killed are told from living ones.
     tracker = Tracker(settings.tracking_uri, search.experiment)
     with closing(tracker), plan.alone(search.files.ensemble_lock, search.name), plan.terminable():
         task = make_task(search.task, search.classes)
-        workers = TaskPool(plan.share(search, console), search.files.predictions, Storage.of(settings.storage), console)
-        team = MemberTrainer(task, search, data, workers, settings.tta, settings.out_of_fold, say)
+        workers = TaskPool(plan.share(search), search.files.predictions, Storage.of(settings.storage))
+        team = MemberTrainer(task, search, data, workers, settings.tta, settings.out_of_fold)
         team.prepared[search.image_size, search.masks] = data
         plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])
         top_k, rounds = settings.limits(search.data is None)
-        candidates, median = plan.candidates(settings, search, data, team, top_k, say)
-        if synthetic:
+        candidates, median = plan.candidates(settings, search, data, team, top_k)
+        if data.synthetic:
             say("SYNTHETIC data: figures and models say nothing about patients")
         say(terminal.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold))
         identity = plan.identity(settings, search, data, candidates, rounds)
         status, figures, shown = "FAILED", dict[str, float](), dict[str, str]()
         try:
-            run_id = _open_run(tracker, settings, search, data, identity, candidates, synthetic=synthetic)
+            run_id = _open_run(tracker, settings, search, data, identity, candidates)
             members = team.members(candidates, tracker)
             candidates = [candidate for candidate in candidates if candidate.name in {one.name for one in members}]
             held = held_out(task, members, len(members), team.workers, mirrored=settings.tta)
@@ -117,11 +110,11 @@ def build(
             say("combiners are fitted and compared")
             rows = terminal.with_reasons(compare(search.task, held, settings.seed), boosted, settings)
             winner, why = choose(rows, held.optimistic)
-            terminal.comparison(rows, winner, search.task, held, console)
+            terminal.comparison(rows, winner, search.task, held)
             say(f"winner    {winner}: {why}")
-            delivered = deliver(team, everyone, held, rows, winner, segmenter, settings, run_id, synthetic=synthetic)
+            delivered = deliver(team, everyone, held, rows, winner, segmenter, settings, run_id)
             found = _summary(settings, search, data, candidates, held, rows, winner, why, boosted) | delivered
-            found["data"]["synthetic"] = synthetic
+            found["data"]["synthetic"] = data.synthetic
             found["seconds"] = round(time.monotonic() - started, 1)
             write_text(search.files.ensemble_report, json.dumps(found, indent=2) + "\n")
             tracker.log_picture("", search.files.ensemble_report, "ensemble")
@@ -134,7 +127,7 @@ def build(
             tracker.end_search(status, figures, shown)
             if not tracker.close():
                 say("MLflow lacks the last notes of this ensemble; the same command writes them")
-        terminal.show(found, search, settings.tracking_uri, say)
+        terminal.show(found, search, settings.tracking_uri)
         return found
 
 
@@ -145,15 +138,13 @@ def _open_run(
     data: Prepared,
     identity: str,
     candidates: Sequence[Candidate],
-    *,
-    synthetic: bool,
 ) -> str:
     tags = {
         "task": search.task,
         "classes": str(search.classes),
         "data_fingerprint": data.data_fingerprint,
         "data_source": search.source,
-        "synthetic": str(synthetic).lower(),
+        "synthetic": str(data.synthetic).lower(),
         **marks(search.files.ensemble_lock),
     }
     params = settings.model_dump(mode="json") | {"candidates": [one.name for one in candidates]}
@@ -173,9 +164,9 @@ def _with_shape(
     try:
         held = lesion_shape.with_segmenter(held, segmenter, team)
     except UserError as error:
-        team.say(f"shape     left out: {error}")
+        say(f"shape     left out: {error}")
         return held, None
-    team.say(f"shape     lesion shape from masks of {segmenter.member.name}")
+    say(f"shape     lesion shape from masks of {segmenter.member.name}")
     return held, segmenter
 
 

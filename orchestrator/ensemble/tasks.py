@@ -17,7 +17,6 @@ from typing import Any, TypeGuard, TypeVar
 import numpy as np
 import ray
 import torch
-from rich.console import Console
 
 from orchestrator.cluster import nodes
 from orchestrator.cluster.resources import TrialResources
@@ -86,13 +85,12 @@ class TaskPool:
         share: slots, and the cores and GPUs of each task.
         cache: folder for predictions; made if absent.
         storage: where checkpoints are.
-        console: told where no host is left that could go on.
     """
 
-    def __init__(self, share: TrialResources, cache: Path, storage: Storage, console: Console) -> None:
+    def __init__(self, share: TrialResources, cache: Path, storage: Storage) -> None:
         self.slots, self.storage, self._share, self._cache = share.slots, storage, share, cache
         self._stored: dict[str, Any] = {}
-        self._first_of = nodes.first_of(share, console)
+        self._first_of = nodes.first_of(share)
 
     def train(
         self,

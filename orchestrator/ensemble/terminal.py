@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.candidates import Candidate
@@ -63,9 +62,7 @@ def _round(one: dict[str, Any]) -> str:
     return change + (f", {one['note']}" if one["note"] else "")
 
 
-def comparison(
-    rows: Sequence[CombinerResult], winner: str, task: str, held: OutOfFoldPredictions, console: Console
-) -> None:
+def comparison(rows: Sequence[CombinerResult], winner: str, task: str, held: OutOfFoldPredictions) -> None:
     """Print the six rows, with standard errors, and below them what there is to note."""
     title = f"held-out {PRIMARY[task]} of {int(held.compared.sum())} images, each predicted by what never saw its group"
     if held.optimistic:
@@ -83,11 +80,11 @@ def comparison(
             _difference(row.difference_to_mean),
             str(len(row.members)) if row.members else "-",
         )
-    console.print(table)
+    console().print(table)
     for row in rows:
         for line in (row.note, _shape_weights(row)):
             if line:
-                console.print(f"  {row.name}: {line}", markup=False, highlight=False, soft_wrap=True)
+                say(f"  {row.name}: {line}")
 
 
 def weights(row: CombinerResult, names: Sequence[str]) -> dict[str, Any]:
@@ -116,7 +113,7 @@ def _difference(found: Difference | None) -> str:
     return "-" if found is None else f"{found.value:+.4f} ±{found.standard_error:.4f}"
 
 
-def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str, say: Callable[[str], None]) -> None:
+def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str) -> None:
     """The last words: the winner's test figures, and the commands to use it."""
     test = found["test"]
     low, high = test["interval"]

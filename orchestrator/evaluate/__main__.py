@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 from pydantic import BaseModel, ConfigDict, Field
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import console, format_seconds, progress_bar, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.search import SearchSettings
@@ -73,7 +71,7 @@ def _is_ours(file: Path) -> bool:
     return isinstance(found, dict) and {"external", "near_duplicates_known"} <= set(found)
 
 
-def evaluate(settings: EvaluateSettings, console: Console) -> Path:
+def evaluate(settings: EvaluateSettings) -> Path:
     """Read the data, predict what is new to the model, and write the page and its figures; returns the page.
 
     Raises:
@@ -95,17 +93,13 @@ def evaluate(settings: EvaluateSettings, console: Console) -> Path:
     from orchestrator.rendering.markdown import to_markdown
     from trainables.data import is_phantom, read_manifest
 
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     manifest = read_manifest(settings.data, settings.layout)
     ensemble, learnt_from, results = _load(settings)
     description = ensemble.description
     say(f"model   {settings.model}: task {description.task}, {description.main.combination.name}")
     say(f"data    {manifest.root} ({manifest.layout} layout), {len(manifest.records):,} images")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar() as bar:
         job = bar.add_task("examining images", total=None)
 
         def advance(done: int, total: int) -> None:
@@ -136,7 +130,7 @@ def evaluate(settings: EvaluateSettings, console: Console) -> Path:
     html.write(out, text)
     for line in found.told():
         say(f"        {line}")
-    _table(found.columns(), console)
+    _table(found.columns())
     say(f"page    {out} ({out.stat().st_size / 1e6:.1f} MB, {format_seconds(seconds)}); figures in {beside}")
     say("Not a medical device.")
     return out
@@ -157,7 +151,7 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, dict[str, Any] | None]:
         return Predictor.load(folder), read_learnt_from(folder), read_results(folder)
 
 
-def _table(columns: Mapping[str, ModelScores], console: Console) -> None:
+def _table(columns: Mapping[str, ModelScores]) -> None:
     """Print the figures that matter most, with intervals, a column a result."""
     from orchestrator.report.results.scores import metric_rows
 
@@ -170,12 +164,12 @@ def _table(columns: Mapping[str, ModelScores], console: Console) -> None:
         table.add_column(name)
     for row in metric_rows(short)[0]:
         table.add_row(*map(str, row))
-    console.print(table)
+    console().print(table)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return run_command("evaluate", lambda settings: evaluate(settings, Console()), EvaluateSettings, argv, __doc__)
+    return run_command("evaluate", evaluate, EvaluateSettings, argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,8 @@ from typing import Literal
 
 import cv2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
-from rich.console import Console
 
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import console, format_seconds, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.types import Folder, Store
@@ -43,7 +42,7 @@ class ReportSettings(BaseModel):
         return self.out or Path(f"report.{self.format}").absolute()
 
 
-def write_report(settings: ReportSettings, console: Console) -> Path:
+def write_report(settings: ReportSettings) -> Path:
     """Gather what searches left behind and write the page; returns its file. Nothing is predicted or scored.
 
     Raises:
@@ -59,10 +58,7 @@ def write_report(settings: ReportSettings, console: Console) -> Path:
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
 
-    def say(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-    gathered = gather(settings.storage, settings.name, settings.tracking_uri, console)
+    gathered = gather(settings.storage, settings.name, settings.tracking_uri)
     if gathered.synthetic:
         say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
     for one in gathered.studied:
@@ -71,7 +67,7 @@ def write_report(settings: ReportSettings, console: Console) -> Path:
         say(f"{one.task:7} {one.search.name}: test {test.metric} {test.value:.4f} (95 % {low:.4f} to {high:.4f})")
     for note in gathered.notes:
         say(f"        {note}")
-    with console.status("drawing the page"):
+    with console().status("drawing the page"):
         document = contents(gathered)
         text = to_html(document) if settings.format == "html" else to_markdown(document)
     html.write(settings.file, text)
@@ -82,7 +78,7 @@ def write_report(settings: ReportSettings, console: Console) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return run_command("report", lambda settings: write_report(settings, Console()), ReportSettings, argv, __doc__)
+    return run_command("report", write_report, ReportSettings, argv, __doc__)
 
 
 if __name__ == "__main__":

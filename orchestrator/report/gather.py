@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from rich.console import Console
 
 from orchestrator.common.errors import UserError
 from orchestrator.config import data as dataset
@@ -86,20 +85,19 @@ class ReportInputs:
         return str(self.studied[0].ensemble["data"]["fingerprint"])
 
 
-def gather(storage: Path, names: Sequence[str], tracking_uri: str, console: Console) -> ReportInputs:
+def gather(storage: Path, names: Sequence[str], tracking_uri: str) -> ReportInputs:
     """The newest ensemble of each task on the data of the newest of all, or those of the searches named.
 
     Args:
         storage: folder of the searches.
         tracking_uri: the store to ask; "" for the one that each ensemble was logged to.
-        console: shows progress where data are read anew.
 
     Raises:
         UserError: there is none to show, a named one cannot be shown, or those named are not of the same data.
     """
     chosen, notes = (named(storage, names), list[str]()) if names else newest(storage)
     chosen.sort(key=lambda entry: list(TITLES).index(entry.search.task))
-    read = _data(chosen, console)
+    read = _data(chosen)
     if isinstance(read, str):
         notes.append(read)
         data, manifest, images = None, None, dict[str, ImageFiles]()
@@ -161,7 +159,7 @@ def _summary(search: SearchSettings) -> dict[str, Any]:
     return found
 
 
-def _data(chosen: Sequence[Entry], console: Console) -> tuple[Prepared, Manifest] | str:
+def _data(chosen: Sequence[Entry]) -> tuple[Prepared, Manifest] | str:
     """The data that all of them were scored on, read once: the same fingerprint is the same files, groups and split.
 
     Returns:
@@ -170,7 +168,7 @@ def _data(chosen: Sequence[Entry], console: Console) -> tuple[Prepared, Manifest
     why = ""
     for search in {str(entry.search.data): entry.search for entry in chosen}.values():
         try:
-            data, manifest = dataset.read(search, console)
+            data, manifest = dataset.read(search)
         except UserError as error:
             why = why or f"no pictures and no sub-groups: {error}"
             continue

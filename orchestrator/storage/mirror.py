@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pyarrow import fs
-from rich.console import Console
 
+from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import Storage, reason
@@ -30,7 +30,7 @@ SILENCE = 4 * SECONDS
 
 
 @contextmanager
-def mirrored(storage: Storage, folder: Path, console: Console, *, held: bool = True) -> Iterator[None]:
+def mirrored(storage: Storage, folder: Path, *, held: bool = True) -> Iterator[None]:
     """While this lasts, and once more at its end, what changes in a search's folder is sent to the URI.
 
     What cannot be sent is told at the end and stays here; it is not worth failing for.
@@ -79,7 +79,7 @@ def mirrored(storage: Storage, folder: Path, console: Console, *, held: bool = T
             thread.join()
         if problem := _send(storage, folder, sent):
             line = f"{storage.shown(folder)} lacks what is new in {folder} ({problem}); go on here, or copy it there"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(line)
         elif held:
             storage.delete(RunFolder(folder).holder)
 

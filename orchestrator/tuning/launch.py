@@ -12,12 +12,11 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 from ray import tune
-from rich.console import Console
 
 from orchestrator.cluster import gpu_packing, nodes, resources
 from orchestrator.cluster.compatibility import HostRequirements
 from orchestrator.cluster.resources import TrialResources
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import format_seconds, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.storage import Storage, reason
@@ -48,8 +47,6 @@ def launch(
     data: Prepared,
     ledger: Ledger,
     *,
-    synthetic: bool,
-    console: Console,
     fitting: HostRequirements | None = None,
 ) -> dict[str, Any]:
     """Run what is left of a search; returns what `summary.json` holds.
@@ -60,7 +57,7 @@ def launch(
     Raises:
         UserError: the search cannot begin, or it is not the one that the ledger holds.
     """
-    plan, share = _plan(settings, data, ledger, console)
+    plan, share = _plan(settings, data, ledger)
     if resume.stored(settings.home, settings.name)["tracking_uri"] != settings.tracking_uri:
         log_figures.log_again(settings.files.pictures)
     resume.write(settings.folder, settings.stored())
@@ -70,7 +67,7 @@ def launch(
     known = finished_trials(settings, identity) if settings.warm_start and not ledger.trials else []
     task = make_task(settings.task, settings.classes)
     primary = task.primary
-    tags = tags_of(settings, data, synthetic, primary)
+    tags = tags_of(settings, data, primary)
     tracker = Tracker(settings.tracking_uri, settings.experiment, tags=dict([ui_view.tag(primary)]))
     try:
         ledger.launch(identity, share.gpus)
@@ -82,7 +79,7 @@ def launch(
         for record in ledger.unfinished():
             resume.drop_strays(settings.folder, record, storage)
         budget = Budget(ledger, settings.time_budget, settings.gpu_hours, share.gpus * share.slots)
-        progress = SearchProgress(console, trials=plan.trials, slots=share.slots, metric=primary, budget=budget)
+        progress = SearchProgress(trials=plan.trials, slots=share.slots, metric=primary, budget=budget)
         callback = SearchCallback(
             ledger,
             tracker,
@@ -94,20 +91,18 @@ def launch(
             primary=primary,
             fitting=fitting,
         )
-        _announce(settings, plan, share, ledger, console)
+        _announce(settings, plan, share, ledger)
         if known:
             line = f"warm    {len(known)} finished trials of {settings.warm_start}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(line)
         shared = TrialContext(settings.task, data, plan.sources, share.cpus, gpu=share.gpus > 0, fitting=fitting)
-        _train(settings, shared, plan, share, ledger, budget, callback, progress, console, known)
-        found = summary.summarise(settings, data, ledger, callback, budget, synthetic=synthetic, slots=share.slots)
+        _train(settings, shared, plan, share, ledger, budget, callback, progress, known)
+        found = summary.summarise(settings, data, ledger, callback, budget, slots=share.slots)
         summary.write(settings.folder, found)  # before what can take long: a second Ctrl-C must not lose it
         shown = list[Path]()
         if found["status"] == "done":
             folder, rows = settings.files.pictures, found["trials"]
-            shown = log_figures.log_all(
-                task, rows, data, folder, share, tracker, storage, synthetic=synthetic, console=console
-            )
+            shown = log_figures.log_all(task, rows, data, folder, share, tracker, storage)
         found["tracking_lag_seconds"] = round(tracker.lag, 3)
         tracker.end_search(RUN_STATUS[found["status"]], summary.figures(found), {"why": found["why"]})
     except Exception:
@@ -116,35 +111,32 @@ def launch(
     finally:
         written = tracker.close()
         if not written:
-            console.print(f"--resume {settings.name} writes it later", markup=False, highlight=False)
+            say(f"--resume {settings.name} writes it later")
     for row in found["trials"]:
         row["mlflow_run_id"] = tracker.run_id(row["trial_id"])
     if found["status"] == "done" and written:
         for pictured in shown:
             (pictured / log_figures.LOGGED).touch()
-        _log_models(settings, data, found, synthetic=synthetic, console=console)
+        _log_models(settings, data, found)
     summary.write(settings.folder, found)
-    summary.show(found, settings, tracker.experiment_id, console)
+    summary.show(found, settings, tracker.experiment_id)
     return found
 
 
-def _log_models(
-    settings: SearchSettings, data: Prepared, found: dict[str, Any], *, synthetic: bool, console: Console
-) -> None:
+def _log_models(settings: SearchSettings, data: Prepared, found: dict[str, Any]) -> None:
     try:
         logged_models.log_best(
             found["trials"],
             settings.tracking_uri,
             settings.folder,
             Storage.of(settings.storage),
-            keep_aspect=data.keep_aspect,
-            synthetic=synthetic,
+            data,
         )
     except KeyboardInterrupt:
-        console.print("models left out")
+        say("models left out")
 
 
-def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Console) -> tuple[Plan, TrialResources]:
+def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Plan, TrialResources]:
     """What to try and on what, agreeing with what the ledger holds."""
     hosts = nodes.possible()
     with_gpus = [host for host in hosts if host.gpus]
@@ -185,7 +177,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger, console: Con
     if settings.gpu_hours and not shared.gpus:
         raise UserError("--gpu-hours: trials use no GPU here; use --time-budget")
     for note in notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        say(note)
     return plan, shared
 
 
@@ -198,7 +190,6 @@ def _train(
     budget: Budget,
     callback: SearchCallback,
     progress: SearchProgress,
-    console: Console,
     known: list[FrozenTrial],
 ) -> None:
     """Take study, rungs, runs and table to where the ledger is, then run the trials that are left."""
@@ -220,7 +211,7 @@ def _train(
         seed=settings.seed,
         first_points=plan.first_points,
         trials=plan.trials,
-        slots=nodes.slots(share, settings.max_concurrent, console),
+        slots=nodes.slots(share, settings.max_concurrent),
         storage=storage,
     )
     callback.replay(ledger.history)
@@ -236,7 +227,7 @@ def _train(
         launch=ledger.launches,
         callback=callback,
     )
-    with _interruptible(budget, console), progress:
+    with _interruptible(budget), progress:
         try:
             if not searcher.is_finished():
                 tuner.fit()
@@ -250,7 +241,7 @@ def _train(
     searcher.close()
 
 
-def _announce(settings: SearchSettings, plan: Plan, share: TrialResources, ledger: Ledger, console: Console) -> None:
+def _announce(settings: SearchSettings, plan: Plan, share: TrialResources, ledger: Ledger) -> None:
     each = f"{share.cpus} core{'s' * (share.cpus > 1)}" + (f", {share.gpus:g} GPU" if share.gpus else "")
     budget = f", at most {format_seconds(settings.time_budget)}" if settings.time_budget else ""
     budget += f", at most {settings.gpu_hours:g} GPU-hours" if settings.gpu_hours else ""
@@ -259,23 +250,23 @@ def _announce(settings: SearchSettings, plan: Plan, share: TrialResources, ledge
         f"search  {settings.name}: {plan.trials} trials of {epochs} at {settings.image_size} px"
         f"{budget}; {share.slots} at a time, {each} each"
     )
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(line)
     if ledger.launches > 1:
         ended = sum(record.ended for record in ledger.trials.values())
         goes_on = len(ledger.trials) - ended
         line = f"resumed after {format_seconds(ledger.spent)}: {ended} trials are done, {goes_on} go on"
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
 
 
 @contextmanager
-def _interruptible(budget: Budget, console: Console) -> Iterator[None]:
+def _interruptible(budget: Budget) -> Iterator[None]:
     """Ctrl-C (or SIGTERM) once: stop after the running epochs. Twice: stop at once."""
 
     def stop(number: int, frame: object) -> None:
         if budget.interrupted:
             raise KeyboardInterrupt
         budget.interrupt()
-        console.print("stopping after the epochs that are running; again to stop at once")
+        say("stopping after the epochs that are running; again to stop at once")
 
     if threading.current_thread() is not threading.main_thread():
         yield

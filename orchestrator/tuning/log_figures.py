@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from orchestrator.cluster import nodes
 from orchestrator.cluster.resources import TrialResources
+from orchestrator.common.console import progress_bar, say
 from orchestrator.common.errors import first_line
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.storage.storage import Storage
@@ -39,14 +38,13 @@ def _draw(
     storage: Storage,
     data: Prepared,
     originals: PackedMasks | None,
-    synthetic: bool,
     gpu: bool,
     threads: int,
 ) -> dict[str, bytes]:
     """The files that belong beside each other, by name: only the driver writes to the search's folder."""
     with storage.borrow(folder) as weights, tempfile.TemporaryDirectory() as scratch:
         home = Path(scratch) / "pictures"
-        draw(weights, home, data, originals, synthetic=synthetic, gpu=gpu, threads=threads)
+        draw(weights, home, data, originals, gpu=gpu, threads=threads)
         return {file.name: file.read_bytes() for file in home.iterdir()}
 
 
@@ -81,9 +79,6 @@ def log_all(
     share: TrialResources,
     tracker: Tracker,
     storage: Storage,
-    *,
-    synthetic: bool,
-    console: Console,
 ) -> list[Path]:
     """Draw the trials of a summary that have no pictures in `folder` yet, and have MLflow take what it lacks.
 
@@ -121,19 +116,18 @@ def log_all(
     for row in ranked:
         if row not in waiting:
             hand_over(row)
-    columns = (TextColumn("pictures"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     running: dict[Any, dict[str, Any]] = {}
-    first_of = nodes.first_of(share, console)
+    first_of = nodes.first_of(share)
     try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            job = bar.add_task("", total=len(waiting))
+        with progress_bar() as bar:
+            job = bar.add_task("pictures", total=len(waiting))
             stored: Any = (ray.put(data), ray.put(_originals(task, data))) if waiting else ()
             while waiting or running:
                 while waiting and len(running) < share.slots:
                     row = waiting.pop(0)
                     sized: Any = _DRAW.options(num_cpus=share.cpus, num_gpus=share.gpus)
                     place = Path(row["checkpoint"]), storage
-                    running[sized.remote(*place, *stored, synthetic, bool(share.gpus), share.cpus)] = row
+                    running[sized.remote(*place, *stored, bool(share.gpus), share.cpus)] = row
                 drawing = first_of(list(running))
                 row = running.pop(drawing)
                 try:
@@ -144,11 +138,11 @@ def log_all(
                     log.warning("no pictures of trial %s: %s", row["name"], first_line(cause))
                 bar.advance(job)
     except DataError as error:
-        console.print(f"pictures left out: {error}", markup=False, highlight=False, soft_wrap=True)
+        say(f"pictures left out: {error}")
     except KeyboardInterrupt:
         for drawing in running:
             ray.cancel(drawing, force=True)
-        console.print("pictures left out")
+        say("pictures left out")
     return given
 
 

@@ -24,6 +24,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tracking.client import open_store, quote
 from orchestrator.tuning.summary import best_first
 from trainables import checkpoint
+from trainables.data import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,7 @@ def log_best(
     tracking_uri: str,
     folder: Path,
     storage: Storage,
-    *,
-    keep_aspect: bool,
-    synthetic: bool,
+    data: Prepared,
 ) -> int:
     """Log the best trials of a summary whose runs MLflow holds; those that are logged already are left alone.
 
@@ -52,7 +51,7 @@ def log_best(
         trials: rows of a summary, with their `mlflow_run_id`.
         folder: where models lie while they are copied: the search's own, so that weights can be linked.
         storage: where checkpoints are.
-        keep_aspect, synthetic: what the models are to know of their data.
+        data: that the trials were trained on.
 
     Returns:
         How many were logged.
@@ -70,19 +69,19 @@ def log_best(
             assert client
             storage.fetch(Path(row["checkpoint"]))
             with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as scratch:
-                done += _log(client, row, Path(scratch), keep_aspect=keep_aspect, synthetic=synthetic)
+                done += _log(client, row, Path(scratch), data)
         except Exception as error:
             log.warning("trial %s is not among MLflow's models: %s", row["name"], first_line(error))
     return done
 
 
-def _log(client: MlflowClient, row: dict[str, Any], scratch: Path, *, keep_aspect: bool, synthetic: bool) -> bool:
+def _log(client: MlflowClient, row: dict[str, Any], scratch: Path, data: Prepared) -> bool:
     source = Path(row["checkpoint"])
     described = json.loads((source / checkpoint.DESCRIPTION).read_text())
     epoch, run = int(described["best"]["epoch"]), client.get_run(row["mlflow_run_id"])
     if _is_there(client, run, epoch):
         return False
-    _write(row["name"], source, described, scratch / "ensemble", keep_aspect=keep_aspect, synthetic=synthetic)
+    _write(row["name"], source, described, scratch / "ensemble", data)
     mlflow_model.save(scratch / "model", scratch / "ensemble")
     tags = {name: run.data.tags[name] for name in _TAGS if name in run.data.tags} | {EPOCH: str(epoch)}
     name = _FORBIDDEN.sub("-", f"{run.data.tags.get('search', '')} {row['name']}".strip())
@@ -123,14 +122,13 @@ def _is_there(client: MlflowClient, run: Run, epoch: int) -> bool:
     return found
 
 
-def _write(
-    name: str, source: Path, described: dict[str, Any], home: Path, *, keep_aspect: bool, synthetic: bool
-) -> None:
+def _write(name: str, source: Path, described: dict[str, Any], home: Path, data: Prepared) -> None:
     """The trial as a product of one member, as it was validated: no mirror images, nothing calibrated."""
     head, task = Head(temperatures=(1.0,), weights=(1.0,)), described["task"]
     combination = Combination("single", None if task == "seg" else head, None if task == "cls" else head)
     member = MemberCheckpoints(0, name, [source])
-    write(home, Sources(combination, [member], described["image_size"]), keep_aspect=keep_aspect, synthetic=synthetic)
+    sources = Sources(combination, [member], described["image_size"])
+    write(home, sources, keep_aspect=data.keep_aspect, synthetic=data.synthetic)
 
 
 def _bind(folder: Path, model: LoggedModel, run: Run) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import console, format_seconds
 from orchestrator.tuning.budget import Budget
 
 STATE_STYLE = {"running": "yellow", "completed": "green", "asha": "dim", "failed": "bold red", "diverged": "red"}
@@ -35,18 +35,17 @@ class SearchProgress:
     """Shows trials as they go. Use as a context manager around the search.
 
     Args:
-        console: where to print.
         trials: number of trials of the search.
         slots: trials that run side by side.
         metric: name of the primary metric, for the heading.
         budget: the search's budget, for the time left.
     """
 
-    def __init__(self, console: Console, *, trials: int, slots: int, metric: str, budget: Budget) -> None:
-        self._console, self._trials, self._slots, self._metric, self._budget = console, trials, slots, metric, budget
+    def __init__(self, *, trials: int, slots: int, metric: str, budget: Budget) -> None:
+        self._console, self._trials, self._slots, self._metric, self._budget = console(), trials, slots, metric, budget
         self._rows: dict[str, TrialLine] = {}
         self._live = Live(
-            console=console,
+            console=self._console,
             get_renderable=self._render,
             refresh_per_second=2,
             transient=True,

@@ -167,7 +167,7 @@ def identity_of(settings: SearchSettings, data: Prepared, plan: Plan) -> dict[st
     }
 
 
-def tags_of(settings: SearchSettings, data: Prepared, synthetic: bool, primary: str) -> dict[str, str]:
+def tags_of(settings: SearchSettings, data: Prepared, primary: str) -> dict[str, str]:
     """Tags that the search and each of its trials carry."""
     return {
         "task": settings.task,
@@ -176,7 +176,7 @@ def tags_of(settings: SearchSettings, data: Prepared, synthetic: bool, primary: 
         "data_fingerprint": data.data_fingerprint,
         "prepared_fingerprint": data.prepared_fingerprint,
         "data_source": settings.source,
-        "synthetic": str(synthetic).lower(),
+        "synthetic": str(data.synthetic).lower(),
         "git_commit": _git_commit(),
     }
 

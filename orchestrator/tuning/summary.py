@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.data import split_sizes
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.atomic import write_text
@@ -34,7 +33,6 @@ def summarise(
     callback: SearchCallback,
     budget: Budget,
     *,
-    synthetic: bool,
     slots: int,
 ) -> dict[str, Any]:
     """The search as plain values, all its launches together.
@@ -59,7 +57,7 @@ def summarise(
             "fingerprint": data.data_fingerprint,
             "prepared_fingerprint": data.prepared_fingerprint,
             "source": settings.source,
-            "synthetic": synthetic,
+            "synthetic": data.synthetic,
             "images": len(data.images),
             "groups": len(set(data.groups.tolist())),
             "split_sizes": split_sizes(data),
@@ -132,7 +130,7 @@ def write(folder: Path, summary: dict[str, Any]) -> None:
     write_text(RunFolder(folder).summary, json.dumps(summary, indent=2) + "\n")
 
 
-def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, console: Console) -> None:
+def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str) -> None:
     """Print the leaderboard of this search and the commands to look further."""
     ranked = sorted((row for row in summary["trials"] if row["metric"] is not None), key=lambda row: -row["metric"])
     where = "SYNTHETIC data" if summary["data"]["synthetic"] else escape(Path(summary["data"]["source"]).name)
@@ -150,13 +148,11 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
         table.add_row(
             str(rank), escape(row["name"]), f"{row['metric']:.4f}", str(row["epochs"]), row["status"], seconds
         )
-    console.print(table)
+    console().print(table)
     if not ranked:
-        console.print(
-            "no trial finished an epoch: raise --time-budget, lower --image-size, or see the log", highlight=False
-        )
+        say("no trial finished an epoch: raise --time-budget, lower --image-size, or see the log")
     if summary["why"]:
-        console.print(summary["why"], markup=False, highlight=False, soft_wrap=True)
+        say(summary["why"])
     python = shlex.quote(sys.executable)
     uri = shlex.quote(settings.tracking_uri)
     lines = [
@@ -180,7 +176,7 @@ def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str, 
         lines.append(f"in a browser      {python} -m mlflow ui --backend-store-uri {uri}")
     lines.append(f"   then open      {ui_view.address(server, experiment_id, summary['metric'])}")
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line)
 
 
 def _storage(settings: SearchSettings) -> str:

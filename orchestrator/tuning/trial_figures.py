@@ -35,7 +35,6 @@ def draw(
     data: Prepared,
     originals: PackedMasks | None,
     *,
-    synthetic: bool,
     gpu: bool = False,
     threads: int = 1,
 ) -> None:
@@ -71,7 +70,7 @@ def draw(
     try:
         for name, picture in pictures.items():
             shown = Image.fromarray(picture)
-            if synthetic:
+            if data.synthetic:
                 place = (shown.width - 8, 4)
                 ImageDraw.Draw(shown).text(place, "SYNTHETIC DATA", fill=(230, 140, 0), anchor="ra", font_size=14)
             shown.save(part / f"{name}.png")

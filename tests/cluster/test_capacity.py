@@ -13,6 +13,7 @@ from rich.console import Console
 
 from orchestrator.cluster import compatibility, nodes
 from orchestrator.cluster.resources import Host, TrialResources
+from orchestrator.common.console import shown_on
 from orchestrator.common.errors import UserError
 from orchestrator.storage.storage import Storage
 
@@ -85,22 +86,23 @@ def test_only_hosts_that_are_there_where_no_other_may_come(
 
 def test_slots_follow_the_cluster(bootstrap: Path, alive: list[dict[str, Any]]) -> None:
     terminal = io.StringIO()
-    now = nodes.slots(TrialResources(1, 2, 1.0), 5, Console(file=terminal))
+    now = nodes.slots(TrialResources(1, 2, 1.0), 5)
     seen = []
-    for change in ([_node(4, 1)], [_node(8, 2)], [_node(8)], [_node(64, 8)]):
-        alive += change
+    with shown_on(Console(file=terminal)):
+        for change in ([_node(4, 1)], [_node(8, 2)], [_node(8)], [_node(64, 8)]):
+            alive += change
+            seen.append(now())
+        del alive[1:]
+        seen += [now(), now()]
+        alive.append(_node(8, 2))
         seen.append(now())
-    del alive[1:]
-    seen += [now(), now()]
-    alive.append(_node(8, 2))
-    seen.append(now())
     assert seen == [1, 3, 3, 5, 1, 1, 2]
     assert terminal.getvalue().count("waiting for workers: no host is left") == 1
 
 
 def test_slots_count_hosts_that_may_come(bootstrap: Path, alive: list[dict[str, Any]]) -> None:
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
-    assert nodes.slots(TrialResources(1, 4, 1.0), None, Console(file=io.StringIO()))() == 3 + 4 * 2
+    assert nodes.slots(TrialResources(1, 4, 1.0), None)() == 3 + 4 * 2
 
 
 def test_the_first_worker_is_asked_for_and_waited_for(
@@ -109,7 +111,8 @@ def test_the_first_worker_is_asked_for_and_waited_for(
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
     monkeypatch.setattr("time.sleep", lambda seconds: alive.append(_node(4, 1)))
     terminal = io.StringIO()
-    nodes.wait_for_workers(None, 0.5, Console(file=terminal, width=200))
+    with shown_on(Console(file=terminal, width=200)):
+        nodes.wait_for_workers(None, 0.5)
     assert terminal.getvalue().splitlines() == [
         "waiting for workers: there are none yet; one is asked for (Ctrl-C leaves)",
         "workers: 1 there",
@@ -126,7 +129,7 @@ def test_who_does_not_want_to_wait_takes_the_request_back(
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
     monkeypatch.setattr("time.sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        nodes.wait_for_workers(None, None, Console(file=io.StringIO()))
+        nodes.wait_for_workers(None, None)
     assert asked == [[{"CPU": 1}], []]
 
 
@@ -139,7 +142,7 @@ def test_waiting_for_what_will_never_come_is_refused(
 ) -> None:
     bootstrap.write_text(yaml.safe_dump(WRITTEN, sort_keys=False))
     with pytest.raises(UserError, match=expected):
-        nodes.wait_for_workers(cpus, gpus, Console(file=io.StringIO()))
+        nodes.wait_for_workers(cpus, gpus)
 
 
 def test_a_cluster_is_what_was_named(monkeypatch: pytest.MonkeyPatch, alive: list[dict[str, Any]]) -> None:

@@ -19,10 +19,9 @@ DRIVER = """
 import sys
 from pathlib import Path
 import ray
-from rich.console import Console
-from orchestrator.ensemble.workers import Workers
-from orchestrator.resources import Resources
-from orchestrator.storage import Storage
+from orchestrator.cluster.resources import TrialResources
+from orchestrator.ensemble.tasks import TaskPool
+from orchestrator.storage.storage import Storage
 from trainables.data import prepare, read_manifest
 from trainables.held_out import Job
 
@@ -35,7 +34,7 @@ config = {
 data = prepare(read_manifest(images), folder / "cache", size=64)
 job = Job(folder / "fold-1", "seg", config, fold=1)
 ray.init(address, log_to_driver=False)
-workers = Workers(Resources(1, 1, 0), folder / "predictions", Storage(folder), Console())
+workers = TaskPool(TrialResources(1, 1, 0), folder / "predictions", Storage(folder))
 workers.train({"one": job}, {"one": data}, {"one": None}, print)
 """
 

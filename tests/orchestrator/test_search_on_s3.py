@@ -190,7 +190,7 @@ def stand_in(s3_server: S3, bucket: Bucket, phantom: Path, empty_store: Path, tm
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     script = tmp_path / "impatient.py"
     script.write_text(
-        "import runpy\nfrom orchestrator import callback\ncallback.PATIENCE = 8.0\n"
+        "import runpy\nfrom orchestrator.tuning import callback\ncallback.PATIENCE = 8.0\n"
         f"runpy.run_path({str(SURROGATE)!r}, run_name='__main__')\n"
     )
     flags = "--image-size 64 --batch-size 8 --epochs 6 --max-concurrent 2 --weights none --arch unet --trials 4"

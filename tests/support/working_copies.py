@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from orchestrator.common.console import shown_on
 from orchestrator.storage.mirror import mirrored
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
@@ -58,7 +59,7 @@ class Host:
 
     def send(self) -> None:
         """As at the end of a search."""
-        with mirrored(self.storage, self.folder, self.console):
+        with shown_on(self.console), mirrored(self.storage, self.folder):
             pass
 
     def goes_on(self, *trials: str) -> None:

@@ -18,6 +18,7 @@ from trainables.data.duplicates import DEFAULT_DISTANCE, HASH_BYTES, perceptual_
 from trainables.data.examine import decode
 from trainables.data.grouping import ExaminedRecord, given_sides, group
 from trainables.data.manifest import CLASSES, DataError, Fault, Manifest, Record
+from trainables.data.phantom import is_phantom
 from trainables.data.pixels import read_image
 
 #: `progress(done, total)`, called as images are decoded.
@@ -50,6 +51,7 @@ class Prepared:
         left_out: number of images left out.
         notes: what a user should know about groups and splits, a line each.
         classes: the class order that labels index.
+        synthetic: whether they are phantom images.
         data_fingerprint: identity of contents, labels, groups and splits, hexadecimal.
         prepared_fingerprint: the same with size, aspect and mask mode; names the cache.
     """
@@ -73,6 +75,7 @@ class Prepared:
     left_out: int
     notes: tuple[str, ...]
     classes: tuple[str, ...]
+    synthetic: bool
     data_fingerprint: str
     prepared_fingerprint: str
 
@@ -182,6 +185,7 @@ def prepare(
         left_out=grouped.left_out,
         notes=grouped.notes,
         classes=CLASSES,
+        synthetic=is_phantom(manifest.root),
         data_fingerprint=data_fingerprint,
         prepared_fingerprint=prepared_fingerprint,
     )

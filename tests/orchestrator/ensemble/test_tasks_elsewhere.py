@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 import numpy as np
 import pytest
 import ray
-from rich.console import Console
 
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.errors import first_line
@@ -96,7 +95,7 @@ def test_a_task_is_tried_again_but_not_for_ever(
 ) -> None:
     storage = Shaky(tmp_path / "runs", uri, tmp_path / "state")
     job = Job(storage.home / "one" / "folds" / "a" / "fold-1", "seg", CONFIG, fold=1)
-    workers = TaskPool(TrialResources(1, 1, 0), tmp_path / "cache", storage, Console())
+    workers = TaskPool(TrialResources(1, 1, 0), tmp_path / "cache", storage)
     ended: dict[str, dict[str, Any] | BaseException] = {}
 
     def train() -> dict[str, Any] | BaseException:

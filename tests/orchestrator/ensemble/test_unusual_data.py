@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
@@ -38,11 +37,11 @@ def test_a_search_says_before_it_begins_that_no_ensemble_can_follow(
     prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     settings = SearchSettings(task="cls", storage=tmp_path, tracking_uri="sqlite:///x.db")
-    assert ensemble_follows(settings, prepared, Console())
+    assert ensemble_follows(settings, prepared)
     assert not capsys.readouterr().out
     benign = prepared.labels == 1
     data = replace(prepared, split=np.where(benign, TEST, np.arange(len(benign)) % 3))
-    assert not ensemble_follows(settings, data, Console())
+    assert not ensemble_follows(settings, data)
     assert "no ensemble: the test images are all of one class" in capsys.readouterr().out
 
 

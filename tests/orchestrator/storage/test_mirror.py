@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from rich.console import Console
 
+from orchestrator.common.console import shown_on
 from orchestrator.common.errors import UserError
 from orchestrator.storage import mirror
 from orchestrator.storage.mirror import mirrored, pull
@@ -51,7 +51,7 @@ def test_what_changed_is_sent_once_while_it_runs(host: Host, bucket: Bucket, mon
     monkeypatch.setattr(Storage, "send", lambda self, path: (sent.append(path.name), real(self, path)))
     ledger = host.begin()
     summary = host.folder / "summary.json"
-    with mirrored(host.storage, host.folder, host.console):
+    with shown_on(host.console), mirrored(host.storage, host.folder):
         wait(lambda: bucket.keys(f"runs/one/{LEDGER}"))
         summary.write_text("1")
         wait(lambda: bucket.keys(f"runs/one/{summary.name}"))
@@ -112,7 +112,7 @@ def test_storage_that_goes_away_is_told_in_one_line_and_stops_nothing(
     monkeypatch.setattr(mirror, "SECONDS", 0.05)
     ledger, tries, real = host.begin(), list[Path](), Storage.write
     monkeypatch.setattr(Storage, "write", lambda self, file, content: (tries.append(file), real(self, file, content)))
-    with mirrored(host.storage, host.folder, host.console):
+    with shown_on(host.console), mirrored(host.storage, host.folder):
         wait(lambda: bucket.keys(f"runs/one/{LEDGER}"))
         bucket.drop()
         host.ask(ledger, "b")
@@ -161,7 +161,7 @@ def test_storage_that_comes_back_has_all_of_it(
     monkeypatch.setattr(mirror, "SECONDS", 0.05)
     bucket.drop()
     ledger = host.begin()
-    with mirrored(host.storage, host.folder, host.console):
+    with shown_on(host.console), mirrored(host.storage, host.folder):
         wait(lambda: caplog.messages)
         bucket.make()
     ledger.close()
@@ -174,7 +174,7 @@ def test_an_ensemble_does_not_send_an_older_ledger(host: Host, other: Host, buck
     ledger = host.begin()
     host.send()
     pull(other.storage, "one")
-    with mirrored(other.storage, other.folder, other.console, held=False):
+    with shown_on(other.console), mirrored(other.storage, other.folder, held=False):
         host.ask(ledger, "b")
         host.send()
         (other.folder / "ensemble.json").write_text("{}")
@@ -185,6 +185,6 @@ def test_an_ensemble_does_not_send_an_older_ledger(host: Host, other: Host, buck
 
 
 def test_a_folder_is_its_own_mirror(tmp_path: Path) -> None:
-    with mirrored(Storage(tmp_path), tmp_path / "one", Console()):
+    with mirrored(Storage(tmp_path), tmp_path / "one"):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from orchestrator.common.console import shown_on
 from orchestrator.common.errors import UserError
 from orchestrator.storage import mirror
 from orchestrator.storage.mirror import SILENCE, mirrored, pull
@@ -150,7 +151,7 @@ def test_a_search_that_is_nowhere(host: Host, other: Host) -> None:
 
 def test_a_search_that_runs_elsewhere_is_left_alone(host: Host, other: Host, bucket: Bucket) -> None:
     ledger, marker = host.begin(), f"runs/one/{HOLDER}"
-    with mirrored(host.storage, host.folder, host.console):
+    with shown_on(host.console), mirrored(host.storage, host.folder):
         wait(lambda: bucket.keys(f"runs/one/{LEDGER}"))
         pid, _, name = bucket.get(marker).decode().partition(" ")
         assert int(pid) == os.getpid()
@@ -173,7 +174,7 @@ def test_a_search_that_began_elsewhere_meanwhile_is_left_alone(host: Host, bucke
     bucket.put(marker, f"{DEAD} gpu-box".encode())
     with (
         pytest.raises(UserError, match=r"running already \(process"),
-        mirrored(host.storage, host.folder, host.console),
+        mirrored(host.storage, host.folder),
     ):
         pytest.fail("it began")
     ledger.close()
@@ -183,7 +184,7 @@ def test_a_search_that_began_elsewhere_meanwhile_is_left_alone(host: Host, bucke
 def test_an_ensemble_is_not_who_holds_its_search(host: Host, bucket: Bucket) -> None:
     ledger, marker = host.begin(), f"runs/one/{HOLDER}"
     bucket.put(marker, f"{DEAD} gpu-box".encode())
-    with mirrored(host.storage, host.folder, host.console, held=False):
+    with shown_on(host.console), mirrored(host.storage, host.folder, held=False):
         (host.folder / "ensemble.json").write_text("{}")
     ledger.close()
     assert bucket.keys() == ["runs/one/ensemble.json", marker]

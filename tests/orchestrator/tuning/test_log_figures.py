@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from rich.console import Console
 
 from orchestrator.cluster.resources import TrialResources
+from orchestrator.common.console import shown_on
 from orchestrator.config import data as dataset
 from orchestrator.ensemble.candidates import search_settings
 from orchestrator.storage.storage import Storage
@@ -79,7 +80,7 @@ def test_every_trial_with_a_checkpoint_has_pictures_in_its_run(home: Home, task:
 def test_drawn_once_and_one_that_fails_is_left_out(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, _ = dataset.read(search_settings(home.folder / "runs", "seg"), Console(quiet=True))
+    data, _ = dataset.read(search_settings(home.folder / "runs", "seg"))
     good, other = best_first(_summary(home, "seg")["trials"], Storage(home.folder / "runs"))
     broken = shutil.copytree(good["checkpoint"], tmp_path / "tune" / "trial" / "checkpoint_000000")
     (broken / "best.safetensors").write_bytes(b"no weights")
@@ -92,7 +93,8 @@ def test_drawn_once_and_one_that_fails_is_left_out(
         tracker: Any = notes
         share = TrialResources(slots=1, cpus=1, gpus=0.0)
         where = data, out, share, tracker, Storage(tmp_path)
-        shown = log_all(make_task("seg"), given, *where, synthetic=True, console=Console(file=said))
+        with shown_on(Console(file=said)):
+            shown = log_all(make_task("seg"), given, *where)
         return shown, notes, said.getvalue()
 
     shown, notes, _ = log_them(rows)
@@ -130,10 +132,10 @@ def test_a_storage_that_stays_away_loses_no_search_that_is_done(
     monkeypatch.setattr(Storage, "await_answer", gone)
     rows, storage, given = [{"metric": 0.5, "checkpoint": "x"}], Storage(tmp_path, "s3://bucket/runs"), cast(Any, None)
     if which == "pictures":
-        share, console = TrialResources(1, 1, 0), Console()
-        assert log_all(given, rows, given, tmp_path, share, given, storage, synthetic=True, console=console) == []
+        share = TrialResources(1, 1, 0)
+        assert log_all(given, rows, given, tmp_path, share, given, storage) == []
     else:
-        assert log_best(rows, "", tmp_path, storage, keep_aspect=False, synthetic=True) == 0
+        assert log_best(rows, "", tmp_path, storage, given) == 0
     assert "NETWORK_CONNECTION" in caplog.text
 
 

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.logged_models import log_best
-from trainables.data import CLASSES
+from trainables.data import CLASSES, Prepared
 
 if TYPE_CHECKING:
     from tests.support.home import Home
@@ -62,22 +62,19 @@ def test_models_predict_and_carry_metrics_and_data(home: Home, task: str, monkey
         assert said["mask_png"].str.len().min() > 20
 
 
-def test_a_model_is_logged_once(home: Home) -> None:
+def test_a_model_is_logged_once(home: Home, prepared: Prepared) -> None:
     rows = _rows(home, "cls")
     client = MlflowClient(home.uri)
     ids = [client.get_experiment_by_name("breast-ultrasound-cls").experiment_id]
     before = {model.model_id for model in client.search_logged_models(ids)}
     cut_off = client.create_logged_model(ids[0], name="cut off", source_run_id=rows[0]["mlflow_run_id"])
     where = home.uri, home.folder / "runs" / "cls", Storage(home.folder / "runs")
-    assert log_best(rows, *where, keep_aspect=False, synthetic=True) == 0
+    assert log_best(rows, *where, prepared) == 0
     after = {model.model_id for model in client.search_logged_models(ids)}
     assert cut_off.model_id not in after, "what a crash cut off is deleted"
     assert after == before
 
 
-def test_without_weights_there_is_no_model(home: Home, tmp_path: Path) -> None:
+def test_without_weights_there_is_no_model(home: Home, tmp_path: Path, prepared: Prepared) -> None:
     rows = [{**row, "checkpoint": str(tmp_path)} for row in _rows(home, "cls")]
-    assert (
-        log_best(rows, "sqlite:///nowhere/absent.db", tmp_path, Storage(tmp_path), keep_aspect=False, synthetic=True)
-        == 0
-    )
+    assert log_best(rows, "sqlite:///nowhere/absent.db", tmp_path, Storage(tmp_path), prepared) == 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import format_seconds, shown_on
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.progress import SearchProgress
@@ -19,14 +19,15 @@ Made = tuple[SearchProgress, io.StringIO]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Made]:
-    def make(trials: int, slots: int, seconds: float | None = None) -> Made:
-        out = io.StringIO()
-        budget = Budget(Ledger(tmp_path), seconds, None, 0)
-        console = Console(file=out, width=120)
-        return SearchProgress(console, trials=trials, slots=slots, metric="dice", budget=budget), out
+def make(tmp_path: Path) -> Iterator[Callable[..., Made]]:
+    out = io.StringIO()
 
-    return make
+    def make(trials: int, slots: int, seconds: float | None = None) -> Made:
+        budget = Budget(Ledger(tmp_path), seconds, None, 0)
+        return SearchProgress(trials=trials, slots=slots, metric="dice", budget=budget), out
+
+    with shown_on(Console(file=out, width=120)):
+        yield make
 
 
 def test_one_plain_line_for_each_finished_trial(make: Callable[..., Made]) -> None:
