@@ -57,7 +57,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
     # Locked before the data are read, which can take long; a new search has nothing to lock before they are good.
     ledger = Ledger(settings.folder) if settings.resume else None
     try:
-        data = dataset.load(settings)
+        data = dataset.load(settings, strict=settings.strict)
         make_task(settings.task, settings.classes).rows(data)
         if ledger is None:
             resume.make_folder(folder, settings.stored())

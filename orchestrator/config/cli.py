@@ -82,7 +82,8 @@ def parse_fields(
 ) -> dict[str, Any]:
     """What the command line gives, over the lines of `--config FILE.yaml`; not validated yet.
 
-    A tuple that must be given has no flag; a field's title is what stands for its value in `--help`.
+    A tuple that must be given has no flag, nor has a field without a description; a field's title is what stands for
+    its value in `--help`.
 
     Raises:
         UserError: an unknown flag, or an unreadable file.
@@ -91,6 +92,8 @@ def parse_fields(
     parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings from a file; flags win over it")
     for name, field in model.model_fields.items():
         dest, words, choices = field.alias or name, field.description, _choices(field.annotation)
+        if not words:
+            continue
         flag = _flag(dest)
         if field.annotation is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=words, dest=dest)

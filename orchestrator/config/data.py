@@ -1,14 +1,20 @@
-"""From settings to prepared data, telling the user what was found."""
+"""Settings of data, and from them to prepared data, telling the user what was found."""
 
 from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from orchestrator.common.console import progress_bar, say
 from orchestrator.common.errors import UserError
-from orchestrator.config.search import SearchSettings
-from trainables.data import CLASSES, DataError, Manifest, Prepared, prepare, read_manifest, write_phantom
+from orchestrator.config.types import Folder, Place, one_of
+from orchestrator.storage.run_folder import NAMES
+from orchestrator.storage.storage import HOME, Storage
+from trainables.data import CLASSES, LAYOUTS, DataError, Manifest, Prepared, prepare, read_manifest, write_phantom
+from trainables.data.duplicates import DEFAULT_DISTANCE
 
 #: Faults shown in the terminal; all of them are in the run's folder.
 SHOWN = 20
@@ -16,20 +22,83 @@ SHOWN = 20
 PHANTOM_IMAGES = 160
 
 
-def load(settings: SearchSettings) -> Prepared:
+class DataSettings(BaseModel):
+    """Which images. Paths become absolute; what is not given and depends on the data is filled in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    data: Folder | None = Field(None, description="folder of images, or a CSV table; without it a phantom is made")
+    layout: str = Field("auto", description=f"layout of the folder: auto, {', '.join(LAYOUTS)}")
+
+    @field_validator("layout")
+    @classmethod
+    def _known_layout(cls, layout: str) -> str:
+        return one_of(layout, ("auto", *LAYOUTS))
+
+
+class SplitSettings(DataSettings):
+    """Which images, how they are prepared and split, and where they are kept."""
+
+    test_source: str = Field("", description="hold this source of the CSV table out as the test set")
+    masks: Literal["merge", "duplicate"] = Field(
+        "merge", description="several masks of an image: one union, or one sample each"
+    )
+    keep_aspect: bool = Field(False, description="letterbox images instead of stretching them to a square")
+    image_size: int = Field(0, ge=32, le=2048, description="side of the square images, pixels [256; phantom 96]")
+    duplicate_distance: int = Field(
+        DEFAULT_DISTANCE, ge=0, le=256, description="largest hash distance of near-duplicates, bits of 256"
+    )
+    folds: int = Field(0, ge=2, le=20, description="folds over the images that are not test [5; phantom 3]")
+    split_seed: int = Field(0, ge=0, description="seed of the split; another one makes another data fingerprint")
+    storage: Place = Field(
+        HOME,
+        validate_default=True,
+        description="folder for runs and prepared data, or s3://BUCKET/PREFIX for a cluster",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sizes(cls, given: Any) -> Any:
+        """Small ones for the phantom."""
+        if not isinstance(given, dict) or given.get("resume"):
+            return given
+        small = given.get("data") is None
+        defaults = {
+            "image_size": 96 if small else 224 if given.get("task") == "cls" else 256,
+            "folds": 3 if small else 5,
+        }
+        return {**given, **{name: value for name, value in defaults.items() if given.get(name) in (None, "")}}
+
+    @property
+    def home(self) -> Path:
+        """Folder of searches on this host: the storage, or a working copy of it."""
+        return Storage.of(self.storage).home
+
+    @property
+    def cache(self) -> Path:
+        """Where prepared data are kept."""
+        return self.home / NAMES.cache
+
+    @property
+    def source(self) -> str:
+        """What the data are called wherever their results appear."""
+        return "phantom" if self.data is None else str(self.data)
+
+
+def load(settings: SplitSettings, *, strict: bool = False) -> Prepared:
     """Prepared data, telling what was found.
 
     Raises:
-        UserError: the data cannot be used, or `--strict` and a file is faulty.
+        UserError: the data cannot be used, or it is `strict` and a file is faulty.
     """
     data, manifest = read(settings)
     _tell(data, manifest.root, manifest.layout)
-    if settings.strict and data.faults:
+    if strict and data.faults:
         raise UserError(f"--strict: {len(data.faults)} faults in {manifest.root}, listed above")
     return data
 
 
-def read(settings: SearchSettings, *, quiet: bool = False) -> tuple[Prepared, Manifest]:
+def read(settings: SplitSettings, *, quiet: bool = False) -> tuple[Prepared, Manifest]:
     """Prepared data and the manifest that they come from; shows progress unless `quiet`, and nothing that lasts.
 
     Raises:

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from orchestrator.config.data import SplitSettings
 from orchestrator.config.types import (
     WEIGHTS,
     Duration,
-    Folder,
-    Place,
     TaskName,
     TrackingError,
     absolute,
@@ -28,33 +25,15 @@ from orchestrator.config.types import (
     tracking_uri,
 )
 from orchestrator.storage.run_folder import RunFolder
-from orchestrator.storage.storage import HOME, Storage
 from search_spaces import SPACES
-from trainables.data import LAYOUTS
-from trainables.data.duplicates import DEFAULT_DISTANCE
 
 
-class SearchSettings(BaseModel):
+class SearchSettings(SplitSettings):
     """Settings of one search. Paths become absolute; what is not given and depends on the data is filled in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     task: TaskName = Field("seg", description="segmentation, classification, or both at once")
     classes: int = Field(3, ge=2, le=3, description="3: normal, benign, malignant; 2: without normal (not for seg)")
-    data: Folder | None = Field(None, description="folder of images, or a CSV table; without it a phantom is made")
-    test_source: str = Field("", description="hold this source of the CSV table out as the test set")
-    layout: str = Field("auto", description=f"layout of the folder: auto, {', '.join(LAYOUTS)}")
-    masks: Literal["merge", "duplicate"] = Field(
-        "merge", description="several masks of an image: one union, or one sample each"
-    )
-    keep_aspect: bool = Field(False, description="letterbox images instead of stretching them to a square")
     strict: bool = Field(False, description="stop if any file is faulty, instead of leaving it out")
-    duplicate_distance: int = Field(
-        DEFAULT_DISTANCE, ge=0, le=256, description="largest hash distance of near-duplicates, bits of 256"
-    )
-    folds: int = Field(0, ge=2, le=20, description="folds over the images that are not test [5; phantom 3]")
-    split_seed: int = Field(0, ge=0, description="seed of the split; another one makes another data fingerprint")
-
     arch: tuple[str, ...] = Field((), description="architectures to search; all by default")
     encoder: tuple[str, ...] = Field(
         (), description="encoders to search; by default those with pretrained weights here"
@@ -64,7 +43,6 @@ class SearchSettings(BaseModel):
     )
     recipes_only: bool = Field(False, description="train the reference notebooks' recipes and nothing else")
     epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30; phantom 12]")
-    image_size: int = Field(0, ge=32, le=2048, description="side of the square images, pixels [256; phantom 96]")
     batch_size: int | None = Field(None, ge=1, description="fix the batch size instead of searching it")
 
     trials: int = Field(0, ge=1, description="number of trials [20; phantom 6]")
@@ -87,22 +65,12 @@ class SearchSettings(BaseModel):
     name: str = Field("", description="name of the search [task and time]")
     resume: str = Field("", description="go on with the search of this name; its other settings are as they were")
     warm_start: str = Field("", description="tell the sampler the finished trials of an earlier search of this space")
-    storage: Place = Field(
-        HOME,
-        validate_default=True,
-        description="folder for runs and prepared data, or s3://BUCKET/PREFIX for a cluster",
-    )
     address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
     tracking_uri: str = Field(
         "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
     )
     experiment: str = Field("", description="MLflow experiment [breast-ultrasound-TASK]")
     dashboard: bool = Field(False, description="start Ray's dashboard")
-
-    @field_validator("layout")
-    @classmethod
-    def _known_layout(cls, layout: str) -> str:
-        return one_of(layout, ("auto", *LAYOUTS))
 
     @field_validator("arch", "encoder", mode="before")
     @classmethod
@@ -155,9 +123,7 @@ class SearchSettings(BaseModel):
         small = given.get("data") is None
         defaults: dict[str, Any] = {
             "epochs": 0 if given.get("recipes_only") else 12 if small else 30,
-            "image_size": 96 if small else 224 if task == "cls" else 256,
             "trials": 6 if small else 20,
-            "folds": 3 if small else 5,
             "name": f"{task}-{datetime.now():%Y%m%d-%H%M%S}",
             "experiment": f"breast-ultrasound-{task}",
         }
@@ -181,11 +147,6 @@ class SearchSettings(BaseModel):
         return self.model_dump(mode="json", exclude={"resume", "address"})
 
     @property
-    def home(self) -> Path:
-        """Folder of searches on this host: the storage, or a working copy of it."""
-        return Storage.of(self.storage).home
-
-    @property
     def folder(self) -> Path:
         """The run's folder."""
         return self.home / self.name
@@ -194,13 +155,3 @@ class SearchSettings(BaseModel):
     def files(self) -> RunFolder:
         """What is in it."""
         return RunFolder(self.folder)
-
-    @property
-    def source(self) -> str:
-        """What the data are called wherever their results appear."""
-        return "phantom" if self.data is None else str(self.data)
-
-    @property
-    def cache(self) -> Path:
-        """Where prepared data are kept."""
-        return self.files.cache

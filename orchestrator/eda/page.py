@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.config.search import SearchSettings
+from orchestrator.config.data import SplitSettings
 from orchestrator.eda import figures, observations, pictures, statistics, tables
 from orchestrator.eda.survey import Survey, disagrees
 
@@ -24,7 +24,7 @@ SECTIONS = {
 }
 
 
-def contents(found: Survey, search: SearchSettings) -> dict[str, Any]:
+def contents(found: Survey, settings: SplitSettings) -> dict[str, Any]:
     """What the template `eda.html` shows."""
     data = found.data
     medians, comparisons = statistics.compare(found)
@@ -45,8 +45,8 @@ def contents(found: Survey, search: SearchSettings) -> dict[str, Any]:
         "method": observations.METHOD,
         "samples": pictures.samples(found),
         "has_masks": data.has_masks,
-        "split_seed": search.split_seed,
-        "distance": search.duplicate_distance,
+        "split_seed": settings.split_seed,
+        "distance": settings.duplicate_distance,
         "notes": data.notes,
         "charts": {
             "classes": figures.class_distribution(found),

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rich.table import Table
 
 from orchestrator.common.console import console, format_seconds, progress_bar, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import leave, run_command
-from orchestrator.config.search import SearchSettings
+from orchestrator.config.data import DataSettings
 from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
 from orchestrator.storage.atomic import write_text
@@ -27,16 +27,13 @@ if TYPE_CHECKING:
 SHORT = ("score", "dice", "fpr_normal", "hd95", "auroc", "auroc_malignant", "accuracy", "f1")
 
 
-class EvaluateSettings(BaseModel):
+class EvaluateSettings(DataSettings):
     """Settings of one evaluation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     model: str = Field("", description="models:/NAME@champion, models:/NAME/VERSION, or an exported folder")
     data: Folder | None = Field(None, description="folder of images, or a CSV table; no split is needed")
     out: Folder | None = Field(None, description="the page to write; the figures stand beside it [evaluation.html]")
     format: Literal["html", "md"] = Field("html", description="of the page; Markdown has the same tables")
-    layout: str = Field("auto", description=str(SearchSettings.model_fields["layout"].description))
     duplicate_distance: int | None = Field(
         None,
         ge=0,
