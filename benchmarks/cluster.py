@@ -98,7 +98,7 @@ def drive(address: str, folder: str, name: str) -> None:
         epochs=EPOCHS,
         **SETTINGS,
     )
-    figures = watch.figures() | {"lag": found["tracking_lag_seconds"], "memory": _peak()}
+    figures = watch.figures() | {"lag": found.tracking_lag_seconds, "memory": _peak()}
     (Path(folder) / f"{name}.json").write_text(json.dumps(figures))
 
 

@@ -97,8 +97,8 @@ def search(folder: Path, configs: list[dict[str, Any]], packed: int, seconds: fl
         tracking_uri=uri,
         ensemble=False,
     )
-    if found["slots"] != packed:
-        raise RuntimeError(f"{packed} trials at a time need as many cores; {found['slots']} ran")
+    if found.slots != packed:
+        raise RuntimeError(f"{packed} trials at a time need as many cores; {found.slots} ran")
     client = MlflowClient(uri)
     those = "tags.kind = 'trial' and tags.stopped = 'completed'"
     runs = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()], those)

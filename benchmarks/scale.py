@@ -111,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             each, sampler = total / trials, watch.optuna / trials
             rows.append({"trials": trials, "s a trial": each, "Optuna": sampler, "ours": each - sampler})
             rows[-1]["ours, of first"] = (each - sampler) / float(rows[0]["ours"])
-            rows[-1]["MLflow lag, s"] = found["tracking_lag_seconds"]
+            rows[-1]["MLflow lag, s"] = found.tracking_lag_seconds
     ends, inside, memory = (np.array(column) for column in zip(*watch.ends, strict=True))
     within: list[dict[str, str | float]] = []
     for middle in (100, 300, len(ends) - 50):

@@ -23,6 +23,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from orchestrator.tuning.launch import launch
 from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.summary import SearchSummary
 from trainables.data import Prepared
 from trainables.tasks import make_task
 
@@ -31,7 +32,7 @@ SHARED = {"task", "top_k", "boost_rounds", "storage", "tracking_uri", "seed"}
 EXIT_CODES = {"done": DONE, "failed": FAILED, "interrupted": INTERRUPTED}
 
 
-def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[str, Any]:
+def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchSummary:
     """Search, and return what `runs/NAME/summary.json` holds.
 
     Args:
@@ -70,7 +71,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> dict[st
         ):
             follows = settings.ensemble and ensemble_follows(settings, data)
             found = launch(settings, data, ledger, fitting=fitting)
-            if follows and found["status"] == "done":
+            if follows and found.status == "done":
                 ensemble = make_settings(
                     EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)}
                 )
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
 
     def run(settings: SearchSettings) -> int:
-        return EXIT_CODES[run_search(settings)["status"]]
+        return EXIT_CODES[run_search(settings).status]
 
     return run_command("search", run, SearchSettings, argv, __doc__, make=resume.load, log=lambda one: one.files.log)
 

@@ -125,7 +125,7 @@ class CandidateReader:
         if row.search not in self._ledgers:
             self._ledgers[row.search] = Ledger(folder, hold=False) if RunFolder(folder).ledger.is_file() else None
         ledger = self._ledgers[row.search]
-        if ledger is None or ledger.identity.get("id") != row.search_id:
+        if ledger is None or ledger.identity is None or ledger.identity.id != row.search_id:
             raise UserError(f"its search is not in {self._storage.home}")
         record = ledger.trials.get(row.trial_id)
         if record is not None and record.state in ("budget", "interrupted"):
@@ -148,7 +148,7 @@ class CandidateReader:
             config=description["config"],
             epoch=int(best["epoch"]),
             score=float(best["value"]),
-            weights=ledger.identity["weights"].get(description["config"]["encoder"], "random"),
+            weights=ledger.identity.weights.get(description["config"]["encoder"], "random"),
             checkpoint=path,
             image_size=int(description["image_size"]),
             seconds=record.result["train_seconds"] / max(record.epoch, 1),

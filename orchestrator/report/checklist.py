@@ -81,7 +81,7 @@ def _items(gathered: ReportInputs) -> list[tuple[str, str, str]]:
 
 
 def _left_out(gathered: ReportInputs) -> str:
-    said = next((one.summary["data"]["left_out"] for one in gathered.studied if one.summary), None)
+    said = next((one.summary.data.left_out for one in gathered.studied if one.summary), None)
     left = gathered.data.left_out if gathered.data is not None else said
     return AUTHOR if left is None else f"{counted(left, 'image')}, by rules of files and duplicates; else {AUTHOR}"
 
@@ -119,8 +119,8 @@ def _sizes(gathered: ReportInputs) -> str:
 
 
 def _initial(gathered: ReportInputs) -> str:
-    trials = [trial for one in gathered.studied for trial in one.summary.get("trials", [])]
-    kinds = sorted({trial["weights_source"] for trial in trials})
+    summaries = [one.summary for one in gathered.studied if one.summary]
+    kinds = sorted({trial.weights_source for summary in summaries for trial in summary.trials})
     return f"encoder weights of the trials: {', '.join(kinds)}" if kinds else "see the search"
 
 
@@ -131,7 +131,7 @@ def _trials(gathered: ReportInputs) -> str:
         rounds = sum("epochs" in round_ for round_ in one.ensemble["boost_rounds"])
         beside = len(one.ensemble["candidates"]) * (one.search.folds - 1) + rounds * one.search.folds
         more = f" and {counted(beside, 'model')} of folds" if one.ensemble["out_of_fold"] else ""
-        trials = counted(len(one.summary["trials"]), "trial") if one.summary else "trials"
+        trials = counted(len(one.summary.trials), "trial") if one.summary else "trials"
         counts.append(f"{one.title} {trials}{more}")
     return "; ".join(counts)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +20,7 @@ from orchestrator.report.registered import RegistryStatus, reached, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images
 from orchestrator.scoring.final_scores import FinalScores
 from orchestrator.storage.run_folder import is_held
+from orchestrator.tuning.summary import SearchSummary
 from trainables.data import CLASSES, Manifest, Prepared
 
 
@@ -29,14 +29,14 @@ class ReportedSearch:
     """A search and its ensemble.
 
     Attributes:
-        search: its settings. summary: of `summary.json`; empty where the search has not ended yet.
+        search: its settings. summary: None where the search has not ended yet.
         ensemble: of `ensemble.json`. subject: the winner and what it said of the test images.
         description: of the product; None where that cannot be read.
         registered: what the tracking store says of it. running: whether the search is at work.
     """
 
     search: SearchSettings
-    summary: dict[str, Any]
+    summary: SearchSummary | None
     ensemble: dict[str, Any]
     subject: ModelResults
     description: Description | None
@@ -151,12 +151,11 @@ def networks(description: Description) -> int:
     return len({network.file for part in parts for member in part.members for network in member.networks})
 
 
-def _summary(search: SearchSettings) -> dict[str, Any]:
+def _summary(search: SearchSettings) -> SearchSummary | None:
     try:
-        found: dict[str, Any] = json.loads(search.files.summary.read_text())
+        return SearchSummary.read(search.files.summary)
     except (OSError, ValueError):
-        return {}
-    return found
+        return None
 
 
 def _data(chosen: Sequence[Entry]) -> tuple[Prepared, Manifest] | str:

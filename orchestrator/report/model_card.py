@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
@@ -79,7 +78,7 @@ def procedure(gathered: ReportInputs) -> list[Text]:
 def data_facts(gathered: ReportInputs) -> Table:
     """Source, identity and counts of the data."""
     data, first = gathered.data, gathered.studied[0]
-    said: dict[str, Any] = next((one.summary["data"] for one in gathered.studied if one.summary), {})
+    said = next((one.summary.data for one in gathered.studied if one.summary), None)
     rows: Rows = [["source", str(first.ensemble["data"]["source"])]]
     if gathered.manifest is not None:
         rows.append(["layout", gathered.manifest.layout])
@@ -90,7 +89,7 @@ def data_facts(gathered: ReportInputs) -> Table:
         known = f"{int(data.has_mask.sum()):,} with a known mask, {int((data.labels != UNKNOWN).sum()):,} with a class"
         rows.append(["known", known])
     elif said:
-        images, groups, left, sizes = said["images"], said["groups"], said["left_out"], said["split_sizes"]
+        images, groups, left, sizes = said.images, said.groups, said.left_out, said.split_sizes
     else:
         return Table("Data of all models on this page.", ("", ""), rows, texts=2)
     parts = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
@@ -142,13 +141,13 @@ def trained(gathered: ReportInputs) -> Table:
 
 def _training(one: ReportedSearch) -> dict[str, str]:
     search, summary, ensemble = one.search, one.summary, one.ensemble
-    trials: list[dict[str, Any]] = summary.get("trials", [])
+    trials = summary.trials if summary else ()
     return {
         "search": search.name,
         "trials": str(len(trials)) if summary else "not ended yet" if one.running else "not known",
         "epochs of a trial, at most": str(search.epochs) if search.epochs else "as in each recipe",
         "image size, pixels": str(search.image_size) + (", letterboxed" if search.keep_aspect else ""),
-        "encoder weights": ", ".join(sorted({trial["weights_source"] for trial in trials})) or "-",
+        "encoder weights": ", ".join(sorted({trial.weights_source for trial in trials})) or "-",
         "folds": str(search.folds),
         "seed of split, of search": f"{search.split_seed}, {search.seed}",
         "out-of-fold predictions": "yes" if ensemble["out_of_fold"] else "no: figures are optimistic",

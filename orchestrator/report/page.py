@@ -78,8 +78,8 @@ def warnings(gathered: ReportInputs) -> list[Block]:
     if optimistic:
         blocks.append(Text(f"{', '.join(optimistic)}: {ensembles.OPTIMISTIC}", warning=True))
     for one in gathered.studied:
-        if one.summary.get("status") in ("interrupted", "failed"):
-            words = f"The search {one.search.name} was {one.summary['status']}; more trials may change its part."
+        if one.summary and one.summary.status != "done":
+            words = f"The search {one.search.name} was {one.summary.status}; more trials may change its part."
             blocks.append(Text(words, warning=True))
     return [*blocks, *(Text(f"{note[0].upper()}{note[1:]}.", warning=True) for note in gathered.notes)]
 

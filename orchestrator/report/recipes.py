@@ -6,13 +6,13 @@ What a notebook reported stands beside what its recipe scores here, as summaries
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from orchestrator.common.errors import first_line
+from orchestrator.tuning.summary import SearchSummary
 from search_spaces.recipes import RECIPES, Recipe
 
 _INTRO = """# Recipes
@@ -30,7 +30,7 @@ ImageNet weights of that encoder were to be had on the machine that ran it: such
 _CONFIG = ("head", "loss", "balance", "optimizer", "lr", "weight_decay", "batch_size", "augmentation", "dropout")
 
 
-def table(summaries: Sequence[Mapping[str, Any]]) -> str:
+def table(summaries: Sequence[SearchSummary]) -> str:
     """Markdown: every recipe with its configuration, what was reported, and its best run among the summaries."""
     lines = [
         _INTRO,
@@ -39,22 +39,22 @@ def table(summaries: Sequence[Mapping[str, Any]]) -> str:
     ]
     for recipe in RECIPES.values():
         runs = [
-            (trial["metric"], trial, summary)
+            (trial.metric, trial, summary)
             for summary in summaries
-            for trial in summary["trials"]
-            if trial["recipe"] == recipe.name and trial["metric"] is not None
+            for trial in summary.trials
+            if trial.recipe == recipe.name and trial.metric is not None
         ]
         here, where = "not run", ""
         if runs:
             value, trial, summary = max(runs, key=lambda run: run[0])
-            here = f"{summary['metric']} {value:.3f}, weights {trial['weights_source']}"
-            where = f"{summary['image_size']} px, {trial['epochs']} epochs ({summary['name']})"
+            here = f"{summary.metric} {value:.3f}, weights {trial.weights_source}"
+            where = f"{summary.image_size} px, {trial.epochs} epochs ({summary.name})"
         lines.append(f"| `{recipe.name}` | {_words(recipe)} | {recipe.reported} | {here} | {where} |")
     lines += ["", "Searches:", ""]
     for summary in summaries:
-        source = "synthetic data" if summary["data"]["synthetic"] else Path(summary["data"]["source"]).name
-        sizes = ", ".join(f"{count} {name}" for name, count in summary["data"]["split_sizes"].items())
-        lines.append(f"- {summary['name']}: {source}, {sizes}, data fingerprint {summary['data']['fingerprint'][:12]}")
+        source = "synthetic data" if summary.data.synthetic else Path(summary.data.source).name
+        sizes = ", ".join(f"{count} {name}" for name, count in summary.data.split_sizes.items())
+        lines.append(f"- {summary.name}: {source}, {sizes}, data fingerprint {summary.data.fingerprint[:12]}")
     return "\n".join(lines) + "\n"
 
 
@@ -75,9 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("docs/recipes.md"))
     arguments = parser.parse_args(argv)
     try:
-        arguments.out.write_text(table([json.loads(file.read_text()) for file in arguments.summaries]))
-    except (OSError, ValueError, KeyError) as error:
-        Console(stderr=True).print(f"error: not a summary of a search: {error}", markup=False, highlight=False)
+        arguments.out.write_text(table([SearchSummary.read(file) for file in arguments.summaries]))
+    except (OSError, ValueError) as error:
+        Console(stderr=True).print(
+            f"error: not a summary of a search: {first_line(error)}", markup=False, highlight=False
+        )
         return 2
     return 0
 

@@ -9,6 +9,9 @@ from ray.tune import Stopper
 from orchestrator.common.console import format_seconds
 from orchestrator.tuning.ledger import Ledger
 
+#: What Tune passes on of a trial's epoch: what the trial returned, and what Tune adds.
+TuneResult = dict[str, Any]
+
 
 class Budget(Stopper):
     """Time, GPU-hours and interruption of a search; what earlier launches spent counts.
@@ -28,7 +31,7 @@ class Budget(Stopper):
         self.given_up = ""
         self._seen_result = False
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # Tune pickles stoppers with its state, which nobody reads: the ledger is what a search resumes from.
         return {}
 
@@ -66,7 +69,7 @@ class Budget(Stopper):
         """Stop everything at once: nothing that follows could succeed either."""
         self.given_up = self.given_up or reason
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: TuneResult) -> bool:
         self._seen_result = True
         return self.over()
 

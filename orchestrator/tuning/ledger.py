@@ -8,14 +8,14 @@ import json
 import os
 import socket
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import RunFolder, cut_torn_line
 from orchestrator.storage.storage import Storage
-from search_spaces import Config
+from search_spaces import Config, Parameters
 
 #: Bytes that a running search keeps for its last words on a full disk.
 RESERVED = 1 << 18
@@ -25,6 +25,55 @@ LOOK = 0.5
 ENDED = ("completed", "asha", "early", "diverged", "failed")
 #: Launches of a search in which a trial may die without a result, before it is taken for what kills the search.
 FRUITLESS_LAUNCHES = 3
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a search this one, beside its settings: what a resumed one must agree with.
+
+    Attributes:
+        choices: what a trial can be: architecture, encoder, epochs and recipe of each.
+        first_points: parameters of the first trials.
+        weights: what kind of weights each encoder starts from.
+        id: by which MLflow tells it from others of its name.
+    """
+
+    task: str = ""
+    classes: int = 3
+    data_fingerprint: str = ""
+    prepared_fingerprint: str = ""
+    choices: list[list[Any]] = field(default_factory=list)
+    first_points: list[Parameters] = field(default_factory=list)
+    weights: dict[str, str] = field(default_factory=dict)
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the ledger; what its kind does not have is empty.
+
+    Attributes:
+        event: launch, asked, started, result, checkpoint or ended.
+        clock: seconds that the search had run.
+        trial: its id. The others: see `TrialRecord`; of a launch, see `Ledger.launch`.
+    """
+
+    event: str
+    clock: float
+    trial: str = ""
+    number: int = 0
+    study_number: int = 0
+    config: Config = field(default_factory=dict)
+    epoch: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    ending: str = ""
+    path: str = ""
+    state: str = ""
+    reason: str = ""
+    identity: Identity | None = None
+    gpus: float = 0.0
+    pid: int = 0
+    host: str = ""
 
 
 @dataclass
@@ -47,7 +96,7 @@ class TrialRecord:
     study_number: int
     config: Config
     epoch: int = 0
-    result: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, float] = field(default_factory=dict)
     checkpoint: str = ""
     checkpoint_epoch: int = 0
     state: str = "waiting"
@@ -58,6 +107,15 @@ class TrialRecord:
     seconds: float = 0.0
     gpu_seconds: float = 0.0
     fruitless: int = 0
+
+    @property
+    def label(self) -> str:
+        """A name by which a person tells trials apart."""
+        architecture, encoder, recipe = (self.config[name] for name in ("architecture", "encoder", "recipe"))
+        # A classifier is its own encoder, under the same or nearly the same name.
+        same = encoder in architecture or architecture in encoder
+        named = recipe and ("(recipe)" if recipe == architecture else f"({recipe})")
+        return " ".join(part for part in (f"#{self.number}", architecture, "" if same else encoder, named) if part)
 
     @property
     def saved(self) -> bool:
@@ -81,6 +139,7 @@ class Ledger:
         hold: be the one that writes; else only read what is there, whoever holds it.
 
     Attributes:
+        identity: of the search; None before its first launch.
         full: the disk is; the reserve was given up for the last events.
 
     Raises:
@@ -90,7 +149,7 @@ class Ledger:
 
     def __init__(self, folder: Path, *, hold: bool = True) -> None:
         self.trials: dict[str, TrialRecord] = {}
-        self.identity: dict[str, Any] = {}
+        self.identity: Identity | None = None
         self.launches = 0
         self.spent = 0.0  # seconds, by earlier launches
         self._gpus, self._holder = 0.0, ""
@@ -114,7 +173,7 @@ class Ledger:
         """Seconds that this search has run, over all its launches."""
         return self.spent + time.monotonic() - self._opened
 
-    def launch(self, identity: dict[str, Any], gpus: float) -> None:
+    def launch(self, identity: Identity, gpus: float) -> None:
         """A process begins or resumes the search.
 
         Args:
@@ -131,7 +190,12 @@ class Ledger:
         Raises:
             OSError: the disk is full, and so is the reserve; nothing half-written is left.
         """
-        line = {"event": event, **({"trial": trial} if trial else {}), **values, "clock": round(self.clock(), 3)}
+        line: dict[str, Any] = {
+            "event": event,
+            **({"trial": trial} if trial else {}),
+            **values,
+            "clock": round(self.clock(), 3),
+        }
         try:
             self._write(line)
         except OSError as error:
@@ -140,7 +204,7 @@ class Ledger:
             self._reserve.unlink()
             self.full = True
             self._write(line)
-        self._apply(line)
+        self._apply(Event(**line))
 
     def unfinished(self) -> list[TrialRecord]:
         """Trials that a resumed search goes on with, in the order of asking."""
@@ -183,9 +247,9 @@ class Ledger:
                     return False
                 time.sleep(LOOK / 10)
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, line: dict[str, object]) -> None:
         end = self._file.seek(0, os.SEEK_END)
-        text = json.dumps(line).encode() + b"\n"
+        text = json.dumps(line, default=asdict).encode() + b"\n"
         try:
             if self._file.write(text) < len(text):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -195,31 +259,29 @@ class Ledger:
             self._file.truncate(end)
             raise
 
-    def _read(self) -> list[dict[str, Any]]:
+    def _read(self) -> list[Event]:
         self._file.seek(0)
         text = self._file.read()
-        events = [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+        events = [_event(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
         for event in events:
             self._apply(event)
-        self.spent = events[-1]["clock"] if events else 0.0
+        self.spent = events[-1].clock if events else 0.0
         return events
 
-    def _apply(self, event: dict[str, Any]) -> None:
-        kind, clock = event["event"], event["clock"]
+    def _apply(self, event: Event) -> None:
+        kind, clock = event.event, event.clock
         if kind == "launch":
-            self.identity, self._gpus = event["identity"], event["gpus"]
-            self._holder = f" (process {event['pid']} on {event['host']})"
+            self.identity, self._gpus = event.identity, event.gpus
+            self._holder = f" (process {event.pid} on {event.host})"
             self.launches += 1
             for record in self.trials.values():
                 if record.state == "running":
                     record.state, record.fruitless = "waiting", record.fruitless + 1
             return
         if kind == "asked":
-            names = ("number", "study_number", "config")
-            record = TrialRecord(event["trial"], **{name: event[name] for name in names})
-            self.trials[event["trial"]] = record
+            self.trials[event.trial] = TrialRecord(event.trial, event.number, event.study_number, event.config)
             return
-        record = self.trials[event["trial"]]
+        record = self.trials[event.trial]
         if record.state == "running":
             record.seconds += clock - record.stopped
             record.gpu_seconds += (clock - record.stopped) * self._gpus
@@ -228,20 +290,16 @@ class Ledger:
             record.state, record.ending = "running", ""
             record.began = clock if record.began is None else record.began
         elif kind == "result":
-            record.epoch, record.result, record.ending = event["epoch"], event["metrics"], event["ending"]
+            record.epoch, record.result, record.ending = event.epoch, event.metrics, event.ending
             record.fruitless = 0
         elif kind == "checkpoint":
-            record.checkpoint, record.checkpoint_epoch = event["path"], event["epoch"]
+            record.checkpoint, record.checkpoint_epoch = event.path, event.epoch
         elif kind == "ended":
-            record.state, record.reason = event["state"], event["reason"]
+            record.state, record.reason = event.state, event.reason
 
 
-def label(config: Config, number: int) -> str:
-    """A name by which a person tells trials apart."""
-    recipe = config["recipe"] and (
-        "(recipe)" if config["recipe"] == config["architecture"] else f"({config['recipe']})"
-    )
-    # A classifier is its own encoder, under the same or nearly the same name.
-    same = config["encoder"] in config["architecture"] or config["architecture"] in config["encoder"]
-    encoder = "" if same else config["encoder"]
-    return " ".join(part for part in (f"#{number}", config["architecture"], encoder, recipe) if part)
+def _event(line: bytes) -> Event:
+    values = json.loads(line)
+    if "identity" in values:
+        values["identity"] = Identity(**values["identity"])
+    return Event(**values)

@@ -13,13 +13,13 @@ from typing import Any
 import ray
 
 from orchestrator.cluster import nodes
-from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import progress_bar, say
 from orchestrator.common.errors import first_line
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking.tracker import Tracker
-from orchestrator.tuning.summary import best_first
+from orchestrator.tuning.search_run import SearchRun
+from orchestrator.tuning.summary import TrialSummary, best_first
 from orchestrator.tuning.trial_figures import draw, drawn, shown_rows
 from trainables.data import DataError, Prepared
 from trainables.evaluation import read_merged_mask
@@ -71,71 +71,63 @@ def log_again(folder: Path) -> None:
         mark.unlink()
 
 
-def log_all(
-    task: Task,
-    trials: Sequence[dict[str, Any]],
-    data: Prepared,
-    folder: Path,
-    share: TrialResources,
-    tracker: Tracker,
-    storage: Storage,
-) -> list[Path]:
-    """Draw the trials of a summary that have no pictures in `folder` yet, and have MLflow take what it lacks.
+def log_all(run: SearchRun, trials: Sequence[TrialSummary], tracker: Tracker) -> list[Path]:
+    """Draw the trials that have no pictures yet, and have MLflow take what it lacks.
 
     Pictures are worth having, and not worth losing a finished search for: what fails is logged and left out, and an
     interrupt leaves out the rest.
-
-    Args:
-        share: what each drawing gets, and how many are at work.
-        storage: where checkpoints are.
 
     Returns:
         Folders that the tracker was given; mark them `LOGGED` once it has written them.
     """
     given: list[Path] = []
+    pictures, share = run.settings.files.pictures, run.share
 
-    def hand_over(row: dict[str, Any]) -> None:
-        home = folder / row["trial_id"]
-        scores = drawn(home, Path(row["checkpoint"]))
+    def hand_over(row: TrialSummary, scores: dict[str, float] | None) -> None:
+        home = pictures / row.trial_id
         if scores is None or (home / LOGGED).exists():
             return
-        tracker.adopt(row["trial_id"])
+        tracker.adopt(row.trial_id)
         for file in sorted(home.glob("*.png")):
-            tracker.log_picture(row["trial_id"], file, ARTIFACTS)
+            tracker.log_picture(row.trial_id, file, ARTIFACTS)
         original = {f"original_size/{name}": value for name, value in scores.items()}
-        tracker.log(row["trial_id"], original, step=row["epochs"])
+        tracker.log(row.trial_id, original, step=row.epochs)
         given.append(home)
 
     try:
-        storage.await_answer()
-        ranked = best_first(trials, storage)
+        run.storage.await_answer()
+        ranked = best_first(trials, run.storage)
     except OSError as error:
         log.warning("no pictures: %s", first_line(error))
         return []
-    waiting = [row for row in ranked if drawn(folder / row["trial_id"], Path(row["checkpoint"])) is None]
-    for row in ranked:
-        if row not in waiting:
-            hand_over(row)
-    running: dict[Any, dict[str, Any]] = {}
+    waiting = []
+    for row, folder in ranked:
+        if (scores := drawn(pictures / row.trial_id, folder)) is None:
+            waiting.append((row, folder))
+        else:
+            hand_over(row, scores)
+    running: dict[Any, tuple[TrialSummary, Path]] = {}
     first_of = nodes.first_of(share)
     try:
         with progress_bar() as bar:
             job = bar.add_task("pictures", total=len(waiting))
-            stored: Any = (ray.put(data), ray.put(_originals(task, data))) if waiting else ()
+            stored: Any = (ray.put(run.data), ray.put(_originals(run.task, run.data))) if waiting else ()
             while waiting or running:
                 while waiting and len(running) < share.slots:
-                    row = waiting.pop(0)
+                    row, folder = waiting.pop(0)
                     sized: Any = _DRAW.options(num_cpus=share.cpus, num_gpus=share.gpus)
-                    place = Path(row["checkpoint"]), storage
-                    running[sized.remote(*place, *stored, bool(share.gpus), share.cpus)] = row
+                    gpu = bool(share.gpus)
+                    task = sized.remote(folder, run.storage, *stored, gpu, share.cpus)
+                    running[task] = row, folder
                 drawing = first_of(list(running))
-                row = running.pop(drawing)
+                row, folder = running.pop(drawing)
                 try:
-                    _keep(ray.get(drawing), folder / row["trial_id"])
-                    hand_over(row)
+                    home = pictures / row.trial_id
+                    _keep(ray.get(drawing), home)
+                    hand_over(row, drawn(home, folder))
                 except (ray.exceptions.RayError, OSError) as error:
                     cause = getattr(error, "cause", None) or error
-                    log.warning("no pictures of trial %s: %s", row["name"], first_line(cause))
+                    log.warning("no pictures of trial %s: %s", row.name, first_line(cause))
                 bar.advance(job)
     except DataError as error:
         say(f"pictures left out: {error}")

@@ -9,7 +9,6 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric, Run
@@ -20,11 +19,10 @@ from orchestrator.common.errors import first_line
 from orchestrator.inference import mlflow_model
 from orchestrator.inference.combination import Combination, Head
 from orchestrator.inference.export import MemberCheckpoints, Sources, write
-from orchestrator.storage.storage import Storage
 from orchestrator.tracking.client import open_store, quote
-from orchestrator.tuning.summary import best_first
+from orchestrator.tuning.search_run import SearchRun
+from orchestrator.tuning.summary import TrialSummary, best_first
 from trainables import checkpoint
-from trainables.data import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -36,62 +34,54 @@ EPOCH = "epoch"
 _FORBIDDEN = re.compile(r"[/:.%\"'\x00-\x1f]")
 
 
-def log_best(
-    trials: Sequence[dict[str, Any]],
-    tracking_uri: str,
-    folder: Path,
-    storage: Storage,
-    data: Prepared,
-) -> int:
-    """Log the best trials of a summary whose runs MLflow holds; those that are logged already are left alone.
+def log_best(run: SearchRun, trials: Sequence[TrialSummary]) -> int:
+    """Log the best trials whose runs MLflow holds; those that are logged already are left alone.
 
     As with pictures, what fails is told and left out.
-
-    Args:
-        trials: rows of a summary, with their `mlflow_run_id`.
-        folder: where models lie while they are copied: the search's own, so that weights can be linked.
-        storage: where checkpoints are.
-        data: that the trials were trained on.
 
     Returns:
         How many were logged.
     """
-    done = 0
+    done, storage = 0, run.storage
     try:
         storage.await_answer()
-        best = [row for row in best_first(trials, storage) if row["mlflow_run_id"]][:COUNT]
+        best = [(row, folder) for row, folder in best_first(trials, storage) if row.mlflow_run_id][:COUNT]
     except OSError as error:
         log.warning("no trial is among MLflow's models: %s", first_line(error))
         return 0
-    client = open_store(tracking_uri, create=False) if best else None
-    for row in reversed(best):  # the newest stands first in the UI
+    client = open_store(run.settings.tracking_uri, create=False) if best else None
+    for row, folder in reversed(best):  # the newest stands first in the UI
         try:
             assert client
-            storage.fetch(Path(row["checkpoint"]))
-            with tempfile.TemporaryDirectory(prefix=".model-", dir=folder) as scratch:
-                done += _log(client, row, Path(scratch), data)
+            storage.fetch(folder)
+            # In the search's own folder, so that weights can be linked.
+            with tempfile.TemporaryDirectory(prefix=".model-", dir=run.settings.folder) as scratch:
+                done += _log(client, run, row, folder, Path(scratch))
         except Exception as error:
-            log.warning("trial %s is not among MLflow's models: %s", row["name"], first_line(error))
+            log.warning("trial %s is not among MLflow's models: %s", row.name, first_line(error))
     return done
 
 
-def _log(client: MlflowClient, row: dict[str, Any], scratch: Path, data: Prepared) -> bool:
-    source = Path(row["checkpoint"])
+def _log(client: MlflowClient, search: SearchRun, row: TrialSummary, source: Path, scratch: Path) -> bool:
     described = json.loads((source / checkpoint.DESCRIPTION).read_text())
-    epoch, run = int(described["best"]["epoch"]), client.get_run(row["mlflow_run_id"])
+    task, epoch, run = described["task"], int(described["best"]["epoch"]), client.get_run(row.mlflow_run_id)
     if _is_there(client, run, epoch):
         return False
-    _write(row["name"], source, described, scratch / "ensemble", data)
+    # As it was validated: no mirror images, nothing calibrated.
+    head = Head(temperatures=(1.0,), weights=(1.0,))
+    combination = Combination("single", None if task == "seg" else head, None if task == "cls" else head)
+    sources = Sources(combination, [MemberCheckpoints(0, row.name, [source])], described["image_size"])
+    write(scratch / "ensemble", sources, keep_aspect=search.data.keep_aspect, synthetic=search.data.synthetic)
     mlflow_model.save(scratch / "model", scratch / "ensemble")
     tags = {name: run.data.tags[name] for name in _TAGS if name in run.data.tags} | {EPOCH: str(epoch)}
-    name = _FORBIDDEN.sub("-", f"{run.data.tags.get('search', '')} {row['name']}".strip())
+    name = _FORBIDDEN.sub("-", f"{run.data.tags.get('search', '')} {row.name}".strip())
     model = client.create_logged_model(
         run.info.experiment_id,
         name=name[:250],
         source_run_id=run.info.run_id,
         tags=tags,
         params=dict(run.data.params),
-        model_type=described["task"],
+        model_type=task,
     )
     try:
         _bind(scratch / "model", model, run)
@@ -120,15 +110,6 @@ def _is_there(client: MlflowClient, run: Run, epoch: int) -> bool:
         elif model.tags.get(EPOCH) == str(epoch):
             found = True
     return found
-
-
-def _write(name: str, source: Path, described: dict[str, Any], home: Path, data: Prepared) -> None:
-    """The trial as a product of one member, as it was validated: no mirror images, nothing calibrated."""
-    head, task = Head(temperatures=(1.0,), weights=(1.0,)), described["task"]
-    combination = Combination("single", None if task == "seg" else head, None if task == "cls" else head)
-    member = MemberCheckpoints(0, name, [source])
-    sources = Sources(combination, [member], described["image_size"])
-    write(home, sources, keep_aspect=data.keep_aspect, synthetic=data.synthetic)
 
 
 def _bind(folder: Path, model: LoggedModel, run: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
+from orchestrator.tuning.ledger import Identity
 from search_spaces import SPACES, Config, Parameters, recipes
 from trainables.data import Prepared
 from trainables.models.cls import check_encoder
@@ -44,13 +45,22 @@ class Plan:
     notes: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
 
-    def identity(self) -> dict[str, Any]:
-        """As plain values: what `make_plan` needs to make the same plan for a resumed search."""
-        return {
-            "choices": [list(astuple(choice)) for choice in self.choices],
-            "first_points": self.first_points,
-            "weights": {name: source.kind for name, source in self.sources.items()},
-        }
+    def identity(self, settings: SearchSettings, data: Prepared, search_id: str = "") -> Identity:
+        """What `make_plan` needs to make the same plan for a resumed search, and what that must agree with."""
+        return Identity(
+            settings.task,
+            settings.classes,
+            data.data_fingerprint,
+            data.prepared_fingerprint,
+            choices=[list(astuple(choice)) for choice in self.choices],
+            first_points=self.first_points,
+            weights={name: source.kind for name, source in self.sources.items()},
+            id=search_id,
+        )
+
+    def weights_source(self, encoder: str) -> str:
+        """What kind of weights an encoder starts from."""
+        return self.sources[encoder].kind if encoder in self.sources else "random"
 
 
 @dataclass(frozen=True)
@@ -68,7 +78,7 @@ class Choice:
 
 
 def make_plan(
-    settings: SearchSettings, data: Prepared, resources: TrialResources, identity: Mapping[str, Any] | None = None
+    settings: SearchSettings, data: Prepared, resources: TrialResources, identity: Identity | None = None
 ) -> Plan:
     """Choose what to search on this machine, with this data, in this time.
 
@@ -80,7 +90,7 @@ def make_plan(
     """
     notes: list[str] = []
     if identity:
-        choices = [Choice(*values) for values in identity["choices"]]
+        choices = [Choice(*values) for values in identity.choices]
         sources = _found(settings, choices)
     else:
         choices = _recipes(settings) if settings.recipes_only else _architectures(settings)
@@ -101,7 +111,7 @@ def make_plan(
         constants["epochs"] = settings.epochs
         suggest, first, trials = _sampled(settings, choices)
         if identity and not settings.trials_per_arch:
-            first = identity["first_points"]  # their number follows from that of the trials, which may be raised
+            first = identity.first_points  # their number follows from that of the trials, which may be raised
     used = {choice.encoder for choice in choices if choice.encoder}
     return Plan(
         partial(_configuration, suggest=suggest, constants=constants),

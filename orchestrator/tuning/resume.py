@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,7 @@ from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import HOME, Storage
-from orchestrator.tuning.ledger import TrialRecord
-from orchestrator.tuning.plan import Plan
-from trainables.data import Prepared
+from orchestrator.tuning.ledger import Identity, TrialRecord
 
 #: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared. A store
 #: that has not the search's runs gets them from the ledger.
@@ -132,60 +129,29 @@ def differences(settings: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     return ""
 
 
-def check_identity(now: Mapping[str, Any], before: Mapping[str, Any], name: str) -> None:
+def check_identity(now: Identity, before: Identity, name: str) -> None:
     """Refuse to go on with other data, or from other weights.
 
     Raises:
         UserError: the difference, in words.
     """
-    for key, words in (("data_fingerprint", "data fingerprint"), ("prepared_fingerprint", "prepared fingerprint")):
-        if now[key] != before[key]:
+    prints = {
+        "data fingerprint": (now.data_fingerprint, before.data_fingerprint),
+        "prepared fingerprint": (now.prepared_fingerprint, before.prepared_fingerprint),
+    }
+    for words, (here, there) in prints.items():
+        if here != there:
             raise UserError(
-                f"--resume {name}: the data are not those of this search ({words} {now[key][:12]}, not "
-                f"{before[key][:12]}): files, labels, groups or split have changed; start another search"
+                f"--resume {name}: the data are not those of this search ({words} {here[:12]}, not "
+                f"{there[:12]}): files, labels, groups or split have changed; start another search"
             )
-    for encoder, kind in before["weights"].items():
-        if now["weights"].get(encoder) != kind:
+    for encoder, kind in before.weights.items():
+        if now.weights.get(encoder) != kind:
             raise UserError(
-                f"--resume {name}: weights of {encoder} were {kind} and are {now['weights'].get(encoder)} here; "
+                f"--resume {name}: weights of {encoder} were {kind} and are {now.weights.get(encoder)} here; "
                 "install or give them (--weights) as before, or start another search"
             )
 
 
 def _shown(value: Any) -> str:
     return json.dumps(value) if not isinstance(value, str) else value or '""'
-
-
-def identity_of(settings: SearchSettings, data: Prepared, plan: Plan) -> dict[str, Any]:
-    """What makes this search this one, beside its settings."""
-    return {
-        "task": settings.task,
-        "classes": settings.classes,
-        "data_fingerprint": data.data_fingerprint,
-        "prepared_fingerprint": data.prepared_fingerprint,
-        **plan.identity(),
-    }
-
-
-def tags_of(settings: SearchSettings, data: Prepared, primary: str) -> dict[str, str]:
-    """Tags that the search and each of its trials carry."""
-    return {
-        "task": settings.task,
-        "classes": str(settings.classes),
-        "primary": primary,
-        "data_fingerprint": data.data_fingerprint,
-        "prepared_fingerprint": data.prepared_fingerprint,
-        "data_source": settings.source,
-        "synthetic": str(data.synthetic).lower(),
-        "git_commit": _git_commit(),
-    }
-
-
-def _git_commit() -> str:
-    """The commit of this project's own checkout; empty where there is none, or no git."""
-    command = ["git", "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip()

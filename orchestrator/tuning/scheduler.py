@@ -9,7 +9,8 @@ from typing import Any
 
 from ray.tune.schedulers import AsyncHyperBandScheduler
 
-from orchestrator.tuning.ledger import ENDED, TrialRecord
+from orchestrator.tuning.budget import TuneResult
+from orchestrator.tuning.ledger import ENDED, Event, TrialRecord
 
 REDUCTION_FACTOR = 3
 
@@ -44,7 +45,7 @@ class Asha(AsyncHyperBandScheduler):
         self._firsts.setdefault(trial.config["architecture"], trial.trial_id)
         super().on_trial_add(tune_controller, trial)
 
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: TuneResult) -> str:
         """Whether the trial goes on."""
         decision = super().on_trial_result(tune_controller, trial, result)
         if trial.trial_id in self._stopped:  # its last checkpoint was lost, and it reports again
@@ -56,7 +57,7 @@ class Asha(AsyncHyperBandScheduler):
             self._stopped.add(trial.trial_id)
         return decision
 
-    def replay(self, history: Iterable[dict[str, Any]], trials: dict[str, TrialRecord]) -> list[str]:
+    def replay(self, history: Iterable[Event], trials: dict[str, TrialRecord]) -> list[str]:
         """Fill the rungs from the events of earlier launches.
 
         What an unfinished trial reported after its last checkpoint it will report again, so that is left out.
@@ -67,19 +68,19 @@ class Asha(AsyncHyperBandScheduler):
         beaten = []
         nobody: Any = None
         for event in history:
-            record = trials.get(event.get("trial", ""))
+            record = trials.get(event.trial)
             if record is None:
                 continue
             trial: Any = SimpleNamespace(trial_id=record.trial_id, config=record.config)
-            if event["event"] == "asked":
+            if event.event == "asked":
                 self.on_trial_add(None, trial)
-            elif event["event"] == "result" and (record.ended or event["epoch"] <= record.checkpoint_epoch):
-                result = {**event["metrics"], "training_iteration": event["epoch"]}
+            elif event.event == "result" and (record.ended or event.epoch <= record.checkpoint_epoch):
+                result = {**event.metrics, "training_iteration": event.epoch}
                 stopped = self.on_trial_result(None, trial, result) == self.STOP
-                unasked = record.state in ("budget", "interrupted") and event["epoch"] == record.epoch
+                unasked = record.state in ("budget", "interrupted") and event.epoch == record.epoch
                 if stopped and unasked and record.epoch == record.checkpoint_epoch:
                     beaten.append(record.trial_id)
-            elif event["event"] == "ended" and event["state"] in ENDED and event["state"] != "failed":
+            elif event.event == "ended" and event.state in ENDED and event.state != "failed":
                 self.on_trial_complete(nobody, trial, {**record.result, "training_iteration": record.epoch})
         self._stopped.clear()
         return beaten

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,9 @@ from ray.tune.search.search_algorithm import SearchAlgorithm
 
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import RunFolder, cut_torn_line
-from orchestrator.storage.storage import Storage
-from orchestrator.tuning.budget import Budget
-from orchestrator.tuning.ledger import Ledger, TrialRecord
-from search_spaces import Config, Parameters
+from orchestrator.tuning.budget import TuneResult
+from orchestrator.tuning.ledger import TrialRecord
+from orchestrator.tuning.search_run import SearchRun
 
 #: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
 WORST = 0.0
@@ -56,47 +55,27 @@ class StudySearch(SearchAlgorithm):
     resumed search suggests what an uninterrupted one would. Only final values are told to Optuna: TPE uses no others.
 
     Args:
-        space: Optuna trial -> complete configuration.
-        study, ledger, budget: of this search.
-        metric: what trials report; larger is better.
-        seed: of the sampler.
-        first_points: parameters of the first trials.
-        trials: number of trials, those of earlier launches included.
+        run: the launch of a search.
+        study: of the search.
         slots: how many trials may run at a time, by now.
-        storage: where checkpoints are.
     """
 
-    def __init__(
-        self,
-        space: Callable[[optuna.Trial], Config],
-        *,
-        study: optuna.Study,
-        ledger: Ledger,
-        budget: Budget,
-        metric: str,
-        seed: int,
-        first_points: Sequence[Parameters],
-        trials: int,
-        slots: Callable[[], int],
-        storage: Storage,
-    ) -> None:
-        self._space, self._study, self._ledger, self._budget = space, study, ledger, budget
-        self._value, self._seed, self._first_points = metric, seed, first_points
-        self._trials, self._slots, self._storage = trials, slots, storage
-        self._waiting = ledger.unfinished()
+    def __init__(self, run: SearchRun, study: optuna.Study, slots: Callable[[], int]) -> None:
+        self._run, self._study, self._ledger, self._slots = run, study, run.ledger, slots
+        self._waiting = run.ledger.unfinished()
         self._live: set[str] = set()
         self._failed: list[TrialRecord] = []
-        self._parser, self._spec = _make_parser(), dict[str, Any]()
+        self._parser, self._spec = _make_parser(), dict[str, object]()
         self._reconcile()
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         # Tune pickles it with its state, which nobody reads: the ledger is what a search resumes from.
         return {}
 
     @property
     def total_samples(self) -> int:
         """Trials that this launch runs."""
-        return len(self._waiting) + max(0, self._trials - len(self._ledger.trials))
+        return len(self._waiting) + max(0, self._run.plan.trials - len(self._ledger.trials))
 
     def add_configurations(self, experiments: Any) -> None:
         """Tune says what a trial is made of."""
@@ -106,7 +85,7 @@ class StudySearch(SearchAlgorithm):
     def is_finished(self) -> bool:
         """Whether no trial is left to start."""
         self._tell_failed()
-        return self._finished or self._budget.over() or self.total_samples == 0
+        return self._finished or self._run.budget.over() or self.total_samples == 0
 
     def next_trial(self) -> Trial | None:
         """The next trial, or None while all slots are taken."""
@@ -121,20 +100,20 @@ class StudySearch(SearchAlgorithm):
             experiment_tag=str(record.number),
         )
         if record.checkpoint:
-            where = self._storage.where(self._ledger.folder / record.checkpoint)
-            checkpoint = tune.Checkpoint(where, filesystem=self._storage.filesystem)
+            where = self._run.storage.where(self._ledger.folder / record.checkpoint)
+            checkpoint = tune.Checkpoint(where, filesystem=self._run.storage.filesystem)
             done = {**record.result, "training_iteration": record.checkpoint_epoch}
             trial.on_checkpoint(_TrainingResult(checkpoint=checkpoint, metrics=done))
         return trial
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(self, trial_id: str, result: TuneResult | None = None, error: bool = False) -> None:
         """A trial ended, or failed."""
         self._live.discard(trial_id)
         record = self._ledger.trials[trial_id]
         if error:
             self._failed.append(record)  # the ledger is yet to hear of it, and decides whether it may go on
-        elif result and self._value in result:
-            self._tell(record, result[self._value])
+        elif result and self._run.metric in result:
+            self._tell(record, result[self._run.metric])
 
     def close(self) -> None:
         """Close what was stopped before a result: left RUNNING, it would steer a later sampler away."""
@@ -145,12 +124,13 @@ class StudySearch(SearchAlgorithm):
     def _ask(self) -> TrialRecord:
         self._tell_failed()
         number = len(self._ledger.trials) + 1
-        self._study.sampler = sampler(self._seed, number)
-        if number <= len(self._first_points):
-            self._study.enqueue_trial(self._first_points[number - 1])
+        self._study.sampler = sampler(self._run.settings.seed, number)
+        first_points = self._run.plan.first_points
+        if number <= len(first_points):
+            self._study.enqueue_trial(first_points[number - 1])
         asked = self._study.ask()
         try:
-            config = self._space(asked)
+            config = self._run.plan.space(asked)
         except ValueError as error:
             raise UserError(f"the search space is no longer what the study holds: {error}") from None
         trial_id = Trial.generate_id()
@@ -161,7 +141,7 @@ class StudySearch(SearchAlgorithm):
         """A trial that failed without a value is told as the worst, so that the sampler steers away."""
         for record in self._failed:
             if record.ended:
-                self._tell(record, record.result.get(self._value, WORST))
+                self._tell(record, record.result.get(self._run.metric, WORST))
             else:
                 self._waiting.append(record)  # its host died as a worker took it over
         self._failed.clear()
@@ -182,4 +162,4 @@ class StudySearch(SearchAlgorithm):
             if record is None:  # asked for, and lost: it is asked for again
                 self._study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             elif record.ended:
-                self._tell(record, record.result.get(self._value, WORST))
+                self._tell(record, record.result.get(self._run.metric, WORST))

@@ -1,198 +1,238 @@
-"""What a search leaves behind: summary.json, the leaderboard in the terminal, and the commands to look further."""
+"""What a search leaves behind as `summary.json`."""
 
 from __future__ import annotations
 
 import json
-import shlex
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-from rich.markup import escape
-from rich.table import Table
+from pydantic import BaseModel, ConfigDict, computed_field
 
-from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.data import split_sizes
-from orchestrator.config.search import SearchSettings
-from orchestrator.storage.atomic import write_text
-from orchestrator.storage.run_folder import RunFolder
-from orchestrator.storage.storage import HOME, Storage
-from orchestrator.tracking import ui_view
-from orchestrator.tuning.budget import Budget
-from orchestrator.tuning.callback import SearchCallback
-from orchestrator.tuning.ledger import Ledger, TrialRecord, label
+from orchestrator.storage.storage import Storage
+from orchestrator.tuning.ledger import TrialRecord
+from orchestrator.tuning.search_run import SearchRun
 from trainables import checkpoint
-from trainables.data import Prepared
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-def summarise(
-    settings: SearchSettings,
-    data: Prepared,
-    ledger: Ledger,
-    callback: SearchCallback,
-    budget: Budget,
-    *,
-    slots: int,
-) -> dict[str, Any]:
-    """The search as plain values, all its launches together.
+class _Values(BaseModel):
+    model_config = ConfigDict(frozen=True)
 
-    `efficiency` is the sum of the trials' training seconds over (slots x seconds from the first trial's start to the
-    last's end), the time between launches left out. `why`: what ended the search.
+
+class TrialSummary(_Values):
+    """A trial that was started.
+
+    Attributes:
+        mlflow_run_id: "" where MLflow has no run of it.
+        status: one of `ledger.ENDED`, budget or interrupted. reason: why it failed.
+        metric: its best value of the primary metric; None without one.
+        epochs: done. seconds: in a slot. train_seconds: of them, training and validation.
+        checkpoint: with the weights of its best epoch; None where there is none.
     """
-    records = [record for record in ledger.trials.values() if record.began is not None]
-    rows = [_row(record, callback, settings.folder) for record in records]
-    scored = [row for row in rows if row["metric"] is not None and row["checkpoint"]]
-    began = [record.began for record in records if record.began is not None]
-    span = max((record.stopped for record in records), default=0.0) - min(began, default=0.0)
-    failed = budget.failed() or all(row["metric"] is None for row in rows)
-    return {
-        "task": settings.task,
-        "name": settings.name,
-        "status": "interrupted" if budget.interrupted else "failed" if failed else "done",
-        "why": budget.why(),
-        "metric": callback.metric.removeprefix("best/"),
-        "image_size": settings.image_size,
-        "data": {
-            "fingerprint": data.data_fingerprint,
-            "prepared_fingerprint": data.prepared_fingerprint,
-            "source": settings.source,
-            "synthetic": data.synthetic,
-            "images": len(data.images),
-            "groups": len(set(data.groups.tolist())),
-            "split_sizes": split_sizes(data),
-            "left_out": data.left_out,
-        },
-        "trials": rows,
-        "best": max(scored, key=lambda row: (row["metric"], -row["seconds"]), default=None),
-        "wall_seconds": round(ledger.clock(), 3),
-        "launches": ledger.launches,
-        "spent": spent(records),
-        "slots": slots,
-        "efficiency": round(sum(row["train_seconds"] for row in rows) / (slots * span), 4) if span > 0 else None,
-    }
+
+    trial_id: str
+    mlflow_run_id: str
+    name: str
+    status: str
+    reason: str
+    architecture: str
+    encoder: str
+    recipe: str
+    weights_source: str
+    metric: float | None
+    epochs: int
+    seconds: float
+    train_seconds: float
+    checkpoint: Path | None
 
 
-def spent(records: Iterable[TrialRecord]) -> dict[str, Any]:
-    """What trials cost: seconds in a slot and GPU-hours, in all and by architecture."""
-    by: dict[str, dict[str, float]] = {}
-    for record in records:
-        total = by.setdefault(record.config["architecture"], {"trials": 0, "seconds": 0.0, "gpu_hours": 0.0})
-        total["trials"] += 1
-        total["seconds"] = round(total["seconds"] + record.seconds, 3)
-        total["gpu_hours"] = round(total["gpu_hours"] + record.gpu_seconds / 3600, 6)
-    return {
-        "seconds": round(sum(total["seconds"] for total in by.values()), 3),
-        "gpu_hours": round(sum(total["gpu_hours"] for total in by.values()), 6),
-        "by_architecture": by,
-    }
+class DataSummary(_Values):
+    """The data that it learned from: images used, near-duplicate groups, and images left out."""
+
+    fingerprint: str
+    prepared_fingerprint: str
+    source: str
+    synthetic: bool
+    images: int
+    groups: int
+    split_sizes: dict[str, int]
+    left_out: int
 
 
-def _row(record: TrialRecord, callback: SearchCallback, folder: Path) -> dict[str, Any]:
-    return {
-        "trial_id": record.trial_id,
-        "mlflow_run_id": "",  # known once MLflow has it
-        "name": label(record.config, record.number),
-        "status": record.state,
-        "reason": record.reason,
-        "architecture": record.config["architecture"],
-        "encoder": record.config["encoder"],
-        "recipe": record.config["recipe"],
-        "weights_source": callback.weights_source(record.config),
-        "metric": record.result.get(callback.metric),
-        "epochs": record.epoch,
-        "seconds": round(record.seconds, 3),
-        "train_seconds": round(record.result.get("train_seconds", 0.0), 3),
-        # Not one that is older than the best value: the trial failed before the next was written.
-        "checkpoint": str(folder / record.checkpoint) if record.saved else None,
-    }
+class Cost(_Values):
+    """Trials' seconds in a slot, and GPU-hours."""
+
+    seconds: float = 0.0
+    gpu_hours: float = 0.0
 
 
-def figures(found: dict[str, Any]) -> dict[str, float]:
-    """The search's own metrics in MLflow. None is named best/...: the parent must not stand in its trials' ranking."""
-    spent = found["spent"]
-    values = {
-        "search/wall_seconds": found["wall_seconds"],
-        "search/efficiency": found["efficiency"] or 0.0,
-        "search/tracking_lag_seconds": found["tracking_lag_seconds"],
-        "spent/seconds": spent["seconds"],
-        "spent/gpu_hours": spent["gpu_hours"],
-    }
-    for name, total in spent["by_architecture"].items():
-        values |= {f"spent/seconds/{name}": total["seconds"], f"spent/gpu_hours/{name}": total["gpu_hours"]}
-    if found["best"]:
-        values[f"search/best_{found['metric']}"] = found["best"]["metric"]
-    return {name.replace(":", "/"): value for name, value in values.items()}
+class ArchitectureCost(Cost):
+    """What the trials of one architecture cost."""
+
+    trials: int = 0
 
 
-def write(folder: Path, summary: dict[str, Any]) -> None:
-    """Write summary.json under a temporary name, then rename."""
-    write_text(RunFolder(folder).summary, json.dumps(summary, indent=2) + "\n")
+class Spent(Cost):
+    """What all trials cost."""
+
+    by_architecture: dict[str, ArchitectureCost]
 
 
-def show(summary: dict[str, Any], settings: SearchSettings, experiment_id: str) -> None:
-    """Print the leaderboard of this search and the commands to look further."""
-    ranked = sorted((row for row in summary["trials"] if row["metric"] is not None), key=lambda row: -row["metric"])
-    where = "SYNTHETIC data" if summary["data"]["synthetic"] else escape(Path(summary["data"]["source"]).name)
-    sizes = summary["data"]["split_sizes"]
-    table = Table(
-        title=f"{escape(settings.name)}: validation {summary['metric']} ({sizes['validation']} images, {where})",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
+class SearchSummary(_Values):
+    """A search, all its launches together.
+
+    Attributes:
+        why: what ended it. metric: what trials are ranked by.
+        wall_seconds: of all launches, the time between them left out. slots: trials at a time.
+        efficiency: the sum of the trials' training seconds over (slots x seconds from the first trial's start to the
+            last's end); None without a trial.
+        tracking_lag_seconds: the longest that MLflow was behind.
+    """
+
+    task: str
+    name: str
+    status: Literal["done", "failed", "interrupted"]
+    why: str
+    metric: str
+    image_size: int
+    data: DataSummary
+    trials: tuple[TrialSummary, ...]
+    wall_seconds: float
+    launches: int
+    spent: Spent
+    slots: int
+    efficiency: float | None
+    tracking_lag_seconds: float = 0.0
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def best(self) -> TrialSummary | None:
+        """The best trial with a checkpoint; of equals, that of fewer seconds."""
+        return next(iter(_ranked(self.trials)), None)
+
+    @classmethod
+    def read(cls, file: Path) -> SearchSummary:
+        """From a `summary.json`.
+
+        Raises:
+            OSError, ValueError: there is none, or it holds something else.
+        """
+        return cls.model_validate_json(file.read_text())
+
+    def to_json(self) -> str:
+        """What `summary.json` holds."""
+        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
+
+    def with_runs(self, run_id: Callable[[str], str]) -> SearchSummary:
+        """With what MLflow calls each trial."""
+        trials = (row.model_copy(update={"mlflow_run_id": run_id(row.trial_id)}) for row in self.trials)
+        return self.model_copy(update={"trials": tuple(trials)})
+
+    def trials_frame(self) -> pd.DataFrame:
+        """A row for each trial, best first."""
+        import pandas as pd  # late: only notebooks need it
+
+        frame = pd.DataFrame([row.model_dump() for row in self.trials], columns=list(TrialSummary.model_fields))
+        return frame.sort_values("metric", ascending=False, ignore_index=True)
+
+    def figures(self) -> dict[str, float]:
+        """Its own metrics in MLflow. None is named best/...: the parent must not stand in its trials' ranking."""
+        values = {
+            "search/wall_seconds": self.wall_seconds,
+            "search/efficiency": self.efficiency or 0.0,
+            "search/tracking_lag_seconds": self.tracking_lag_seconds,
+            "spent/seconds": self.spent.seconds,
+            "spent/gpu_hours": self.spent.gpu_hours,
+        }
+        for name, total in self.spent.by_architecture.items():
+            values |= {f"spent/seconds/{name}": total.seconds, f"spent/gpu_hours/{name}": total.gpu_hours}
+        if self.best and self.best.metric is not None:
+            values[f"search/best_{self.metric}"] = self.best.metric
+        return {name.replace(":", "/"): value for name, value in values.items()}
+
+
+def summarise(run: SearchRun) -> SearchSummary:
+    """What a launch leaves, but for what MLflow knows."""
+    data, budget = run.data, run.budget
+    records = [record for record in run.ledger.trials.values() if record.began is not None]
+    rows = tuple(_row(record, run) for record in records)
+    began = min((record.began for record in records if record.began is not None), default=0.0)
+    span = max((record.stopped for record in records), default=0.0) - began
+    trained = sum(row.train_seconds for row in rows)
+    failed = budget.failed() or all(row.metric is None for row in rows)
+    return SearchSummary(
+        task=run.settings.task,
+        name=run.settings.name,
+        status="interrupted" if budget.interrupted else "failed" if failed else "done",
+        why=budget.why(),
+        metric=run.task.primary,
+        image_size=run.settings.image_size,
+        data=DataSummary(
+            fingerprint=data.data_fingerprint,
+            prepared_fingerprint=data.prepared_fingerprint,
+            source=run.settings.source,
+            synthetic=data.synthetic,
+            images=len(data.images),
+            groups=len(set(data.groups.tolist())),
+            split_sizes=split_sizes(data),
+            left_out=data.left_out,
+        ),
+        trials=rows,
+        wall_seconds=round(run.ledger.clock(), 3),
+        launches=run.ledger.launches,
+        spent=spent(records),
+        slots=run.share.slots,
+        efficiency=round(trained / (run.share.slots * span), 4) if span > 0 else None,
     )
-    for name in ("rank", "trial", summary["metric"], "epochs", "state", "time"):
-        table.add_column(name, justify="right" if name in ("rank", "epochs", "time") else "left", no_wrap=True)
-    for rank, row in enumerate(ranked, start=1):
-        seconds = format_seconds(row["seconds"])
-        table.add_row(
-            str(rank), escape(row["name"]), f"{row['metric']:.4f}", str(row["epochs"]), row["status"], seconds
+
+
+def spent(records: Iterable[TrialRecord]) -> Spent:
+    """What trials cost, in all and by architecture."""
+    by: dict[str, ArchitectureCost] = {}
+    for record in records:
+        before = by.get(record.config["architecture"], ArchitectureCost())
+        by[record.config["architecture"]] = ArchitectureCost(
+            trials=before.trials + 1,
+            seconds=round(before.seconds + record.seconds, 3),
+            gpu_hours=round(before.gpu_hours + record.gpu_seconds / 3600, 6),
         )
-    console().print(table)
-    if not ranked:
-        say("no trial finished an epoch: raise --time-budget, lower --image-size, or see the log")
-    if summary["why"]:
-        say(summary["why"])
-    python = shlex.quote(sys.executable)
-    uri = shlex.quote(settings.tracking_uri)
-    lines = [
-        f"{summary['status']}: {len(summary['trials'])} trials in {format_seconds(summary['wall_seconds'])}"
-        + (f", {summary['slots']} at a time, efficiency {summary['efficiency']:.2f}" if summary["efficiency"] else ""),
-    ]
-    if summary["status"] == "failed":
-        lines.append(f"log               {settings.files.log}")
-    resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"
-    lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary['why'], settings)}")
-    if summary["best"]:
-        best = Storage.of(settings.storage).shown(Path(summary["best"]["checkpoint"]))
-        lines.append(f"best checkpoint   {best}")
-    lines += [
-        f"summary           {settings.files.summary}",
-        f"leaderboard       {python} -m orchestrator.leaderboard --tracking-uri {uri}",
-    ]
-    server = settings.tracking_uri
-    if not server.startswith(("http://", "https://")):
-        server = "http://127.0.0.1:5000"
-        lines.append(f"in a browser      {python} -m mlflow ui --backend-store-uri {uri}")
-    lines.append(f"   then open      {ui_view.address(server, experiment_id, summary['metric'])}")
-    for line in lines:
-        say(line)
+    return Spent(
+        seconds=round(sum(total.seconds for total in by.values()), 3),
+        gpu_hours=round(sum(total.gpu_hours for total in by.values()), 6),
+        by_architecture=by,
+    )
 
 
-def _storage(settings: SearchSettings) -> str:
-    return "" if settings.storage == HOME.absolute() else f" --storage {shlex.quote(str(settings.storage))}"
+def _row(record: TrialRecord, run: SearchRun) -> TrialSummary:
+    return TrialSummary(
+        trial_id=record.trial_id,
+        mlflow_run_id="",  # known once MLflow has it
+        name=record.label,
+        status=record.state,
+        reason=record.reason,
+        architecture=record.config["architecture"],
+        encoder=record.config["encoder"],
+        recipe=record.config["recipe"],
+        weights_source=run.plan.weights_source(record.config["encoder"]),
+        metric=record.result.get(run.metric),
+        epochs=record.epoch,
+        seconds=round(record.seconds, 3),
+        train_seconds=round(record.result.get("train_seconds", 0.0), 3),
+        # Not one that is older than the best value: the trial failed before the next was written.
+        checkpoint=run.settings.folder / record.checkpoint if record.saved else None,
+    )
 
 
-def _more(why: str, settings: SearchSettings) -> str:
-    """What to raise, for a resumed search to have anything to do."""
-    if settings.recipes_only:
-        return ""
-    flags = {"all trials": " --trials N", "time budget": " --time-budget T", "GPU-hours": " --gpu-hours H"}
-    return next((flag for words, flag in flags.items() if words in why), "")
+def best_first(trials: Sequence[TrialSummary], storage: Storage) -> list[tuple[TrialSummary, Path]]:
+    """Trials and their checkpoints, of those that have one with weights, best first."""
+    found = [(row, row.checkpoint) for row in _ranked(trials) if row.checkpoint]
+    return [(row, folder) for row, folder in found if storage.has(folder / checkpoint.WEIGHTS)]
 
 
-def best_first(trials: Sequence[dict[str, Any]], storage: Storage) -> list[dict[str, Any]]:
-    """The trials of a summary that have a checkpoint with weights, best first."""
-    scored = [row for row in trials if row["metric"] is not None and row["checkpoint"]]
-    ranked = sorted(scored, key=lambda row: (-row["metric"], row["seconds"]))
-    return [row for row in ranked if storage.has(Path(row["checkpoint"]) / checkpoint.WEIGHTS)]
+def _ranked(trials: Sequence[TrialSummary]) -> list[TrialSummary]:
+    scored = [row for row in trials if row.metric is not None and row.checkpoint]
+    return sorted(scored, key=lambda row: (-(row.metric or 0.0), row.seconds))

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.cluster.resources import TrialResources
-from orchestrator.storage.run_folder import RunFolder
-from orchestrator.storage.storage import Storage
-from orchestrator.tuning.budget import Budget
+from orchestrator.tuning.search_run import SearchRun
 from orchestrator.tuning.searcher import StudySearch
 
 #: A trial that raises, or whose worker dies, goes on from its last checkpoint this many times.
@@ -20,23 +16,14 @@ MAX_FAILURES = 2
 
 
 def build_tuner(
-    trainable: Any,
-    *,
-    searcher: StudySearch,
-    scheduler: TrialScheduler | None,
-    resources: TrialResources,
-    budget: Budget,
-    storage: Storage,
-    folder: Path,
-    launch: int,
-    callback: tune.Callback,
+    run: SearchRun, trainable: Any, searcher: StudySearch, scheduler: TrialScheduler | None, callback: tune.Callback
 ) -> tune.Tuner:
-    """The Tuner of one launch of a search; its checkpoints go to `folder/tune/<launch>`, so none is overwritten."""
+    """The Tuner of one launch of a search; its checkpoints go to a folder of its own, so none is overwritten."""
     # Else Tune starts one worker after the other, and a trial that ends first hands its worker on: one slot for ever.
     # The searcher keeps to the slots, whose number grows with the cluster.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(resources.slots, searcher.total_samples))
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(run.share.slots, searcher.total_samples))
     return tune.Tuner(
-        tune.with_resources(trainable, {"cpu": resources.cpus, "gpu": resources.gpus}),
+        tune.with_resources(trainable, {"cpu": run.share.cpus, "gpu": run.share.gpus}),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
@@ -44,11 +31,11 @@ def build_tuner(
             trial_dirname_creator=_dirname,
         ),
         run_config=tune.RunConfig(
-            name=str(launch),
-            storage_path=storage.where(RunFolder(folder).tune),
-            storage_filesystem=storage.filesystem,
+            name=str(run.ledger.launches),
+            storage_path=run.storage.where(run.settings.files.tune),
+            storage_filesystem=run.storage.filesystem,
             callbacks=[callback],
-            stop=budget,
+            stop=run.budget,
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
             failure_config=tune.FailureConfig(max_failures=MAX_FAILURES),
             verbose=0,
@@ -57,4 +44,4 @@ def build_tuner(
 
 
 def _dirname(trial: Any) -> str:
-    return trial.trial_id
+    return str(trial.trial_id)

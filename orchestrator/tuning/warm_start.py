@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import optuna
@@ -17,9 +15,10 @@ from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
+from orchestrator.tuning.ledger import Identity, Ledger
 
 
-def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> list[FrozenTrial]:
+def finished_trials(settings: SearchSettings, identity: Identity) -> list[FrozenTrial]:
     """The finished trials of the search `settings.warm_start`, for a study that has asked for none yet.
 
     Their values will count as the study's own, so task, classes, data and space must be the same.
@@ -35,25 +34,23 @@ def finished_trials(settings: SearchSettings, identity: Mapping[str, Any]) -> li
         pull(storage)
     before = resume.stored(settings.home, name, "--warm-start")
     files = RunFolder(settings.home / name)
-    ledger, study = files.ledger, files.study
-    first = ledger.read_text().partition("\n")[0] if ledger.is_file() else ""
-    if not first or not study.is_file():
+    other = Ledger(files.path, hold=False).identity if files.ledger.is_file() else None
+    if other is None or not files.study.is_file():
         raise UserError(f"--warm-start {name}: it has no trials yet; resume it, or leave this out")
-    other = json.loads(first)["identity"]
-    now = {**identity, "batch_size": settings.batch_size}
-    for words, mine, its in _compared(now, {**other, "batch_size": before["batch_size"]}):
+    batch_sizes = ("batch_size", settings.batch_size, before["batch_size"])
+    for words, mine, its in (*_compared(identity, other), batch_sizes):
         if mine != its:
             raise UserError(f"--warm-start {name}: it is of another space: {words} {its} there, {mine} here")
     # Loaded, not created if absent: that would write into a journal that may be another process's.
-    journal = JournalStorage(JournalFileBackend(str(study)))
+    journal = JournalStorage(JournalFileBackend(str(files.study)))
     return optuna.load_study(study_name=name, storage=journal).get_trials(states=(TrialState.COMPLETE,))
 
 
-def _compared(now: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def _compared(now: Identity, other: Identity) -> list[tuple[str, Any, Any]]:
     """What must agree: words, value here, value there."""
-    plain = [(words, now[key], other[key]) for words, key in (("task", "task"), ("classes", "classes"))]
-    prints = ("data fingerprint", now["data_fingerprint"][:12], other["data_fingerprint"][:12])
-    mine, its = ({" ".join(choice[:2]).strip() for choice in found["choices"]} for found in (now, other))
+    plain = [("task", now.task, other.task), ("classes", now.classes, other.classes)]
+    prints = ("data fingerprint", now.data_fingerprint[:12], other.data_fingerprint[:12])
+    mine, its = ({" ".join(choice[:2]).strip() for choice in found.choices} for found in (now, other))
     only = [", ".join(sorted(names)) or "none that differ" for names in (mine - its, its - mine)]
     spaces = [] if mine == its else [("architectures", only[0], only[1])]
-    return [*plain, prints, *spaces, ("batch_size", now["batch_size"], other["batch_size"])]
+    return [*plain, prints, *spaces]

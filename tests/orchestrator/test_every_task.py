@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from orchestrator import run_search
 from orchestrator.tracking.ranking import rank, read_trials
+from orchestrator.tuning.summary import SearchSummary
 from search_spaces import recipes
 from trainables.models.weights import Source
 
@@ -26,18 +27,18 @@ def store(tmp_path_factory: pytest.TempPathFactory, ray_local: None) -> Path:
     return tmp_path_factory.mktemp("tasks")
 
 
-def _search(store: Path, **fields: Any) -> dict[str, Any]:
+def _search(store: Path, **fields: Any) -> SearchSummary:
     return run_search(storage=store / "runs", tracking_uri=f"sqlite:///{store}/mlflow.db", **{**TINY, **fields})
 
 
 @pytest.mark.parametrize(("task", "primary"), [("cls", "auroc"), ("multi", "score")])
 def test_search(task: str, primary: str, phantom: Path, store: Path) -> None:
     summary = _search(store, task=task, data=phantom, arch=(LITE[task],), name=f"{task} tiny")
-    assert summary["status"] == "done"
-    assert summary["metric"] == primary
-    assert all(0 <= trial["metric"] <= 1 for trial in summary["trials"])
+    assert summary.status == "done"
+    assert summary.metric == primary
+    assert all(0 <= trial.metric <= 1 for trial in summary.trials)
     client = MlflowClient(f"sqlite:///{store}/mlflow.db")
-    run = client.get_run(summary["best"]["mlflow_run_id"])
+    run = client.get_run(summary.best.mlflow_run_id)
     assert run.info.status == "FINISHED"
     names = {file.path for file in client.list_artifacts(run.info.run_id, "validation")}
     assert {f"validation/{name}.png" for name in ("confusion", "roc", "precision_recall")} <= names
@@ -70,15 +71,15 @@ def test_recipes_only_trains_exactly_those(task: str, phantom: Path, store: Path
         name=f"recipes {task}",
         weights="none",
     )
-    assert sorted(trial["recipe"] for trial in summary["trials"]) == sorted(recipes.names(task))
-    assert {trial["status"] for trial in summary["trials"]} == {"completed"}
+    assert sorted(trial.recipe for trial in summary.trials) == sorted(recipes.names(task))
+    assert {trial.status for trial in summary.trials} == {"completed"}
 
 
 def test_class_folders_without_masks(phantom: Path, store: Path, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     shutil.copytree(phantom, plain, ignore=shutil.ignore_patterns("*_mask*", "*.txt"))
     summary = _search(store, task="cls", data=plain, arch=("resnet18",), weights="none", name="plain", trials=1)
-    assert summary["status"] == "done"
+    assert summary.status == "done"
 
 
 def test_table_with_its_own_split(phantom: Path, store: Path, tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_table_with_its_own_split(phantom: Path, store: Path, tmp_path: Path) ->
     pd.DataFrame(rows).to_csv(table, index=False)
     summary = _search(store, task="multi", data=table, arch=("smp_unet",), name="table", trials=1)
     given = pd.DataFrame(rows)["split"].value_counts()
-    assert summary["data"]["split_sizes"] == {name: given[name] for name in ("train", "validation", "test")}
+    assert summary.data.split_sizes == {name: given[name] for name in ("train", "validation", "test")}
 
 
 def test_trial_that_fails_in_its_set_up_is_a_failed_run(
@@ -103,10 +104,10 @@ def test_trial_that_fails_in_its_set_up_is_a_failed_run(
     gone = Source("folder", str(store / "gone.safetensors"), (0.5,) * 3, (0.5,) * 3)
     monkeypatch.setattr("orchestrator.tuning.plan.find", lambda encoder, choice: gone)
     summary = _search(store, task="cls", data=phantom, arch=("resnet18",), name="gone", trials=1)
-    assert summary["status"] == "failed"
-    assert summary["trials"][0]["status"] == "failed"
+    assert summary.status == "failed"
+    assert summary.trials[0].status == "failed"
     client = MlflowClient(f"sqlite:///{store}/mlflow.db")
-    assert client.get_run(summary["trials"][0]["mlflow_run_id"]).info.status == "FAILED"
+    assert client.get_run(summary.trials[0].mlflow_run_id).info.status == "FAILED"
 
 
 def test_one_leaderboard_for_all_tasks_never_mixes_them(store: Path) -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 
 from orchestrator import run_search
 from orchestrator.common.errors import UserError
+from orchestrator.tuning.summary import SearchSummary
 from trainables.checkpoint import load_model
 
 pytestmark = pytest.mark.slow
@@ -41,31 +42,35 @@ def _environment(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def finished(
     phantom: Path, tmp_path_factory: pytest.TempPathFactory, ray_local: None
-) -> tuple[dict[str, Any], Path, MlflowClient]:
+) -> tuple[SearchSummary, Path, MlflowClient]:
     folder = tmp_path_factory.mktemp("a search with spaces")
     uri = f"sqlite:///{folder}/mlflow.db"
     summary = run_search(data=phantom, name="tiny one", storage=folder / "runs", tracking_uri=uri, **TINY)
     return summary, folder, MlflowClient(uri)
 
 
-def test_summary_holds_what_was_found(finished: tuple[dict[str, Any], Path, MlflowClient]) -> None:
+def test_summary_holds_what_was_found(finished: tuple[SearchSummary, Path, MlflowClient]) -> None:
     summary, folder, _ = finished
-    assert summary == json.loads((folder / "runs" / "tiny one" / "summary.json").read_text())
-    assert summary["status"] == "done"
-    assert {"fingerprint", "source", "images", "groups", "split_sizes", "left_out"} <= set(summary["data"])
-    assert summary["data"]["synthetic"]
-    assert sum(summary["data"]["split_sizes"].values()) == summary["data"]["images"] == 40
-    assert len(summary["trials"]) == 3
-    for trial in summary["trials"]:
-        assert {"trial_id", "mlflow_run_id", "status", "architecture", "encoder", "metric", "epochs"} <= set(trial)
-        assert 0 < trial["train_seconds"] <= trial["seconds"]
-    assert summary["best"]["metric"] == max(trial["metric"] for trial in summary["trials"])
-    assert 0 < summary["efficiency"] <= 1
-    assert summary["slots"] >= 1
+    file = folder / "runs" / "tiny one" / "summary.json"
+    assert summary == SearchSummary.read(file)
+    stored = json.loads(file.read_text())
+    assert stored["best"] == next(row for row in stored["trials"] if row["trial_id"] == summary.best.trial_id)
+    assert summary.trials_frame()["name"][0] == summary.best.name
+    assert summary.status == "done"
+    assert {"fingerprint", "source", "images", "groups", "split_sizes", "left_out"} <= set(stored["data"])
+    assert summary.data.synthetic
+    assert sum(summary.data.split_sizes.values()) == summary.data.images == 40
+    assert len(summary.trials) == 3
+    for trial in summary.trials:
+        assert trial.mlflow_run_id
+        assert 0 < trial.train_seconds <= trial.seconds
+    assert summary.best.metric == max(trial.metric for trial in summary.trials)
+    assert 0 < summary.efficiency <= 1
+    assert summary.slots >= 1
 
 
 def test_mlflow_holds_one_closed_run_a_trial_under_the_search(
-    finished: tuple[dict[str, Any], Path, MlflowClient],
+    finished: tuple[SearchSummary, Path, MlflowClient],
 ) -> None:
     summary, _, client = finished
     experiment = client.get_experiment_by_name("breast-ultrasound-seg")
@@ -74,27 +79,27 @@ def test_mlflow_holds_one_closed_run_a_trial_under_the_search(
     children = {run.info.run_id: run for run in runs if run.data.tags["kind"] == "trial"}
     assert len(parents) == 1
     assert {run.info.status for run in runs} == {"FINISHED"}
-    assert set(children) == {trial["mlflow_run_id"] for trial in summary["trials"]}
+    assert set(children) == {trial.mlflow_run_id for trial in summary.trials}
     assert parents[0].data.params["image_size"] == "64"
-    for trial in summary["trials"]:
-        run = children[trial["mlflow_run_id"]]
+    for trial in summary.trials:
+        run = children[trial.mlflow_run_id]
         assert run.data.tags["mlflow.parentRunId"] == parents[0].info.run_id
-        assert run.data.tags["data_fingerprint"] == summary["data"]["fingerprint"]
-        assert run.data.tags["architecture"] == run.data.params["architecture"] == trial["architecture"]
+        assert run.data.tags["data_fingerprint"] == summary.data.fingerprint
+        assert run.data.tags["architecture"] == run.data.params["architecture"] == trial.architecture
         assert run.data.tags["synthetic"] == "true"
         assert not [name for name in run.data.params if "." in name]
         best = client.get_metric_history(run.info.run_id, "best/dice")
-        assert [point.step for point in best] == list(range(1, trial["epochs"] + 1))
-        assert best[-1].value == pytest.approx(trial["metric"])
+        assert [point.step for point in best] == list(range(1, trial.epochs + 1))
+        assert best[-1].value == pytest.approx(trial.metric)
         assert [p.value for p in best] == sorted(p.value for p in best)
 
 
-def test_every_trial_has_pictures(finished: tuple[dict[str, Any], Path, MlflowClient]) -> None:
+def test_every_trial_has_pictures(finished: tuple[SearchSummary, Path, MlflowClient]) -> None:
     summary, _, client = finished
-    for trial in summary["trials"]:
-        files = {Path(file.path).stem for file in client.list_artifacts(trial["mlflow_run_id"], "validation")}
+    for trial in summary.trials:
+        files = {Path(file.path).stem for file in client.list_artifacts(trial.mlflow_run_id, "validation")}
         assert files == {"predictions", "worst_cases", "pixel_confusion"}
-    best = summary["best"]["mlflow_run_id"]
+    best = summary.best.mlflow_run_id
     picture = Image.open(client.download_artifacts(best, "validation/predictions.png"))
     assert picture.mode == "RGB"
     assert picture.width == 4 * 256
@@ -103,7 +108,7 @@ def test_every_trial_has_pictures(finished: tuple[dict[str, Any], Path, MlflowCl
 
 
 def test_best_checkpoint_scores_what_was_reported(
-    finished: tuple[dict[str, Any], Path, MlflowClient], phantom: Path
+    finished: tuple[SearchSummary, Path, MlflowClient], phantom: Path
 ) -> None:
     import numpy as np
 
@@ -112,38 +117,38 @@ def test_best_checkpoint_scores_what_was_reported(
     from trainables.metrics.seg import SegmentationMetrics
 
     summary, folder, _ = finished
-    model, description = load_model(Path(summary["best"]["checkpoint"]))
+    model, description = load_model(summary.best.checkpoint)
     data = prepare(read_manifest(phantom), folder / "runs" / ".cache", size=64)
     rows = data.fold_rows(0)[1]
     metrics = SegmentationMetrics()
     import torch
 
     metrics.update(predict(model, data.images[rows]), torch.from_numpy(np.array(data.masks[rows]))[:, None])
-    assert metrics.compute()["dice"] == pytest.approx(summary["best"]["metric"], abs=1e-4)
-    assert description["data_fingerprint"] == summary["data"]["fingerprint"]
+    assert metrics.compute()["dice"] == pytest.approx(summary.best.metric, abs=1e-4)
+    assert description["data_fingerprint"] == summary.data.fingerprint
 
 
-def test_study_is_a_journal_that_optuna_opens(finished: tuple[dict[str, Any], Path, MlflowClient]) -> None:
+def test_study_is_a_journal_that_optuna_opens(finished: tuple[SearchSummary, Path, MlflowClient]) -> None:
     summary, folder, _ = finished
     file = folder / "runs" / "tiny one" / "study.journal"
     study = optuna.load_study(study_name="tiny one", storage=JournalStorage(JournalFileBackend(str(file))))
-    assert sorted(t.value for t in study.trials) == pytest.approx(sorted(t["metric"] for t in summary["trials"]))
+    assert sorted(t.value for t in study.trials) == pytest.approx(sorted(t.metric for t in summary.trials))
     assert study.trials[0].params["architecture"] == "smp_unet"  # the house default comes first
 
 
-def test_existing_name_is_refused(finished: tuple[dict[str, Any], Path, MlflowClient], phantom: Path) -> None:
+def test_existing_name_is_refused(finished: tuple[SearchSummary, Path, MlflowClient], phantom: Path) -> None:
     _, folder, _ = finished
     with pytest.raises(UserError, match="exists already"):
         run_search(data=phantom, name="tiny one", storage=folder / "runs", **TINY)
 
 
-def test_leaderboard_shows_the_search(finished: tuple[dict[str, Any], Path, MlflowClient]) -> None:
+def test_leaderboard_shows_the_search(finished: tuple[SearchSummary, Path, MlflowClient]) -> None:
     summary, folder, _ = finished
     command = [sys.executable, "-m", "orchestrator.leaderboard", "--json"]
     done = subprocess.run(command, cwd=folder, env=_environment(folder), capture_output=True, text=True, check=True)
     rows = json.loads(done.stdout)
     assert rows[0]["rank"] == 1
-    assert rows[0]["best"] == pytest.approx(summary["best"]["metric"])
+    assert rows[0]["best"] == pytest.approx(summary.best.metric)
     assert len(rows) == 3
 
 
@@ -159,7 +164,7 @@ def _in_mlflow(client: MlflowClient) -> dict[str, Any]:
 
 
 def test_resumed_with_nothing_left_doubles_nothing(
-    finished: tuple[dict[str, Any], Path, MlflowClient], phantom: Path
+    finished: tuple[SearchSummary, Path, MlflowClient], phantom: Path
 ) -> None:
     _, folder, client = finished
     home = folder / "runs" / "tiny one"
@@ -250,10 +255,10 @@ def test_second_interrupt_stops_at_once(phantom: Path, tmp_path: Path) -> None:
 
 def test_interrupt_stops_cleanly(phantom: Path, tmp_path: Path) -> None:
     assert "mlflow ui" in _interrupted(phantom, tmp_path, times=1)
-    summary = json.loads((tmp_path / "runs" / "stopped" / "summary.json").read_text())
-    assert summary["status"] == "interrupted"
-    assert {trial["status"] for trial in summary["trials"]} == {"interrupted"}
-    load_model(Path(summary["best"]["checkpoint"]))
+    summary = SearchSummary.read(tmp_path / "runs" / "stopped" / "summary.json")
+    assert summary.status == "interrupted"
+    assert {trial.status for trial in summary.trials} == {"interrupted"}
+    load_model(summary.best.checkpoint)
 
 
 def _wait_for_epochs(database: Path, process: subprocess.Popen) -> None:

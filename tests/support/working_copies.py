@@ -14,7 +14,7 @@ from orchestrator.common.console import shown_on
 from orchestrator.storage.mirror import mirrored
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
-from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.ledger import Identity, Ledger
 
 if TYPE_CHECKING:
     from tests.support.s3_server import Bucket
@@ -47,7 +47,7 @@ class Host:
         self.folder.mkdir(parents=True)
         RunFolder(self.folder).settings.write_text("name: one\ntask: seg\n")
         ledger = Ledger(self.folder)
-        ledger.launch({"id": "x"}, 0)
+        ledger.launch(Identity(id="x"), 0)
         self.ask(ledger, "a")
         return ledger
 
@@ -65,7 +65,7 @@ class Host:
     def goes_on(self, *trials: str) -> None:
         """A launch that asks for trials, and ends."""
         ledger = Ledger(self.folder)
-        ledger.launch({}, 0)
+        ledger.launch(Identity(), 0)
         for trial in trials:
             self.ask(ledger, trial)
         self.send()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from orchestrator.common.console import format_seconds
 from orchestrator.rendering.charts import FULL, canvas, chart, styled
@@ -13,7 +12,7 @@ from orchestrator.rendering.document import Chart, Table
 from orchestrator.rendering.numbers import count, counted, number, percent
 from orchestrator.report.search.history import MARKS
 from orchestrator.report.search.trials import METRICS, OUTCOMES, TrialOutcome, shown
-from orchestrator.tuning.summary import spent
+from orchestrator.tuning.summary import Cost, SearchSummary, Spent, spent
 
 #: Architectures drawn.
 MOST = 24
@@ -24,11 +23,9 @@ def budget(trials: Sequence[TrialOutcome], primary: str) -> Table:
     cost = spent(trial.record for trial in trials)
     by_name = {name: [one for one in trials if one.architecture == name] for name in _longest_first(cost)}
     outcomes = [outcome for outcome in OUTCOMES if any(trial.outcome == outcome for trial in trials)]
-    gpus = cost["gpu_hours"] > 0
-    unit, seconds = _unit(cost["seconds"])
-    rows = [
-        _row(name, there, outcomes, cost["by_architecture"][name], seconds, gpus) for name, there in by_name.items()
-    ]
+    gpus = cost.gpu_hours > 0
+    unit, seconds = _unit(cost.seconds)
+    rows = [_row(name, there, outcomes, cost.by_architecture[name], seconds, gpus) for name, there in by_name.items()]
     rows.append(_row("all", trials, outcomes, cost, seconds, gpus))
     return Table(
         f"What was spent, by architecture: {unit} that trials held a slot{' and GPU-hours' * gpus}, and the best "
@@ -50,7 +47,7 @@ def budget_chart(name: str, trials: Sequence[TrialOutcome]) -> Chart:
     """Time by architecture, and of trials that ended how."""
     cost = spent(trial.record for trial in trials)
     names = _longest_first(cost)[:MOST]
-    unit, seconds = _unit(cost["seconds"])
+    unit, seconds = _unit(cost.seconds)
     figure, (axes,) = canvas(FULL, 0.9 + 0.3 * len(names))
     for row, architecture in enumerate(names):
         left = 0.0
@@ -59,18 +56,18 @@ def budget_chart(name: str, trials: Sequence[TrialOutcome]) -> Chart:
             width = sum(one.record.seconds for one in there) / seconds
             axes.barh(row, width, left=left, color=colour, height=0.62, edgecolor="white", linewidth=0.6)
             left += width
-        share = percent(cost["by_architecture"][architecture]["seconds"], cost["seconds"])
+        share = percent(cost.by_architecture[architecture].seconds, cost.seconds)
         axes.annotate(f"{number(left, 1)}  ({share})", (left, row), (6, 0), textcoords="offset points", va="center")
     for outcome, (colour, _) in MARKS.items():
         if any(one.outcome == outcome for one in trials):
             axes.barh([0], [0], color=colour, label=OUTCOMES[outcome])
     axes.set_yticks(range(len(names)), [shown(one) for one in names])
-    longest = max(total["seconds"] for total in cost["by_architecture"].values()) / seconds
+    longest = max(total.seconds for total in cost.by_architecture.values()) / seconds
     axes.set(xlabel=f"{unit} in a slot", xlim=(0, 1.15 * longest or 1))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside upper left", ncols=6, handlelength=1)
-    rest = len(cost["by_architecture"]) - len(names)
+    rest = len(cost.by_architecture) - len(names)
     return chart(
         name,
         figure,
@@ -79,8 +76,8 @@ def budget_chart(name: str, trials: Sequence[TrialOutcome]) -> Chart:
     )
 
 
-def time_spent(trials: Sequence[TrialOutcome], summary: Mapping[str, Any]) -> Table:
-    """How the time of all launches went; of the summary what it has."""
+def time_spent(trials: Sequence[TrialOutcome], summary: SearchSummary | None) -> Table:
+    """How the time of all launches went; without a summary the search has not ended."""
     epochs = sum(trial.record.epoch for trial in trials)
     planned = sum(int(trial.record.config.get("epochs", trial.record.epoch)) for trial in trials)
     stopped = [trial.record.epoch for trial in trials if trial.outcome == "asha"]
@@ -91,16 +88,13 @@ def time_spent(trials: Sequence[TrialOutcome], summary: Mapping[str, Any]) -> Ta
         ("epochs trained", f"{epochs:,} of {planned:,} if all had gone to their end ({percent(epochs, planned)})"),
         ("time in slots", format_seconds(sum(trial.record.seconds for trial in trials))),
     ]
-    if summary.get("wall_seconds") is not None:
-        launches = summary.get("launches", 1)
-        words = f"{format_seconds(summary['wall_seconds'])}, {launches} launch{'es' * (launches != 1)}"
-        rows.append(("time of the search", words))
-    if summary.get("slots"):
-        rows.append(("trials at a time", str(summary["slots"])))
-    if summary.get("efficiency") is not None:
-        rows.append(("efficiency", percent(summary["efficiency"], 1)))
-    if summary.get("why"):
-        rows.append(("ended because", shown(summary["why"])))
+    if summary:
+        launches = f"{summary.launches} launch{'es' * (summary.launches != 1)}"
+        rows.append(("time of the search", f"{format_seconds(summary.wall_seconds)}, {launches}"))
+        rows.append(("trials at a time", str(summary.slots)))
+        if summary.efficiency is not None:
+            rows.append(("efficiency", percent(summary.efficiency, 1)))
+        rows.append(("ended because", shown(summary.why)))
     return Table(
         "How the time went. Efficiency: time spent training, of the time that the slots were there.",
         ("", "this search"),
@@ -113,7 +107,7 @@ def _row(
     name: str,
     trials: Sequence[TrialOutcome],
     outcomes: Sequence[str],
-    cost: Mapping[str, Any],
+    cost: Cost,
     seconds: float,
     gpus: bool,
 ) -> list[str | int]:
@@ -122,14 +116,14 @@ def _row(
     return [
         *(shown(name), len(trials)),
         *(ended[outcome] for outcome in outcomes),
-        *(sum(trial.record.epoch for trial in trials), number(cost["seconds"] / seconds, 1)),
-        *[number(cost["gpu_hours"], 2)] * gpus,
+        *(sum(trial.record.epoch for trial in trials), number(cost.seconds / seconds, 1)),
+        *[number(cost.gpu_hours, 2)] * gpus,
         number(best, 4),
     ]
 
 
-def _longest_first(cost: Mapping[str, Any]) -> list[str]:
-    return sorted(cost["by_architecture"], key=lambda name: (-cost["by_architecture"][name]["seconds"], name))
+def _longest_first(cost: Spent) -> list[str]:
+    return sorted(cost.by_architecture, key=lambda name: (-cost.by_architecture[name].seconds, name))
 
 
 def _unit(seconds: float) -> tuple[str, float]:

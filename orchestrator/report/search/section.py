@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from orchestrator.common.errors import UserError
 from orchestrator.rendering.document import Block, Heading, SideBySide, Table, Text
@@ -24,6 +23,7 @@ from orchestrator.report.search.trials import (
     varied,
 )
 from orchestrator.storage.run_folder import RunFolder, is_held
+from orchestrator.tuning.summary import SearchSummary
 
 #: Trials in the tables of the best.
 BEST = 10
@@ -31,13 +31,13 @@ BEST = 10
 BESIDE = 6
 
 
-def search_blocks(folder: Path, summary: dict[str, Any], primary: str) -> list[Block]:
+def search_blocks(folder: Path, summary: SearchSummary | None, primary: str) -> list[Block]:
     """What a page says of a search.
 
     A search that runs is read as far as it is written. What cannot be read, or says nothing, is said in words.
 
     Args:
-        folder: the search's. summary: what its summary.json holds; may lack keys.
+        folder: the search's. summary: None where it has not ended.
         primary: the metric that its trials were ranked by: dice, auroc or score.
     """
     try:
@@ -50,7 +50,7 @@ def search_blocks(folder: Path, summary: dict[str, Any], primary: str) -> list[B
     if is_held(RunFolder(folder).ledger):
         blocks.append(Text("The search is still running: this is as far as it is written.", warning=True))
     metric = METRICS.get(primary, primary)
-    task = str(summary.get("task", primary))
+    task = summary.task if summary else primary
     drawn = history(f"history-{task}", trials, primary)
     if drawn is None:
         blocks.append(Text(f"No trial has a validation {metric}, of {len(trials):,} started.", warning=True))

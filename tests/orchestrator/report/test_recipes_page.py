@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from orchestrator.report.recipes import main
 from search_spaces.recipes import RECIPES
+from tests.support.search_runs import search_summary, trial_summary
 
 
 def test_table_quotes_the_best_run_of_each_recipe(tmp_path: Path) -> None:
-    trials = [
-        {"recipe": "unet", "metric": 0.5, "epochs": 6, "weights_source": "random"},
-        {"recipe": "unet", "metric": 0.625, "epochs": 7, "weights_source": "random"},
-        {"recipe": "resunet", "metric": None, "epochs": 0, "weights_source": "random"},
-    ]
-    data = {"source": "/somewhere/busi", "synthetic": False, "fingerprint": "f" * 64, "split_sizes": {"train": 3}}
-    summary = {"name": "r", "metric": "dice", "image_size": 64, "data": data, "trials": trials}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    trials = (
+        trial_summary(recipe="unet", metric=0.5, epochs=6),
+        trial_summary(recipe="unet", metric=0.625, epochs=7),
+        trial_summary(recipe="resunet", metric=None, epochs=0),
+    )
+    (tmp_path / "summary.json").write_text(search_summary(trials=trials).to_json())
     assert main([str(tmp_path / "summary.json"), "--out", str(tmp_path / "recipes.md")]) == 0
     lines = {
         line.split("`")[1]: line for line in (tmp_path / "recipes.md").read_text().splitlines() if line[:3] == "| `"

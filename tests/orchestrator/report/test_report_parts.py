@@ -110,7 +110,7 @@ def subject(task: str, *, machines: bool = False) -> ModelResults:
 def studied(task: str = "cls", said: RegistryStatus | None = None, **changes: Any) -> ReportedSearch:
     search = SearchSettings(task=task, name="a name", data=None)  # type: ignore[arg-type]
     return ReportedSearch(
-        search, {}, found(**changes), subject(task), None, said or RegistryStatus("7", "7", 2), running=False
+        search, None, found(**changes), subject(task), None, said or RegistryStatus("7", "7", 2), running=False
     )
 
 

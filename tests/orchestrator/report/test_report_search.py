@@ -19,6 +19,7 @@ from orchestrator.report.search.trials import read_study, read_trials
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.tuning.ledger import Ledger
 from tests.support.report_searches import by_lr, by_lr_at_best, drawn, write_ledger, write_search, write_study
+from tests.support.search_runs import search_summary
 from tests.support.webpages import Page, assert_self_contained
 
 HOSTILE = "$\\frac{ <script>alert(1)</script> \u202e\x1b\ud800 'q\" | $"
@@ -48,7 +49,7 @@ def test_the_parameter_that_alone_decides_is_the_most_important_and_the_only_one
     assert (found.trials, found.best) == (120, 12)
     again = importances(read_study(tmp_path), read_trials(tmp_path, "dice"))
     assert again == found
-    rows = page(search_blocks(tmp_path, {}, "dice")).rows("Hyperparameter importances")
+    rows = page(search_blocks(tmp_path, None, "dice")).rows("Hyperparameter importances")
     assert rows["lr"][-1] == "120"
 
 
@@ -81,7 +82,7 @@ def test_importances_that_would_say_nothing_are_left_out_in_words(
     tmp_path: Path, count: int, value: Callable[[dict[str, Any]], float], words: str
 ) -> None:
     write_search(tmp_path, count, value)
-    assert words in page(search_blocks(tmp_path, {}, "dice")).text
+    assert words in page(search_blocks(tmp_path, None, "dice")).text
 
 
 def test_the_budget_adds_up_to_the_ledger(tmp_path: Path) -> None:
@@ -95,8 +96,7 @@ def test_the_budget_adds_up_to_the_ledger(tmp_path: Path) -> None:
             {"config": fpn, "value": None, "seconds": 3600.0, "state": "failed"},
         ],
     )
-    summary = {"wall_seconds": 16200.0, "slots": 1, "launches": 1, "efficiency": 0.5, "why": "all trials are done"}
-    read = page(search_blocks(tmp_path, summary, "dice"))
+    read = page(search_blocks(tmp_path, search_summary(wall_seconds=16200.0, efficiency=0.5), "dice"))
     rows = read.table("What was spent")
     names = ["architecture", "trials", "completed", "stopped by ASHA", "failed", "epochs", "hours", "GPU-hours", "best"]
     assert rows == [
@@ -117,7 +117,7 @@ def test_the_budget_adds_up_to_the_ledger(tmp_path: Path) -> None:
 def test_the_best_are_ranked_with_the_parameters_in_which_they_differ(tmp_path: Path) -> None:
     trials = [{"config": {"lr": 0.01 * i, "batch_size": 8}, "value": 0.5 + i / 100} for i in range(1, 13)]
     write_ledger(tmp_path, [*trials, {"config": {"lr": 1.0, "batch_size": 99}, "value": None, "state": "failed"}])
-    read = page(search_blocks(tmp_path, {}, "dice"))
+    read = page(search_blocks(tmp_path, None, "dice"))
     words = "The best 10 of 13 trials, and the parameters in which these differ: ranks"
     first, second = (read.table(f"{words} {ranks}") for ranks in ("1 to 5", "6 to 10"))
     assert first[0] == ["", "#12", "#11", "#10", "#9", "#8"]
@@ -132,7 +132,7 @@ def test_a_journal_whose_last_line_was_cut_is_read_and_nothing_is_written(tmp_pa
         with (tmp_path / name).open("a") as file:
             file.write('{"op_code": 4, "wor')
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    assert "lr" in page(search_blocks(tmp_path, {}, "dice")).rows("Hyperparameter importances")
+    assert "lr" in page(search_blocks(tmp_path, None, "dice")).rows("Hyperparameter importances")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
@@ -146,7 +146,7 @@ def test_a_journal_that_cannot_be_read_is_said_and_the_rest_is_shown(tmp_path: P
     else:
         found = {"empty": [], "damaged": [*lines[:9], "\x00\x00{\n", *lines[9:]], "lines lost": lines[1:]}
         file.write_text("".join(found[fault]))
-    read = page(search_blocks(tmp_path, {}, "dice"))
+    read = page(search_blocks(tmp_path, None, "dice"))
     state = "missing" if fault == "missing" else "damaged"
     assert f"Hyperparameter importances are left out: study.journal is {state}." in read.text
     assert read.rows("What was spent")["all"][0] == "30"
@@ -157,7 +157,7 @@ def test_a_journal_that_cannot_be_read_is_said_and_the_rest_is_shown(tmp_path: P
 def test_a_ledger_that_says_nothing_is_said(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         RunFolder(tmp_path).ledger.write_text(content)
-    (block,) = search_blocks(tmp_path, {}, "dice")
+    (block,) = search_blocks(tmp_path, None, "dice")
     assert ("No trial of this search was started" if content == "" else "missing or damaged") in page([block]).text
 
 
@@ -167,17 +167,17 @@ def test_a_running_search_is_read_while_it_is_held(tmp_path: Path) -> None:
     try:
         holder.add("asked", "t9", number=4, study_number=3, config={"architecture": "fpn", "encoder": "e"})
         holder.add("started", "t9")
-        read = page(search_blocks(tmp_path, {}, "dice"))
+        read = page(search_blocks(tmp_path, None, "dice"))
     finally:
         holder.close()
     assert "still running" in read.text
     assert read.rows("What was spent")["fpn"][2] == "1"
-    assert "still running" not in page(search_blocks(tmp_path, {}, "dice")).text
+    assert "still running" not in page(search_blocks(tmp_path, None, "dice")).text
 
 
 def test_one_trial(tmp_path: Path) -> None:
     write_search(tmp_path, 1)
-    read = page(search_blocks(tmp_path, {"launches": 2, "wall_seconds": 30}, "dice"))
+    read = page(search_blocks(tmp_path, search_summary(launches=2, wall_seconds=30), "dice"))
     assert read.table("The one trial with a value, of 1,")[0] == ["", "#1"]
     assert "there are 1." in read.text
     assert "2 launches" in read.text
@@ -185,14 +185,14 @@ def test_one_trial(tmp_path: Path) -> None:
 
 def test_all_failed(tmp_path: Path) -> None:
     write_ledger(tmp_path, [{"config": {}, "value": None, "state": "failed"}] * 3)
-    read = page(search_blocks(tmp_path, {}, "dice"))
+    read = page(search_blocks(tmp_path, None, "dice"))
     assert "No trial has a validation Dice, of 3 started." in read.text
     assert read.rows("What was spent")["all"][-1] == "-"
 
 
 def test_two_thousand_trials_stay_small(tmp_path: Path) -> None:
     write_search(tmp_path, 2000)
-    blocks = search_blocks(tmp_path, {}, "dice")
+    blocks = search_blocks(tmp_path, None, "dice")
     html = to_html(Document("t", (), (), [Section("search", "Search", blocks)], False, "end"))
     assert len(html) < 600_000
     assert f"{LINES} of them drawn" in html
@@ -220,7 +220,7 @@ def test_names_and_values_are_text(tmp_path: Path) -> None:
         for i, value in enumerate(values)
     ]
     write_ledger(tmp_path, trials)
-    read = page(search_blocks(tmp_path, {"why": HOSTILE, "task": "seg"}, "dice"))
+    read = page(search_blocks(tmp_path, search_summary(why=HOSTILE), "dice"))
     assert "\u202e" not in "".join(cell for row in read.table("What was spent") for cell in row)
     assert any("<script>alert(1)</script>" in row[0] for row in read.table("What was spent"))
 

@@ -15,7 +15,7 @@ from orchestrator.storage import mirror
 from orchestrator.storage.mirror import SILENCE, mirrored, pull
 from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import Storage
-from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.ledger import Identity, Ledger
 from tests.support.working_copies import wait
 
 LEDGER, SETTINGS, HOLDER = NAMES.ledger.name, NAMES.settings.name, NAMES.holder.name
@@ -67,7 +67,7 @@ def test_what_went_on_here_and_there_is_refused(host: Host, other: Host) -> None
     pull(other.storage, "one")
     other.goes_on("b")
     ledger = Ledger(host.folder)
-    ledger.launch({}, 0)
+    ledger.launch(Identity(), 0)
     host.ask(ledger, "c")
     ledger.close()
     for name in ("one", ""):

@@ -223,7 +223,7 @@ def test_interrupted_search_goes_on_if_there_is_budget(begin: Begin, ray_local: 
     reached = search.table()
 
     spent = run_search(resume="stopped", storage=search.home.parent, time_budget="1s")
-    assert (spent["status"], spent["why"]) == ("done", "the time budget is spent: 1 s")
+    assert (spent.status, spent.why) == ("done", "the time budget is spent: 1 s")
     assert search.table() == reached
     nothing_is_lost(search)
 

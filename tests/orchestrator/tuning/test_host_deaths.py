@@ -9,17 +9,17 @@ from typing import Any, cast
 import pytest
 import ray
 
-from orchestrator.storage.storage import Storage
 from orchestrator.tuning.callback import SearchCallback
 from orchestrator.tuning.failures import DEATHS
-from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.ledger import Identity, Ledger
+from tests.support.search_runs import search_run
 from tests.support.working_copies import CONFIG
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
     made = Ledger(tmp_path)
-    made.launch({"id": "x"}, 0)
+    made.launch(Identity(id="x"), 0)
     made.add("asked", "a", number=1, study_number=0, config=CONFIG)
     return made
 
@@ -36,8 +36,8 @@ def trial(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def callback(ledger: Ledger) -> SearchCallback:
-    rest = [cast(Any, None)] * 3
-    return SearchCallback(ledger, *rest, storage=Storage(ledger.folder), tags={}, sources={}, primary="dice")
+    nobody = cast(Any, None)
+    return SearchCallback(search_run(ledger), nobody, nobody)
 
 
 def dies(trial: Any, callback: SearchCallback, times: int) -> None:

@@ -13,7 +13,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
-from orchestrator.tuning.ledger import FRUITLESS_LAUNCHES, Ledger
+from orchestrator.tuning.ledger import FRUITLESS_LAUNCHES, Identity, Ledger
 
 CONFIG = {"architecture": "unet", "epochs": 4}
 
@@ -28,7 +28,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 
 def _begin(folder: Path, gpus: float = 0.5) -> Ledger:
     ledger = Ledger(folder)
-    ledger.launch({"task": "seg"}, gpus)
+    ledger.launch(Identity(task="seg"), gpus)
     return ledger
 
 
@@ -65,7 +65,7 @@ def test_reopened_it_holds_the_same_trials(tmp_path: Path, clock: dict[str, floa
 
     again = Ledger(tmp_path)
     assert {name: asdict(record) for name, record in again.trials.items()} == before
-    assert again.identity == {"task": "seg"}
+    assert again.identity == Identity(task="seg")
     assert again.clock() == 10
     assert [record.trial_id for record in again.unfinished()] == ["a"]
     assert again.trials["b"].reason == "ValueError: no"
@@ -80,9 +80,9 @@ def test_what_was_half_written_is_cut_off(tmp_path: Path) -> None:
         file.write(b'{"event": "result", "trial": "a", "epo')
     again = Ledger(tmp_path)
     assert again.trials["a"].epoch == 0
-    again.launch({}, 0)
+    again.launch(Identity(), 0)
     again.close()
-    assert [event["event"] for event in Ledger(tmp_path).history] == ["launch", "asked", "started", "launch"]
+    assert [event.event for event in Ledger(tmp_path).history] == ["launch", "asked", "started", "launch"]
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -21,7 +22,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tuning import log_figures
 from orchestrator.tuning.log_figures import LOGGED, log_all
 from orchestrator.tuning.logged_models import log_best
-from orchestrator.tuning.summary import best_first
+from orchestrator.tuning.summary import SearchSummary, TrialSummary, best_first
 from orchestrator.tuning.trial_figures import drawn
 from trainables.tasks import make_task
 
@@ -54,56 +55,60 @@ class Notes:
         self.metrics[trial_id] = metrics
 
 
-def _summary(home: Home, task: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((home.folder / "runs" / task / "summary.json").read_text())
-    return found
+def _trials(home: Home, task: str) -> tuple[TrialSummary, ...]:
+    return SearchSummary.read(home.folder / "runs" / task / "summary.json").trials
+
+
+def _run(**values: Any) -> Any:
+    files = SimpleNamespace(pictures=values.pop("pictures"))
+    share = TrialResources(slots=1, cpus=1, gpus=0.0)
+    return SimpleNamespace(settings=SimpleNamespace(files=files), share=share, **values)
 
 
 @pytest.mark.parametrize("task", ["seg", "cls", "multi"])
 def test_every_trial_with_a_checkpoint_has_pictures_in_its_run(home: Home, task: str) -> None:
-    client, found = MlflowClient(home.uri), _summary(home, task)
-    rows = [row for row in found["trials"] if row["checkpoint"]]
+    client = MlflowClient(home.uri)
+    rows = [row for row in _trials(home, task) if row.checkpoint]
     assert len(rows) == 2
     for row in rows:
-        names = {Path(file.path).stem for file in client.list_artifacts(row["mlflow_run_id"], "validation")}
+        names = {Path(file.path).stem for file in client.list_artifacts(row.mlflow_run_id, "validation")}
         assert EXPECTED[task] <= names <= EXPECTED[task] | {"worst_cases"}
-        folder = home.folder / "runs" / task / "pictures" / row["trial_id"]
+        folder = home.folder / "runs" / task / "pictures" / row.trial_id
         assert {file.stem for file in folder.glob("*.png")} == names
         assert (folder / LOGGED).exists()
-        metrics = client.get_run(row["mlflow_run_id"]).data.metrics
+        metrics = client.get_run(row.mlflow_run_id).data.metrics
         if task != "cls":
             for name in ("dice", "hd95", "pixels_tp"):
-                (point,) = client.get_metric_history(row["mlflow_run_id"], f"original_size/{name}")
-                assert point.value == metrics[f"original_size/{name}"] == drawn(folder, Path(row["checkpoint"]))[name]
+                (point,) = client.get_metric_history(row.mlflow_run_id, f"original_size/{name}")
+                assert point.value == metrics[f"original_size/{name}"] == drawn(folder, row.checkpoint)[name]
 
 
 def test_drawn_once_and_one_that_fails_is_left_out(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     data, _ = dataset.read(search_settings(home.folder / "runs", "seg"))
-    good, other = best_first(_summary(home, "seg")["trials"], Storage(home.folder / "runs"))
-    broken = shutil.copytree(good["checkpoint"], tmp_path / "tune" / "trial" / "checkpoint_000000")
+    (good, folder), (other, _) = best_first(_trials(home, "seg"), Storage(home.folder / "runs"))
+    broken = shutil.copytree(folder, tmp_path / "tune" / "trial" / "checkpoint_000000")
     (broken / "best.safetensors").write_bytes(b"no weights")
-    gone = {**good, "trial_id": "gone", "checkpoint": str(tmp_path / "gone")}
-    rows = [{**other, "metric": 0.9, "name": "broken one", "checkpoint": str(broken)}, gone, good]
+    gone = good.model_copy(update={"trial_id": "gone", "checkpoint": tmp_path / "gone"})
+    rows = [other.model_copy(update={"metric": 0.9, "name": "broken one", "checkpoint": broken}), gone, good]
     out = tmp_path / "pictures"
+    run = _run(pictures=out, data=data, task=make_task("seg"), storage=Storage(tmp_path))
 
-    def log_them(given: list[dict[str, Any]]) -> tuple[list[Path], Notes, str]:
+    def log_them(given: list[TrialSummary]) -> tuple[list[Path], Notes, str]:
         notes, said = Notes(), io.StringIO()
         tracker: Any = notes
-        share = TrialResources(slots=1, cpus=1, gpus=0.0)
-        where = data, out, share, tracker, Storage(tmp_path)
         with shown_on(Console(file=said)):
-            shown = log_all(make_task("seg"), given, *where)
+            shown = log_all(run, given, tracker)
         return shown, notes, said.getvalue()
 
     shown, notes, _ = log_them(rows)
-    home_of_good = out / good["trial_id"]
+    home_of_good = out / good.trial_id
     assert shown == [home_of_good]
     assert {name for _, name in notes.pictures} == {f"{name}.png" for name in EXPECTED["seg"]}
-    assert notes.metrics[good["trial_id"]]["original_size/dice"] > 0
+    assert notes.metrics[good.trial_id]["original_size/dice"] > 0
     assert [message for message in caplog.messages if "broken one" in message]
-    assert sorted(path.name for path in out.iterdir()) == [good["trial_id"]], "nothing half-drawn is left"
+    assert sorted(path.name for path in out.iterdir()) == [good.trial_id], "nothing half-drawn is left"
 
     times = {file: file.stat().st_mtime_ns for file in home_of_good.iterdir()}
     assert log_them([good])[0] == [home_of_good], "MLflow was not said to hold them"
@@ -130,12 +135,11 @@ def test_a_storage_that_stays_away_loses_no_search_that_is_done(
         raise OSError("NETWORK_CONNECTION")
 
     monkeypatch.setattr(Storage, "await_answer", gone)
-    rows, storage, given = [{"metric": 0.5, "checkpoint": "x"}], Storage(tmp_path, "s3://bucket/runs"), cast(Any, None)
+    run, nobody = _run(pictures=tmp_path, storage=Storage(tmp_path, "s3://bucket/runs")), cast(Any, None)
     if which == "pictures":
-        share = TrialResources(1, 1, 0)
-        assert log_all(given, rows, given, tmp_path, share, given, storage) == []
+        assert log_all(run, [], nobody) == []
     else:
-        assert log_best(rows, "", tmp_path, storage, given) == 0
+        assert log_best(run, []) == 0
     assert "NETWORK_CONNECTION" in caplog.text
 
 

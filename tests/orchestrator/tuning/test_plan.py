@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
+from orchestrator.tuning.ledger import Identity
 from orchestrator.tuning.plan import Plan, make_plan
 from search_spaces import SPACES
 from trainables.data import Prepared
@@ -19,9 +21,13 @@ from trainables.data import Prepared
 ONE_CORE = TrialResources(slots=1, cpus=1, gpus=0)
 
 
-def _plan(folder: Path, data: Prepared, identity: dict[str, Any] | None = None, **fields: Any) -> Plan:
+def _settings(folder: Path, **fields: Any) -> SearchSettings:
     given = {"data": folder, "storage": folder, "tracking_uri": "sqlite:///x.db", "weights": "none", "image_size": 64}
-    return make_plan(make_settings(SearchSettings, {**given, **fields}), data, ONE_CORE, identity)
+    return make_settings(SearchSettings, {**given, **fields})
+
+
+def _plan(folder: Path, data: Prepared, identity: Identity | None = None, **fields: Any) -> Plan:
+    return make_plan(_settings(folder, **fields), data, ONE_CORE, identity)
 
 
 @pytest.mark.parametrize("task", ["seg", "cls", "multi"])
@@ -51,7 +57,8 @@ def test_a_warm_start_does_not_begin_with_what_is_known(tmp_path: Path, prepared
 
 def test_a_resumed_search_tries_what_it_did(tmp_path: Path, prepared: Prepared) -> None:
     plan = _plan(tmp_path, prepared, trials=6)
-    identity = json.loads(json.dumps(plan.identity()))
+    stored = json.dumps(asdict(plan.identity(_settings(tmp_path), prepared)))
+    identity = Identity(**json.loads(stored))
     again = _plan(tmp_path, prepared, identity, trials=60)
     assert again.first_points == plan.first_points
     assert again.choices == plan.choices

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.ledger import Identity, Ledger
 from orchestrator.tuning.scheduler import Asha
 
 METRIC = "best/dice"
@@ -19,7 +19,7 @@ class Search:
 
     def __init__(self, folder: Path, epochs: int) -> None:
         self.ledger = Ledger(folder)
-        self.ledger.launch({}, 0)
+        self.ledger.launch(Identity(), 0)
         self.asha = Asha(epochs, METRIC)
         self.beaten = self.asha.replay(self.ledger.history, self.ledger.trials)
 

@@ -14,9 +14,9 @@ from ray import tune
 from benchmarks.surrogate import Surrogate, quality
 from orchestrator.common.errors import UserError
 from orchestrator.storage.storage import Storage
-from orchestrator.tuning.budget import Budget
-from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.ledger import Identity, Ledger
 from orchestrator.tuning.searcher import StudySearch, open_study
+from tests.support.search_runs import search_run
 
 METRIC = "best/dice"
 FIRST = [{"architecture": "fpn", "lr": 1e-3}, {"architecture": "unet", "lr": 1e-2}]
@@ -38,24 +38,14 @@ def _registered() -> None:
 class Launch:
     """A launch of a search whose trials end at once."""
 
-    def __init__(self, folder: Path, trials: int, slots: int = 1, seed: int = 0) -> None:
+    def __init__(self, folder: Path, trials: int, slots: int = 1, seed: int = 0, space: Any = _space) -> None:
         self.ledger = Ledger(folder)
-        self.ledger.launch({}, 0)
+        self.ledger.launch(Identity(), 0)
         self.ledger.settle(Storage(folder))
         self.study = open_study(folder, "s")
-        self.budget = Budget(self.ledger, None, None, 0)
-        self.searcher = StudySearch(
-            _space,
-            study=self.study,
-            ledger=self.ledger,
-            budget=self.budget,
-            metric=METRIC,
-            seed=seed,
-            first_points=FIRST,
-            trials=trials,
-            slots=lambda: slots,
-            storage=Storage(folder),
-        )
+        run = search_run(self.ledger, space, FIRST, trials, seed=seed)
+        self.budget = run.budget
+        self.searcher = StudySearch(run, self.study, lambda: slots)
         self.searcher.add_configurations([SimpleNamespace(spec={"run": "surrogate"})])
 
     def start(self) -> Any:
@@ -169,7 +159,7 @@ def test_a_space_that_is_another_is_refused_in_words(tmp_path: Path) -> None:
     first = Launch(tmp_path, trials=3)
     first.run()
     first.ledger.close()
-    second = Launch(tmp_path, trials=15)
-    second.searcher._space = lambda trial: {"architecture": trial.suggest_categorical("architecture", ("unet", "pan"))}
+    other = lambda trial: {"architecture": trial.suggest_categorical("architecture", ("unet", "pan"))}  # noqa: E731
+    second = Launch(tmp_path, trials=15, space=other)
     with pytest.raises(UserError, match="the search space is no longer what the study holds"):
         second.run()

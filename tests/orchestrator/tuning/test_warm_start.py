@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +14,15 @@ from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.tuning import resume
-from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.ledger import Identity, Ledger
 from orchestrator.tuning.searcher import open_study
 from orchestrator.tuning.warm_start import finished_trials
 
 if TYPE_CHECKING:
     from tests.support.s3_server import Bucket
 
-IDENTITY: dict[str, Any] = {
-    "task": "seg",
-    "classes": 3,
-    "data_fingerprint": "f" * 64,
-    "choices": [["unet", "", 12, ""], ["fpn", "resnet18", 12, ""]],
-}
+CHOICES: list[list[Any]] = [["unet", "", 12, ""], ["fpn", "resnet18", 12, ""]]
+IDENTITY = Identity(task="seg", data_fingerprint="f" * 64, choices=CHOICES)
 
 
 def _settings(folder: Path, **fields: Any) -> SearchSettings:
@@ -50,7 +47,7 @@ def earlier(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _warm(folder: Path, identity: dict[str, Any], **fields: Any) -> list[Any]:
+def _warm(folder: Path, identity: Identity, **fields: Any) -> list[Any]:
     settings = _settings(folder, name="second", warm_start="first", **fields)
     return [trial.value for trial in finished_trials(settings, identity)]
 
@@ -91,7 +88,7 @@ def test_a_search_that_died_before_its_first_trial_has_nothing_to_give(earlier: 
 )
 def test_another_space_is_refused_with_the_difference(earlier: Path, change: dict[str, Any], named: str) -> None:
     with pytest.raises(UserError, match=named):
-        _warm(earlier, IDENTITY | change)
+        _warm(earlier, replace(IDENTITY, **change))
 
 
 def test_another_batch_size_is_another_space(earlier: Path) -> None:

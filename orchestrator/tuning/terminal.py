@@ -1,0 +1,96 @@
+"""What a search says in the terminal: what it sets out to do, then its leaderboard and the commands to look further."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.common.console import console, format_seconds, say
+from orchestrator.config.search import SearchSettings
+from orchestrator.storage.storage import HOME, Storage
+from orchestrator.tracking import ui_view
+from orchestrator.tuning.search_run import SearchRun
+from orchestrator.tuning.summary import SearchSummary
+
+
+def announce(run: SearchRun) -> None:
+    """Say what a launch sets out to do."""
+    settings, plan, share, ledger = run.settings, run.plan, run.share, run.ledger
+    each = f"{share.cpus} core{'s' * (share.cpus > 1)}" + (f", {share.gpus:g} GPU" if share.gpus else "")
+    budget = f", at most {format_seconds(settings.time_budget)}" if settings.time_budget else ""
+    budget += f", at most {settings.gpu_hours:g} GPU-hours" if settings.gpu_hours else ""
+    epochs = f"up to {settings.epochs} epochs" if settings.epochs else "each recipe's own epochs"
+    line = (
+        f"search  {settings.name}: {plan.trials} trials of {epochs} at {settings.image_size} px"
+        f"{budget}; {share.slots} at a time, {each} each"
+    )
+    say(line)
+    if ledger.launches > 1:
+        ended = sum(record.ended for record in ledger.trials.values())
+        goes_on = len(ledger.trials) - ended
+        line = f"resumed after {format_seconds(ledger.spent)}: {ended} trials are done, {goes_on} go on"
+        say(line)
+
+
+def show(summary: SearchSummary, settings: SearchSettings, experiment_id: str) -> None:
+    """Print the leaderboard of this search and the commands to look further."""
+    valued = [(row.metric, row) for row in summary.trials if row.metric is not None]
+    ranked = sorted(valued, key=lambda pair: -pair[0])
+    where = "SYNTHETIC data" if summary.data.synthetic else escape(Path(summary.data.source).name)
+    sizes = summary.data.split_sizes
+    table = Table(
+        title=f"{escape(settings.name)}: validation {summary.metric} ({sizes['validation']} images, {where})",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for name in ("rank", "trial", summary.metric, "epochs", "state", "time"):
+        table.add_column(name, justify="right" if name in ("rank", "epochs", "time") else "left", no_wrap=True)
+    for rank, (value, row) in enumerate(ranked, start=1):
+        seconds = format_seconds(row.seconds)
+        table.add_row(str(rank), escape(row.name), f"{value:.4f}", str(row.epochs), row.status, seconds)
+    console().print(table)
+    if not ranked:
+        say("no trial finished an epoch: raise --time-budget, lower --image-size, or see the log")
+    if summary.why:
+        say(summary.why)
+    python = shlex.quote(sys.executable)
+    uri = shlex.quote(settings.tracking_uri)
+    lines = [
+        f"{summary.status}: {len(summary.trials)} trials in {format_seconds(summary.wall_seconds)}"
+        + (f", {summary.slots} at a time, efficiency {summary.efficiency:.2f}" if summary.efficiency else ""),
+    ]
+    if summary.status == "failed":
+        lines.append(f"log               {settings.files.log}")
+    resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"
+    lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary.why, settings)}")
+    if summary.best and summary.best.checkpoint:
+        best = Storage.of(settings.storage).shown(summary.best.checkpoint)
+        lines.append(f"best checkpoint   {best}")
+    lines += [
+        f"summary           {settings.files.summary}",
+        f"leaderboard       {python} -m orchestrator.leaderboard --tracking-uri {uri}",
+    ]
+    server = settings.tracking_uri
+    if not server.startswith(("http://", "https://")):
+        server = "http://127.0.0.1:5000"
+        lines.append(f"in a browser      {python} -m mlflow ui --backend-store-uri {uri}")
+    lines.append(f"   then open      {ui_view.address(server, experiment_id, summary.metric)}")
+    for line in lines:
+        say(line)
+
+
+def _storage(settings: SearchSettings) -> str:
+    return "" if settings.storage == HOME.absolute() else f" --storage {shlex.quote(str(settings.storage))}"
+
+
+def _more(why: str, settings: SearchSettings) -> str:
+    """What to raise, for a resumed search to have anything to do."""
+    if settings.recipes_only:
+        return ""
+    flags = {"all trials": " --trials N", "time budget": " --time-budget T", "GPU-hours": " --gpu-hours H"}
+    return next((flag for words, flag in flags.items() if words in why), "")
