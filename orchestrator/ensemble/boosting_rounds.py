@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,10 @@ from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member_predictions import Member, held_out
 from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.result import BoostRound
 from orchestrator.tracking.tracker import Tracker
 from search_spaces import Config
+from trainables.data import Prepared
 from trainables.held_out import Job
 
 
@@ -48,7 +49,7 @@ def boost(
     held: OutOfFoldPredictions,
     plan: Boosting,
     tracker: Tracker,
-) -> tuple[list[Member], OutOfFoldPredictions, list[dict[str, Any]]]:
+) -> tuple[list[Member], OutOfFoldPredictions, list[BoostRound]]:
     """Members and held-out predictions with those new members that lower the loss, and what each round did.
 
     A round takes the errors of the ensemble so far on out-of-fold predictions, draws images the oftener the more wrong
@@ -63,66 +64,74 @@ def boost(
         members: one for each candidate, in the same order.
         held: their out-of-fold predictions.
     """
-    everyone, done = list(members), list[dict[str, Any]]()
+    everyone, done = list(members), list[BoostRound]()
     for number in range(1, plan.rounds + 1):
         ensemble, _ = fit.fit("boosted-trained", held, plan.seed)
         found = boosting.emphasis(boosting.errors(fit.predict(ensemble, held)), held.labels)
-        report: dict[str, Any] = {"round": number, "effective": found.effective, "images": len(held)}
-        report["suspects"] = [held.digests[row] for row in found.suspects]
-        done.append(report | {"accepted": False})
+        suspects = tuple(held.digests[row] for row in found.suspects)
+        report = BoostRound(round=number, effective=found.effective, images=len(held), suspects=suspects)
         if found.even and not plan.uniform:
-            done[-1]["note"] = "the ensemble is about as wrong on all images: nothing to boost"
+            note = "the ensemble is about as wrong on all images: nothing to boost"
+            done.append(report.model_copy(update={"note": note}))
             break
         start = boosting.start_of(candidates, number)
-        folds = len(members[0].checkpoints)
+        member = members[candidates.index(start)]
         epochs, note = plan.epochs or 0, ""
         if not epochs:
-            epochs, note = boosting.boost_epochs(start, folds, team.workers.slots, plan.median_seconds)
-        new, reason = _train(team, members[candidates.index(start)], start, held, found, plan, number, epochs, tracker)
-        done[-1] |= {"start": start.name, "epochs": epochs, "note": note}
-        if new is None:
-            done[-1]["note"] = f"a fold failed: {reason}"
+            epochs, note = boosting.boost_epochs(
+                start, len(member.checkpoints), team.workers.slots, plan.median_seconds
+            )
+        report = report.model_copy(update={"start": start.name, "epochs": epochs, "note": note})
+        config = boosting.boost_config(start, epochs, 1000 * plan.seed + number)
+        weights = _weights(member.data, held, found, uniform=plan.uniform)
+        trained = _train(team, member, start, config, weights, plan.folder, tracker)
+        if isinstance(trained, str):
+            done.append(report.model_copy(update={"note": f"a fold failed: {trained}"}))
             break
+        new = team.member(f"boost {number} from {start.name}", start, trained)
         more = held_out(team.task, [*everyone, new], held.candidates, team.workers, mirrored=team.mirrored)
         gain = boosting.gain(team.task.name, more, plan.seed)
-        done[-1] |= {"loss_falls_by": gain.fall, "standard_error": gain.error, "accepted": gain.fall > gain.error}
-        done[-1] |= {"score_before": gain.score_before, "score_with": gain.score_with}
-        if not done[-1]["accepted"]:
+        came_to = {
+            "accepted": gain.fall > gain.error,
+            "loss_falls_by": gain.fall,
+            "standard_error": gain.error,
+            "score_before": gain.score_before,
+            "score_with": gain.score_with,
+        }
+        done.append(report.model_copy(update=came_to))
+        if not done[-1].accepted:
             break
         everyone, held = [*everyone, new], more
     return everyone, held, done
+
+
+def _weights(data: Prepared, held: OutOfFoldPredictions, found: boosting.Emphasis, *, uniform: bool) -> np.ndarray:
+    """How often each image of the data is drawn, float64 [N]; 1 for those that were not held out."""
+    if uniform:
+        return np.ones(len(data.images))
+    weight = dict(zip(held.digests, found.weights.tolist(), strict=True))
+    return np.array([weight.get(digest, 1.0) for digest in data.image_digests])
 
 
 def _train(
     team: MemberTrainer,
     member: Member,
     start: Candidate,
-    held: OutOfFoldPredictions,
-    found: boosting.Emphasis,
-    plan: Boosting,
-    number: int,
-    epochs: int,
+    config: Config,
+    weights: np.ndarray,
+    folder: Path,
     tracker: Tracker,
-) -> tuple[Member | None, str]:
-    """The new member of a round, or None and why."""
-    data = member.data
-    weights = np.ones(len(data.images))
-    if not plan.uniform:
-        weight = dict(zip(held.digests, found.weights.tolist(), strict=True))
-        weights = np.array([weight.get(digest, 1.0) for digest in data.image_digests])
-    config = boosting.boost_config(start, epochs, 1000 * plan.seed + number)
+) -> dict[int, Path] | str:
+    """Checkpoints of a new member by fold, each from the fold's own of a member; or why there is none."""
     name = _name(start, config, weights)
     jobs = {
         f"boost {name} fold {fold}": Job(
-            plan.folder / name / f"fold-{fold}", team.task.name, config, fold, checkpoint, weights
+            folder / name / f"fold-{fold}", team.task.name, config, fold, checkpoint, weights
         )
         for fold, checkpoint in member.checkpoints.items()
     }
     failed = team.train(jobs, dict.fromkeys(jobs, start), tracker, kind="boost")
-    if failed:
-        return None, next(iter(failed.values()))
-    checkpoints = {job.fold: job.folder for job in jobs.values()}
-    return team.member(f"boost {number} from {start.name}", start, checkpoints), ""
+    return next(iter(failed.values())) if failed else {job.fold: job.folder for job in jobs.values()}
 
 
 def _name(start: Candidate, config: Config, weights: np.ndarray) -> str:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble.result import ReportedCandidate
 from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import Storage, reason
 from orchestrator.tracking.ranking import TrialRow
@@ -64,6 +65,10 @@ class Candidate:
     def encoder(self) -> str:
         """timm's name, or ""."""
         return str(self.config["encoder"])
+
+    def reported(self) -> ReportedCandidate:
+        """What `ensemble.json` says of it."""
+        return ReportedCandidate(run_id=self.run_id, name=self.name, architecture=self.architecture, score=self.score)
 
 
 def newest_search(storage: Path, task: str) -> str:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import json
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from orchestrator.ensemble import lesion_shape, promotion
+from orchestrator.ensemble import lesion_shape
 from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.ensemble.lesion_shape import Segmenter
 from orchestrator.ensemble.member_predictions import Member, on_test
 from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.result import Retraining, TestResult
 from orchestrator.inference.combination import Combination
 from orchestrator.inference.predictor import Predictor
 from orchestrator.scoring.final_scores import final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure
 from orchestrator.scoring.metrics import primary
 from orchestrator.scoring.operating_points import OperatingPoint, apply_thresholds
-from orchestrator.scoring.predictions import TestPredictions
+from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
 from orchestrator.storage.atomic import write_text
 from trainables.data.pixels import read_image, to_original_size
 
@@ -35,87 +33,67 @@ FIGURES = "test.json"
 PROBABILITY, PIXELS = 0.1, 0.05
 
 
-def stored(home: Path, points: Sequence[OperatingPoint] = ()) -> dict[str, Any] | None:
-    """The figures of a winner whose test images were scored already; with operating points of now, if any are given."""
+def stored(home: Path, points: Sequence[OperatingPoint] = ()) -> TestResult | None:
+    """The result of a winner whose test images were scored already; with operating points of now, if any are given."""
     try:
-        scored = TestPredictions.load(home / promotion.TEST).evidence.scored
-        found: dict[str, Any] = json.loads((home / FIGURES).read_text())
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        BadZipFile,
-        zlib.error,
-    ):  # not there, damaged, or of an older version
+        scored = TestPredictions.load(home / TEST).evidence.scored
+        found = TestResult.from_json(json.loads((home / FIGURES).read_text()))
+    except UNREADABLE:
         return None
-    applied = [point.model_dump(mode="json") for point in apply_thresholds(points, scored)]
-    return found | ({"operating_points": applied} if points else {})
+    return found.model_copy(update={"operating_points": apply_thresholds(points, scored)}) if points else found
 
 
 def score(
-    team: MemberTrainer,
-    members: Sequence[Member],
-    candidates: int,
-    combination: Combination,
-    single: Combination,
-    segmenter: Segmenter | None,
-    points: list[OperatingPoint],
-    seed: int,
-    home: Path,
-) -> dict[str, Any]:
+    team: MemberTrainer, finalists: Finalists, points: Sequence[OperatingPoint], seed: int, home: Path
+) -> TestResult:
     """Score the winner on the test images, and keep figures and predictions in `home`.
 
     Args:
-        combination, single: the winner, and the best single candidate.
         points: operating points of held-out predictions.
         home: the winner's folder, with the product in `ensemble`.
 
     Raises:
         UserError: a model cannot predict. RuntimeError: the product predicts something else.
     """
-    needed = sorted({*combination.members, *single.members})
-    said = on_test(team.task, members, candidates, team.workers, mirrored=team.mirrored, needed=needed)
+    combination, single = finalists.combinations
+    said = _said(team, finalists, finalists.members, {*combination.members, *single.members})
     if combination.stack is not None and combination.stack.uses_shape:
-        said = _with_shape(team, said, combination, segmenter)
+        said = _with_shape(team, said, finalists)
     images = Images(said.targets, said.has_mask, said.originals, said.keep_aspect, said.labels, said.groups)
     predicted, other = (_predicted(one, said) for one in (combination, single))
     unsure = _ask_product(home / "ensemble", team, said, predicted)
-    found = final_scores(team.task.name, predicted, other, images, unsure, points, seed).to_json()
-    found["retraining"] = _retraining(team, members, candidates, combination, segmenter, said)
-    TestPredictions.of(measure(predicted, images), images, said.digests, unsure).save(home / promotion.TEST)
-    write_text(home / FIGURES, json.dumps(found, indent=2))
+    scores = final_scores(team.task.name, predicted, other, images, unsure, points, seed)
+    found = TestResult(**vars(scores), retraining=_retraining(team, finalists, said))
+    TestPredictions.of(measure(predicted, images), images, said.digests, unsure).save(home / TEST)
+    # How often these images were scored is asked each time.
+    write_text(home / FIGURES, found.model_dump_json(indent=2, exclude={"times_scored"}))
     return found
 
 
-def _retraining(
-    team: MemberTrainer,
-    members: Sequence[Member],
-    candidates: int,
-    combination: Combination,
-    segmenter: Segmenter | None,
-    whole: OutOfFoldPredictions,
-) -> dict[str, Any]:
-    """The primary metric with each fold's models alone, and its standard deviation: what training again changes."""
-    values = []
-    for fold in members[0].checkpoints:
-        alone = [replace(member, checkpoints={fold: member.checkpoints[fold]}) for member in members]
-        needed = list(combination.members)
-        said = on_test(team.task, alone, candidates, team.workers, mirrored=team.mirrored, needed=needed)
+def _said(
+    team: MemberTrainer, finalists: Finalists, members: Sequence[Member], needed: Iterable[int]
+) -> OutOfFoldPredictions:
+    asked = sorted(needed)
+    return on_test(team.task, members, finalists.candidates, team.workers, mirrored=team.mirrored, needed=asked)
+
+
+def _retraining(team: MemberTrainer, finalists: Finalists, whole: OutOfFoldPredictions) -> Retraining:
+    combination, values = finalists.combinations[0], []
+    for fold in finalists.members[0].checkpoints:
+        alone = [replace(member, checkpoints={fold: member.checkpoints[fold]}) for member in finalists.members]
+        said = _said(team, finalists, alone, combination.members)
         if combination.stack is not None and combination.stack.uses_shape:
             # A segmentation ensemble beside it is not trained again with the fold.
-            said = replace(said, shape=whole.shape) if segmenter else _with_shape(team, said, combination, None)
-        scored = fit.predict(combination, said)
-        values.append(primary(team.task.name, scored))
-    return {"values": values, "standard_deviation": float(np.std(values, ddof=1)) if len(values) > 1 else None}
+            said = replace(said, shape=whole.shape) if finalists.segmenter else _with_shape(team, said, finalists)
+        values.append(primary(team.task.name, fit.predict(combination, said)))
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Retraining(values=tuple(values), standard_deviation=spread)
 
 
-def _with_shape(
-    team: MemberTrainer, said: OutOfFoldPredictions, combination: Combination, segmenter: Segmenter | None
-) -> OutOfFoldPredictions:
-    if segmenter:
-        return lesion_shape.with_segmenter(said, segmenter, team, test=True)
-    return replace(said, shape=lesion_shape.features(combination, said, team.data))
+def _with_shape(team: MemberTrainer, said: OutOfFoldPredictions, finalists: Finalists) -> OutOfFoldPredictions:
+    if finalists.segmenter:
+        return lesion_shape.with_segmenter(said, finalists.segmenter, team, test=True)
+    return replace(said, shape=lesion_shape.features(finalists.combinations[0], said, team.data))
 
 
 def _predicted(combination: Combination, said: OutOfFoldPredictions) -> Predicted:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.types import TrackingError
-from orchestrator.ensemble.members import MemberTrainer
-from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference import mlflow_model
 from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
 from orchestrator.tracking import registry as champions
@@ -33,67 +32,115 @@ def times_scored(client: MlflowClient, data_fingerprint: str) -> int:
     return sum(tag.startswith(SCORED) for tag in tags)
 
 
-def verdict(
-    task: str,
-    mode: str,
-    *,
-    alarms: float | None,
-    alarms_of_best: float | None,
-    synthetic: bool,
-    data_fingerprint: str,
-    classes: int,
-    optimistic: bool,
-    held_out: StoredPredictions,
-    test: StoredPredictions,
-    test_to_best: tuple[float, float, float],
-    standing: ModelVersion | None,
-    stored: Path | None,
-) -> tuple[bool, str]:
+@dataclass(frozen=True)
+class Contender:
+    """A version of the registered model, and what it may be judged by.
+
+    Attributes:
+        data_fingerprint, classes, synthetic: of what it was trained on.
+        optimistic: its predictions are of the fold that chose epoch and configuration.
+        held_out, test: its predictions; None where they cannot be read.
+    """
+
+    version: str
+    data_fingerprint: str
+    classes: int
+    synthetic: bool
+    optimistic: bool
+    held_out: StoredPredictions | None
+    test: StoredPredictions | None
+
+    @classmethod
+    def standing(cls, client: MlflowClient, found: ModelVersion) -> Contender:
+        """A version in the registry, by its tags and artifacts."""
+        tags, kept = found.tags, tuple[StoredPredictions, ...]()
+        # What cannot be read is told by the verdict.
+        unreadable = suppress(MlflowException, OSError, TrackingError, ValueError, KeyError)
+        with tempfile.TemporaryDirectory() as scratch, unreadable:
+            if found.run_id:
+                folder = client.download_artifacts(found.run_id, f"predictions-{tags.get('digest')}", scratch)
+                kept = tuple(StoredPredictions.load(Path(folder) / name) for name in (HELD_OUT, TEST))
+        return cls(
+            version=str(found.version),
+            data_fingerprint=tags.get("data_fingerprint", ""),
+            classes=int(tags.get("classes", 0)),
+            synthetic=tags.get("synthetic") == "true",
+            optimistic=tags.get("optimistic") == "true",
+            held_out=kept[0] if kept else None,
+            test=kept[1] if kept else None,
+        )
+
+
+@dataclass(frozen=True)
+class BesideBest:
+    """A winner beside the best single candidate.
+
+    Attributes:
+        alarms, alarms_of_best: `fpr_normal` of both; None where there are no normals.
+        difference: by how much the winner is better on test images: (difference, low, high), 95 %.
+    """
+
+    alarms: float | None
+    alarms_of_best: float | None
+    difference: tuple[float, float, float]
+
+    def against(self) -> str:
+        """What speaks against the winner; "" if nothing does."""
+        alarms, best = self.alarms, self.alarms_of_best
+        if alarms is not None and best is not None and alarms > best + MORE_ALARMS:
+            return (
+                f"it sees a lesion in {alarms:.2f} of the normal images, the best single in {best:.2f}: more than "
+                f"{MORE_ALARMS} above"
+            )
+        if self.difference[2] < 0:
+            change = f"{self.difference[0]:+.3f}, 95 % up to {self.difference[2]:+.3f}"
+            return f"it is worse than the best single on test images ({change})"
+        return ""
+
+
+def verdict(task: str, mode: str, new: Contender, beside: BesideBest, champion: Contender | None) -> tuple[bool, str]:
     """Whether a new version becomes the champion, and why.
 
     Args:
-        mode: never, auto, always.
-        alarms, alarms_of_best: `fpr_normal` of the winner and of the best single; None where there are no normals.
-        synthetic, data_fingerprint, classes: what the new version was trained on.
-        optimistic: its predictions are of the fold that chose epoch and configuration.
-        held_out, test: its predictions.
-        test_to_best: by how much it is better on test images than the best single: (difference, low, high), 95 %.
-        standing: the champion. stored: folder with its predictions, if they could be had.
+        mode: never, auto, always. champion: the standing one.
     """
-    if mode == "never":
-        return False, "--promote never"
-    if mode == "always":
-        return True, "--promote always"
-    if alarms is not None and alarms_of_best is not None and alarms > alarms_of_best + MORE_ALARMS:
-        return False, (
-            f"it sees a lesion in {alarms:.2f} of the normal images, the best single in {alarms_of_best:.2f}: more "
-            f"than {MORE_ALARMS} above"
-        )
-    if test_to_best[2] < 0:
-        change = f"{test_to_best[0]:+.3f}, 95 % up to {test_to_best[2]:+.3f}"
-        return False, f"it is worse than the best single on test images ({change})"
-    if standing is None:
+    if mode != "auto":
+        return mode == "always", f"--promote {mode}"
+    if against := beside.against():
+        return False, against
+    if champion is None:
         return True, "there was no champion"
-    name = f"the champion (version {standing.version})"
-    if standing.tags.get("synthetic") == "true" and not synthetic:
+    name = f"the champion (version {champion.version})"
+    if champion.synthetic and not new.synthetic:
         return True, f"{name} was trained on synthetic data"
-    if standing.tags.get("data_fingerprint") != data_fingerprint or standing.tags.get("classes") != str(classes):
+    if (champion.data_fingerprint, champion.classes) != (new.data_fingerprint, new.classes):
         return False, f"{name} was trained on other data or classes and cannot be compared; --promote always moves it"
-    if optimistic or standing.tags.get("optimistic") == "true":
+    if new.optimistic or champion.optimistic:
         return False, f"it cannot be compared with {name} without out-of-fold predictions; --promote always moves it"
-    if stored is None:
+    if champion.held_out is None or champion.test is None or new.held_out is None or new.test is None:
         return False, f"the predictions of {name} cannot be read; --promote always moves it"
-    gain = held_out.difference(StoredPredictions.load(stored / HELD_OUT), task)
+    gain = new.held_out.difference(champion.held_out, task)
     if gain is None or not gain[1] > 0:
         shown = f"{gain[0]:+.3f}, 95 % {gain[1]:+.3f} to {gain[2]:+.3f}" if gain else "no image in common"
         return False, f"it is not clearly better than {name} on held-out images ({shown})"
-    veto = test.difference(StoredPredictions.load(stored / TEST), task)
+    veto = new.test.difference(champion.test, task)
     if veto is not None and veto[2] < 0:
         return False, f"it is worse than {name} on test images ({veto[0]:+.3f}, 95 % up to {veto[2]:+.3f})"
     return True, f"it is better than {name} on held-out images ({gain[0]:+.3f}, 95 % from {gain[1]:+.3f})"
 
 
-def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]) -> tuple[str, str]:
+def promote(client: MlflowClient, task: str, mode: str, new: Contender, beside: BesideBest) -> tuple[bool, str]:
+    """Make a new version the champion if the verdict says so; whether it is, and why."""
+    found = champions.champion(client, task)
+    if found is not None and str(found.version) == new.version:
+        return True, "it is the champion already"
+    promoted, why = verdict(task, mode, new, beside, Contender.standing(client, found) if found else None)
+    if promoted:
+        client.set_registered_model_alias(champions.model_name(task), champions.CHAMPION, new.version)
+    return promoted, why
+
+
+def register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]) -> tuple[str, str]:
     """The version of the registered model that this winner is, made unless it is there; and its address."""
     name = champions.model_name(tags["task"])
     try:
@@ -116,45 +163,3 @@ def _register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str
         words += f"Data: {Path(tags['data_source']).name} ({tags['data_fingerprint'][:12]}). Not a medical device."
         version = str(client.create_model_version(name, source, run_id, tags=tags, description=words).version)
     return version, f"models:/{name}/{version}"
-
-
-def _promote(
-    client: MlflowClient,
-    version: str,
-    row: CombinerResult,
-    single: CombinerResult,
-    evidence: StoredPredictions,
-    test_to_best: tuple[float, float, float],
-    team: MemberTrainer,
-    settings: EnsembleSettings,
-    home: Path,
-) -> tuple[bool, str]:
-    standing = champions.champion(client, team.task.name)
-    if standing is not None and str(standing.version) == version:
-        return True, "it is the champion already"
-    with tempfile.TemporaryDirectory() as scratch:
-        kept = None
-        if standing is not None and standing.run_id:
-            try:
-                folder = f"predictions-{standing.tags.get('digest')}"
-                kept = Path(client.download_artifacts(standing.run_id, folder, scratch))
-            except (MlflowException, OSError, TrackingError):
-                kept = None  # told by the verdict
-        promoted, why = verdict(
-            team.task.name,
-            settings.promote,
-            alarms=row.fpr_normal,
-            alarms_of_best=single.fpr_normal,
-            synthetic=team.data.synthetic,
-            data_fingerprint=team.data.data_fingerprint,
-            classes=team.search.classes,
-            optimistic=not settings.out_of_fold,
-            held_out=evidence,
-            test=StoredPredictions.load(home / TEST),
-            test_to_best=test_to_best,
-            standing=standing,
-            stored=kept,
-        )
-    if promoted:
-        client.set_registered_model_alias(champions.model_name(team.task.name), champions.CHAMPION, version)
-    return promoted, why

@@ -22,24 +22,25 @@ from orchestrator.ensemble import lesion_shape, plan, terminal
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.delivery import deliver
+from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member_predictions import held_out
 from orchestrator.ensemble.members import MemberTrainer
-from orchestrator.ensemble.selection import CombinerResult, choose, compare
+from orchestrator.ensemble.result import Compared, EnsembleResult, ScoredData
+from orchestrator.ensemble.selection import choose, compare
 from orchestrator.ensemble.tasks import TaskPool
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import mirrored, pull
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking import datasets
-from orchestrator.tracking.description import ensemble_tags
 from orchestrator.tracking.orphans import marks
 from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared
 from trainables.tasks import make_task
 
 
-def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dict[str, Any]:
-    """Build the ensemble of a search's data; returns what `runs/NAME/ensemble.json` holds.
+def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> EnsembleResult:
+    """Build the ensemble of a search's data; returns what `runs/NAME/ensemble.json` holds, too.
 
     Args:
         settings: its settings; or give them by name, as in `run_ensemble(task="cls", top_k=3)`.
@@ -70,7 +71,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> dic
         return build(settings, search, data)
 
 
-def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) -> dict[str, Any]:
+def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) -> EnsembleResult:
     """The same, within a Ray session, with a search's data at hand.
 
     Raises:
@@ -112,13 +113,28 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
             winner, why = choose(rows, held.optimistic)
             terminal.comparison(rows, winner, search.task, held)
             say(f"winner    {winner}: {why}")
-            delivered = deliver(team, everyone, held, rows, winner, segmenter, settings, run_id)
-            found = _summary(settings, search, data, candidates, held, rows, winner, why, boosted) | delivered
-            found["data"]["synthetic"] = data.synthetic
-            found["seconds"] = round(time.monotonic() - started, 1)
-            write_text(search.files.ensemble_report, json.dumps(found, indent=2) + "\n")
+            by_name = {row.name: row for row in rows}
+            finalists = Finalists(by_name[winner], by_name["best"], everyone, held.candidates, segmenter)
+            delivered = deliver(team, finalists, held, settings, run_id)
+            found = EnsembleResult(
+                task=search.task,
+                classes=search.classes,
+                name=search.name,
+                settings=settings.model_dump(mode="json"),
+                data=ScoredData(fingerprint=data.data_fingerprint, source=search.source, synthetic=data.synthetic),
+                out_of_fold=settings.out_of_fold,
+                compared=Compared(images=int(held.compared.sum()), optimistic=held.optimistic),
+                candidates=tuple(one.reported() for one in candidates),
+                combiners=tuple(row.reported(held.names) for row in rows),
+                boost_rounds=tuple(boosted),
+                winner=winner,
+                why=why,
+                **delivered._asdict(),
+                seconds=round(time.monotonic() - started, 1),
+            )
+            write_text(search.files.ensemble_report, json.dumps(found.to_json(), indent=2) + "\n")
             tracker.log_picture("", search.files.ensemble_report, "ensemble")
-            status, figures, shown = "FINISHED", terminal.figures(found), ensemble_tags(found)
+            status, figures, shown = "FINISHED", terminal.figures(found), terminal.tags(found)
         except KeyboardInterrupt:
             status = "KILLED"
             say(f"interrupted; the same command goes on: {terminal.command(settings, search)}")
@@ -168,33 +184,3 @@ def _with_shape(
         return held, None
     say(f"shape     lesion shape from masks of {segmenter.member.name}")
     return held, segmenter
-
-
-def _summary(
-    settings: EnsembleSettings,
-    search: SearchSettings,
-    data: Prepared,
-    candidates: Sequence[Candidate],
-    held: OutOfFoldPredictions,
-    rows: Sequence[CombinerResult],
-    winner: str,
-    why: str,
-    boosted: list[dict[str, Any]],
-) -> dict[str, Any]:
-    return {
-        "task": search.task,
-        "classes": search.classes,
-        "name": search.name,
-        "settings": settings.model_dump(mode="json"),
-        "data": {"fingerprint": data.data_fingerprint, "source": search.source},
-        "out_of_fold": settings.out_of_fold,
-        "compared": {"images": int(held.compared.sum()), "optimistic": held.optimistic},
-        "candidates": [
-            {"run_id": one.run_id, "name": one.name, "architecture": one.architecture, "score": one.score}
-            for one in candidates
-        ],
-        "combiners": [row.to_json() | {"weights": terminal.weights(row, held.names)} for row in rows],
-        "boost_rounds": boosted,
-        "winner": winner,
-        "why": why,
-    }

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.result import CombinerRow, Difference, Weights
 from orchestrator.inference.combination import Combination
 from orchestrator.scoring.metrics import ScoredPredictions, fpr_normal, primary
 from orchestrator.scoring.resampling import CHOICE, resamples, spread, standard_error
@@ -19,13 +19,6 @@ from orchestrator.scoring.resampling import CHOICE, resamples, spread, standard_
 FITTED = ("greedy", "boosted", "stacked", "boosted-trained")
 #: Those that may win on the rows on which epoch and configuration were chosen.
 OPTIMISTIC = ("best", "mean", "boosted")
-
-
-class Difference(NamedTuple):
-    """Of two scores on the same images, and its standard error over the same resamples of both."""
-
-    value: float
-    standard_error: float
 
 
 @dataclass(frozen=True)
@@ -60,18 +53,14 @@ class CombinerResult:
             return None
         return Difference(self.score - other.score, standard_error(self.draws - other.draws))
 
-    def to_json(self) -> dict[str, Any]:
-        """What `ensemble.json` says of it."""
-        differences = {"difference_to_best": self.difference_to_best, "difference_to_mean": self.difference_to_mean}
-        return {
-            "name": self.name,
-            "score": self.score,
-            "standard_error": self.standard_error,
-            **{name: value._asdict() if value else None for name, value in differences.items()},
-            "fpr_normal": self.fpr_normal,
-            "members": list(self.members),
-            "note": self.note,
-        }
+    def reported(self, names: Sequence[str]) -> CombinerRow:
+        """What `ensemble.json` says of it; `names` are those of all members."""
+        fitted = self.combination
+        heads = {head: getattr(fitted, head, None) for head in ("classes", "masks")}
+        weights = {head: dict(zip(names, one.weights, strict=True)) for head, one in heads.items() if one}
+        features = fitted.stack.weights() if fitted and fitted.stack else None
+        own = {name: getattr(self, name) for name in CombinerRow.model_fields if name != "weights"}
+        return CombinerRow(**own, weights=Weights(**weights, features=features))
 
 
 def cross_fit(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from rich.table import Table
 
@@ -15,10 +15,13 @@ from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.ensemble.selection import CombinerResult, Difference
+from orchestrator.ensemble.result import BoostRound, Difference, EnsembleResult
+from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference.lesion_shape import FEATURES
 from orchestrator.scoring.final_scores import PRIMARY
-from orchestrator.scoring.uncertainty import LEAST_ERRORS
+from orchestrator.scoring.resampling import Estimate
+from orchestrator.scoring.uncertainty import LEAST_ERRORS, Usefulness
+from orchestrator.tracking.description import ensemble_tags
 from trainables.data import Prepared
 
 
@@ -34,10 +37,10 @@ def heading(
 
 
 def with_reasons(
-    rows: Sequence[CombinerResult], boosted: Sequence[dict[str, Any]], settings: EnsembleSettings
+    rows: Sequence[CombinerResult], boosted: Sequence[BoostRound], settings: EnsembleSettings
 ) -> list[CombinerResult]:
     """The rows, with what boosting came to beside `boosted-trained`, and why it or stacking was not tried."""
-    accepted = sum(round_["accepted"] for round_ in boosted)
+    accepted = sum(one.accepted for one in boosted)
     found = []
     for row in rows:
         if row.name == "boosted-trained":
@@ -53,13 +56,11 @@ def with_reasons(
     return found
 
 
-def _round(one: dict[str, Any]) -> str:
-    if "loss_falls_by" not in one:
-        return f"round {one['round']}: {one['note']}"
-    change = (
-        f"round {one['round']}: loss falls by {one['loss_falls_by']:.4f} (standard error {one['standard_error']:.4f})"
-    )
-    return change + (f", {one['note']}" if one["note"] else "")
+def _round(one: BoostRound) -> str:
+    if one.loss_falls_by is None:
+        return f"round {one.round}: {one.note}"
+    change = f"round {one.round}: loss falls by {one.loss_falls_by:.4f} (standard error {one.standard_error:.4f})"
+    return change + (f", {one.note}" if one.note else "")
 
 
 def comparison(rows: Sequence[CombinerResult], winner: str, task: str, held: OutOfFoldPredictions) -> None:
@@ -87,19 +88,6 @@ def comparison(rows: Sequence[CombinerResult], winner: str, task: str, held: Out
                 say(f"  {row.name}: {line}")
 
 
-def weights(row: CombinerResult, names: Sequence[str]) -> dict[str, Any]:
-    """Weight of each member by head, and of each feature by class where there is a stack."""
-    found: dict[str, Any] = {}
-    if row.combination:
-        for head in ("classes", "masks"):
-            fitted = getattr(row.combination, head)
-            if fitted:
-                found[head] = dict(zip(names, fitted.weights, strict=True))
-        if row.combination.stack:
-            found["features"] = row.combination.stack.weights()
-    return found
-
-
 def _shape_weights(row: CombinerResult) -> str:
     """How lesion shape counts for malignant."""
     stack = row.combination.stack if row.combination else None
@@ -113,56 +101,64 @@ def _difference(found: Difference | None) -> str:
     return "-" if found is None else f"{found.value:+.4f} ±{found.standard_error:.4f}"
 
 
-def show(found: dict[str, Any], search: SearchSettings, tracking_uri: str) -> None:
+def show(found: EnsembleResult, search: SearchSettings, tracking_uri: str) -> None:
     """The last words: the winner's test figures, and the commands to use it."""
-    test = found["test"]
-    low, high = test["interval"]
+    test = found.test
+    low, high = test.interval
     say(
-        f"test      {test['metric']} {test['value']:.4f} (95 % {low:.4f} to {high:.4f}), the best single candidate "
-        f"{test['best_single']:.4f}, difference {test['difference']:+.4f} "
-        f"({test['difference_interval'][0]:+.4f} to {test['difference_interval'][1]:+.4f})"
+        f"test      {test.metric} {test.value:.4f} (95 % {low:.4f} to {high:.4f}), the best single candidate "
+        f"{test.best_single:.4f}, difference {test.difference:+.4f} "
+        f"({test.difference_interval[0]:+.4f} to {test.difference_interval[1]:+.4f})"
     )
-    spread = test["retraining"]["standard_deviation"]
+    spread = test.retraining.standard_deviation
     if spread is not None:
-        count = len(test["retraining"]["values"])
+        count = len(test.retraining.values)
         say(f"          each fold's models alone: standard deviation {spread:.4f} over {count}")
-    say(f"          {_uncertainty(test['uncertainty'])}")
-    say(f"          the test images of these data were scored {_times(test['times_scored'])} so far")
-    for point in test["operating_points"]:
-        rates = [
-            f"{name} {point[name]['value']:.3f} ({point[name]['interval'][0]:.3f} to {point[name]['interval'][1]:.3f})"
-            for name in ("sensitivity", "specificity")
-            if point[name]
-        ]
-        meant = f"{point['rate']:.0%} {point['kept']} held out"
-        say(f"          malignant from {point['threshold']:.3f} ({meant}): {', '.join(rates)}")
-    say(f"model     {found['model_uri']}{', now the champion' if found['promoted'] else ''}: {found['why_promoted']}")
-    say(f"ensemble  {search.files.ensemble_report}, in {format_seconds(found['seconds'])}")
+    say(f"          {_uncertainty(test.uncertainty)}")
+    say(f"          the test images of these data were scored {_times(test.times_scored)} so far")
+    for point in test.operating_points:
+        shares = {"sensitivity": point.sensitivity, "specificity": point.specificity}
+        rates = [_share(name, one) for name, one in shares.items() if one]
+        meant = f"{point.rate:.0%} {point.kept} held out"
+        say(f"          malignant from {point.threshold:.3f} ({meant}): {', '.join(rates)}")
+    say(f"model     {found.model_uri}{', now the champion' if found.promoted else ''}: {found.why_promoted}")
+    say(f"ensemble  {search.files.ensemble_report}, in {format_seconds(found.seconds)}")
     python, uri = shlex.quote(sys.executable), shlex.quote(tracking_uri)
-    model = "" if found["promoted"] else f" --model {found['model_uri']}"
+    model = "" if found.promoted else f" --model {found.model_uri}"
     use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"
     say(f"use it    {use} --out predictions IMAGE|FOLDER ...")
 
 
-def _uncertainty(found: dict[str, Any]) -> str:
+def _share(name: str, share: Estimate) -> str:
+    low, high = share.interval or (math.nan, math.nan)
+    return f"{name} {share.value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _uncertainty(found: Usefulness | None) -> str:
     """Whether uncertainty is of use, in words."""
-    errors = f"{found['errors']} error{'s' * (found['errors'] != 1)} among {found['images']} images"
-    if found["errors"] < LEAST_ERRORS or found["auroc_for_errors"] is None:
+    assert found  # of what is scored now
+    errors = f"{found.errors} error{'s' * (found.errors != 1)} among {found.images} images"
+    if found.errors < LEAST_ERRORS or found.auroc_for_errors is None:
         return f"uncertainty cannot be judged: {errors}"
-    low, high = found["interval"]
-    useful = "tells errors from the rest" if found["useful"] else "was not shown to tell errors from the rest"
-    return f"uncertainty {useful}: AUROC {found['auroc_for_errors']:.3f} ({low:.3f} to {high:.3f}), {errors}"
+    low, high = found.interval or (math.nan, math.nan)
+    useful = "tells errors from the rest" if found.useful else "was not shown to tell errors from the rest"
+    return f"uncertainty {useful}: AUROC {found.auroc_for_errors:.3f} ({low:.3f} to {high:.3f}), {errors}"
 
 
-def figures(found: dict[str, Any]) -> dict[str, float]:
+def figures(found: EnsembleResult) -> dict[str, float]:
     """The ensemble's own metrics in MLflow. None is named best/...: it must not stand in the trials' ranking."""
-    test = found["test"]
-    scores = {f"held_out/{row['name']}": row["score"] for row in found["combiners"] if row["score"] is not None}
-    tested = {f"test/{name}": one["value"] for name, one in test["scores"].items()}
-    interval = dict(zip(("test/interval_low", "test/interval_high"), test["interval"], strict=True))
-    return (
-        scores | tested | interval | {"test/times_scored": test["times_scored"], "ensemble/seconds": found["seconds"]}
-    )
+    test = found.test
+    scores = {f"held_out/{row.name}": row.score for row in found.combiners if row.score is not None}
+    tested = {f"test/{name}": one.value for name, one in test.scores.items()}
+    interval = dict(zip(("test/interval_low", "test/interval_high"), test.interval, strict=True))
+    return scores | tested | interval | {"test/times_scored": test.times_scored, "ensemble/seconds": found.seconds}
+
+
+def tags(found: EnsembleResult) -> dict[str, str]:
+    """What the experiment's description shows of it, as tags of its run."""
+    row = found.winning
+    held_out = (row.score or math.nan, row.standard_error or math.nan)
+    return ensemble_tags(found.winner, held_out, found.test, found.model_uri.rpartition("/")[2])
 
 
 def command(settings: EnsembleSettings, search: SearchSettings) -> str:

@@ -128,16 +128,16 @@ def _trials(gathered: ReportInputs) -> str:
     """Trials, and what the ensemble trained beside them: a model for each fold beyond the first, of each start."""
     counts = []
     for one in gathered.studied:
-        rounds = sum("epochs" in round_ for round_ in one.ensemble["boost_rounds"])
-        beside = len(one.ensemble["candidates"]) * (one.search.folds - 1) + rounds * one.search.folds
-        more = f" and {counted(beside, 'model')} of folds" if one.ensemble["out_of_fold"] else ""
+        rounds = sum(round_.epochs is not None for round_ in one.ensemble.boost_rounds)
+        beside = len(one.ensemble.candidates) * (one.search.folds - 1) + rounds * one.search.folds
+        more = f" and {counted(beside, 'model')} of folds" if one.ensemble.out_of_fold else ""
         trials = counted(len(one.summary.trials), "trial") if one.summary else "trials"
         counts.append(f"{one.title} {trials}{more}")
     return "; ".join(counts)
 
 
 def _robustness(gathered: ReportInputs) -> str:
-    tested = [one.ensemble["test"]["retraining"]["standard_deviation"] for one in gathered.studied]
+    tested = [one.ensemble.test.retraining.standard_deviation for one in gathered.studied]
     known = any(value is not None for value in tested)
     return "ensembles: spread over the models of each fold" if known else AUTHOR
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from orchestrator.ensemble.result import Difference, EnsembleResult
 from orchestrator.rendering.document import Block, Heading, Table, Text
 from orchestrator.rendering.numbers import number, with_interval
 from orchestrator.report.find import METRICS
@@ -23,39 +23,39 @@ def blocks(one: ReportedSearch) -> list[Block]:
     shown: list[Block] = [Heading(f"{one.title.capitalize()}: {one.search.name}")]
     if one.optimistic:
         shown.append(Text(OPTIMISTIC, warning=True))
-    shown.append(Text(f"Winner: {found['winner']}. {found['why']}."))
+    shown.append(Text(f"Winner: {found.winner}. {found.why}."))
     shown.append(combiners(found, one.title))
     shown += [table for table in (notes(found, one.title),) if table]
     shown += [candidates(found, one.title), *winners_weights(found, one.title)]
-    if found["boost_rounds"]:
+    if found.boost_rounds:
         names = {digest: image.name for digest, image in one.subject.images.items()}
         shown += [boost_rounds(found, one.title), *suspects(found, names)]
-    promoted = "it became the champion" if found["promoted"] else "it did not become the champion"
-    return [*shown, *again(one), Text(f"When it was built {promoted}: {found['why_promoted']}.")]
+    promoted = "it became the champion" if found.promoted else "it did not become the champion"
+    return [*shown, *again(one), Text(f"When it was built {promoted}: {found.why_promoted}.")]
 
 
-def combiners(found: Mapping[str, Any], title: str) -> Table:
+def combiners(found: EnsembleResult, title: str) -> Table:
     """The six rows of the comparison, in the order in which they may win."""
-    metric, images = METRICS[found["test"]["metric"]], found["compared"]["images"]
-    masks = any(row["fpr_normal"] is not None for row in found["combiners"])
+    metric, images = METRICS[found.test.metric], found.compared.images
+    masks = any(row.fpr_normal is not None for row in found.combiners)
     rows: Rows = []
-    for row in found["combiners"]:
-        name = row["name"] + (" (winner)" if row["name"] == found["winner"] else "")
-        alarms = "-" if row["fpr_normal"] is None else number(row["fpr_normal"], 3)
+    for row in found.combiners:
+        name = row.name + (" (winner)" if row.name == found.winner else "")
+        alarms = "-" if row.fpr_normal is None else number(row.fpr_normal, 3)
         rows.append(
             [
                 name,
-                with_error(row["score"], row["standard_error"]),
-                *(_difference(row[key]) for key in ("difference_to_best", "difference_to_mean")),
+                with_error(row.score, row.standard_error),
+                *map(_difference, (row.difference_to_best, row.difference_to_mean)),
                 *([alarms] if masks else []),
-                len(row["members"]) or "-",
+                len(row.members) or "-",
             ]
         )
     caption = (
         f"Combiners of {title} on held-out images, n = {images:,}: {metric} ± standard error, and paired differences ± "
         "theirs. Every image is predicted by what saw neither it nor its group"
     )
-    if found["compared"]["optimistic"]:
+    if found.compared.optimistic:
         caption += ", but for the choice of epoch and configuration."
     else:
         caption += (
@@ -67,19 +67,16 @@ def combiners(found: Mapping[str, Any], title: str) -> Table:
     return Table(caption, columns, rows)
 
 
-def notes(found: Mapping[str, Any], title: str) -> Table | None:
+def notes(found: EnsembleResult, title: str) -> Table | None:
     """What there is to note of combiners; None where there is nothing."""
-    rows: Rows = [[row["name"], row["note"]] for row in found["combiners"] if row["note"]]
+    rows: Rows = [[row.name, row.note] for row in found.combiners if row.note]
     return Table(f"Notes on the combiners of {title}.", ("combiner", "note"), rows, texts=2) if rows else None
 
 
-def candidates(found: Mapping[str, Any], title: str) -> Table:
+def candidates(found: EnsembleResult, title: str) -> Table:
     """The trials that the ensemble was built from."""
-    metric = METRICS[found["test"]["metric"]]
-    rows: Rows = [
-        [one["name"], one["architecture"], number(one["score"], 4), str(one["run_id"])[:8]]
-        for one in found["candidates"]
-    ]
+    metric = METRICS[found.test.metric]
+    rows: Rows = [[one.name, one.architecture, number(one.score, 4), one.run_id[:8]] for one in found.candidates]
     caption = (
         f"Candidates of {title}, best first: the best {metric} on the validation fold of the search, by which epoch "
         "and trial were chosen: optimistic."
@@ -87,17 +84,17 @@ def candidates(found: Mapping[str, Any], title: str) -> Table:
     return Table(caption, ("candidate", "architecture", f"validation {metric}", "MLflow run"), rows, texts=2)
 
 
-def winners_weights(found: Mapping[str, Any], title: str) -> list[Table]:
+def winners_weights(found: EnsembleResult, title: str) -> list[Table]:
     """What each member, and each feature of a stack, counts for in the winner."""
-    weights = winner_of(found)["weights"]
-    heads = [head for head in ("classes", "masks") if head in weights]
+    given = found.winning.weights
+    weights = {head: one for head, one in (("classes", given.classes), ("masks", given.masks)) if one is not None}
     tables = []
-    if heads:
-        names = list(dict.fromkeys(name for head in heads for name in weights[head]))
-        rows: Rows = [[name, *(number(weights[head].get(name, 0.0), 3) for head in heads)] for name in names]
-        caption = f"Weights of the members in {found['winner']}, winner of {title}; those of a head sum to 1."
-        tables.append(Table(caption, ("member", *heads), rows))
-    if features := weights.get("features"):
+    if weights:
+        names = list(dict.fromkeys(name for one in weights.values() for name in one))
+        rows: Rows = [[name, *(number(one.get(name, 0.0), 3) for one in weights.values())] for name in names]
+        caption = f"Weights of the members in {found.winner}, winner of {title}; those of a head sum to 1."
+        tables.append(Table(caption, ("member", *weights), rows))
+    if features := given.features:
         classes = list(next(iter(features.values())))
         rows = [[name, *(number(one[c], 3, sign=True) for c in classes)] for name, one in features.items()]
         caption = (
@@ -108,20 +105,20 @@ def winners_weights(found: Mapping[str, Any], title: str) -> list[Table]:
     return tables
 
 
-def boost_rounds(found: Mapping[str, Any], title: str) -> Table:
+def boost_rounds(found: EnsembleResult, title: str) -> Table:
     """What each round of training on errors came to."""
     rows: Rows = []
-    for one in found["boost_rounds"]:
+    for one in found.boost_rounds:
         fall = "-"
-        if "loss_falls_by" in one:
-            fall = with_error(one["loss_falls_by"], one["standard_error"], sign=True)
+        if one.loss_falls_by is not None:
+            fall = with_error(one.loss_falls_by, one.standard_error, sign=True)
         rows.append(
             [
-                str(one["round"]),
-                one.get("start", "-"),
-                "accepted" if one["accepted"] else "not accepted",
-                one.get("epochs", "-"),
-                f"{one['effective']:.0f} of {one['images']}",
+                str(one.round),
+                one.start or "-",
+                "accepted" if one.accepted else "not accepted",
+                one.epochs or "-",
+                f"{one.effective:.0f} of {one.images}",
                 fall,
             ]
         )
@@ -133,9 +130,9 @@ def boost_rounds(found: Mapping[str, Any], title: str) -> Table:
     return Table(caption, columns, rows, texts=3)
 
 
-def suspects(found: Mapping[str, Any], names: Mapping[str, str]) -> list[Text]:
+def suspects(found: EnsembleResult, names: Mapping[str, str]) -> list[Text]:
     """The images of the largest error, which boosting weights as if they were all wrong."""
-    digests = found["boost_rounds"][0].get("suspects", [])
+    digests = found.boost_rounds[0].suspects
     if not digests:
         return []
     known = [names[digest] for digest in digests if digest in names]
@@ -147,13 +144,13 @@ def suspects(found: Mapping[str, Any], names: Mapping[str, str]) -> list[Text]:
 
 def again(one: ReportedSearch) -> list[Text]:
     """How much the test score varies over models of the folds; nothing where there is one model alone."""
-    found = one.ensemble["test"]["retraining"]
-    if found["standard_deviation"] is None:
+    found = one.ensemble.test.retraining
+    if found.standard_deviation is None:
         return []
-    values = ", ".join(number(value, 3) for value in found["values"])
+    values = ", ".join(number(value, 3) for value in found.values)
     words = (
-        f"Training again: the models of each fold alone reach a test {METRICS[one.ensemble['test']['metric']]} of "
-        f"{values}; standard deviation {number(found['standard_deviation'], 4)} over {len(found['values'])} folds."
+        f"Training again: the models of each fold alone reach a test {METRICS[one.ensemble.test.metric]} of "
+        f"{values}; standard deviation {number(found.standard_deviation, 4)} over {len(found.values)} folds."
     )
     if one.task == "cls" and any(part.shape for part in [one.description] if part):
         words += " Lesion shape is that of the segmentation ensemble with all of its folds each time."
@@ -167,32 +164,27 @@ def with_error(value: float | None, error: float | None, digits: int = 4, sign: 
     return number(value, digits, sign) + ("" if error is None else f" ± {number(error, digits)}")
 
 
-def _difference(found: Mapping[str, float] | None) -> str:
-    return "-" if found is None else with_error(found["value"], found["standard_error"], sign=True)
-
-
-def winner_of(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The winner's row of `ensemble.json`."""
-    return next(row for row in found["combiners"] if row["name"] == found["winner"])
+def _difference(found: Difference | None) -> str:
+    return "-" if found is None else with_error(found.value, found.standard_error, sign=True)
 
 
 def overview(studied: Sequence[ReportedSearch]) -> Table:
     """Each winner with its held-out and its test score."""
     rows: Rows = []
     for one in studied:
-        found, test = one.ensemble, one.ensemble["test"]
-        winner = winner_of(found)
+        found, test = one.ensemble, one.ensemble.test
+        winner = found.winning
         rows.append(
             [
                 one.title,
                 one.search.name,
-                found["winner"],
-                len(winner["members"]),
-                f"{found['compared']['images']:,}, {len(one.subject.tested):,}",
-                METRICS[test["metric"]],
-                with_error(winner["score"], winner["standard_error"]),
-                with_interval(test["value"], test["interval"]),
-                with_interval(test["difference"], test["difference_interval"], sign=True),
+                found.winner,
+                len(winner.members),
+                f"{found.compared.images:,}, {len(one.subject.tested):,}",
+                METRICS[test.metric],
+                with_error(winner.score, winner.standard_error),
+                with_interval(test.value, test.interval),
+                with_interval(test.difference, test.difference_interval, sign=True),
             ]
         )
     columns = ("approach", "search", "winner", "members", "n", "metric", "held out", "test", "test minus best single")
@@ -209,7 +201,7 @@ def standing(studied: Sequence[ReportedSearch]) -> list[Block]:
     silent = []
     for one in studied:
         found, said = one.ensemble, one.registered
-        rows.append([one.title, found["model_uri"], said.state, one.subject.times_scored or 0])
+        rows.append([one.title, found.model_uri, said.state, one.subject.times_scored or 0])
         if said.silence:
             words = (
                 f"{one.title}: the tracking store does not say where it stands ({said.silence}). Scorings are counted "

@@ -7,32 +7,19 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
-from orchestrator.ensemble import final_test, promotion
 from orchestrator.ensemble.candidates import search_settings
-from orchestrator.scoring.predictions import TestPredictions
+from orchestrator.ensemble.result import EnsembleResult
+from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
 from orchestrator.storage.run_folder import NAMES
 
 TITLES = {"seg": "segmentation", "cls": "classification", "multi": "multi-task"}
 #: Primary metrics in words.
 METRICS = {"dice": "Dice", "auroc": "AUROC", "score": "score"}
-
-
-#: What is read of `ensemble.json`.
-NEEDED = {
-    "task",
-    "classes",
-    "data",
-    "settings",
-    "compared",
-    "out_of_fold",
-    "candidates",
-    "combiners",
-    "boost_rounds",
-} | {*("winner", "why", "digest", "test", "model_uri", "promoted", "why_promoted")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,13 +28,13 @@ class Entry:
 
     search: SearchSettings
     written: float
-    ensemble: dict[str, Any]
+    ensemble: EnsembleResult
     tested: TestPredictions
 
     @property
     def fingerprint(self) -> str:
         """Of the data."""
-        return str(self.ensemble["data"]["fingerprint"])
+        return self.ensemble.data.fingerprint
 
 
 def named(storage: Path, names: Sequence[str]) -> list[Entry]:
@@ -106,15 +93,15 @@ def _entry(search: SearchSettings) -> Entry:
     again = f"run {shlex.join(words)}"
     file = search.files.ensemble_report
     try:
-        found = json.loads(file.read_text())
+        found = EnsembleResult.from_json(json.loads(file.read_text()))
         written = file.stat().st_mtime
     except FileNotFoundError:
         raise UserError(f"--name {search.name}: it has no ensemble yet; {again}") from None
+    except ValidationError:
+        raise UserError(f"{file} lacks what a report shows: cut, or of an older version; {again}") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read ({error}); {again}") from None
-    if not isinstance(found, dict) or NEEDED - set(found):
-        raise UserError(f"{file} lacks what a report shows: cut, or of an older version; {again}")
-    home = search.files.winners / str(found["digest"])
-    if final_test.stored(home) is None:
-        raise UserError(f"the stored test predictions of {search.name} are not in {search.cache}; {again}")
-    return Entry(search, written, found, TestPredictions.load(home / promotion.TEST))
+    try:
+        return Entry(search, written, found, TestPredictions.load(search.files.winners / found.digest / TEST))
+    except UNREADABLE:
+        raise UserError(f"the stored test predictions of {search.name} are not in {search.cache}; {again}") from None

@@ -13,12 +13,12 @@ from mlflow import MlflowClient
 from orchestrator.common.errors import UserError
 from orchestrator.config import data as dataset
 from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.inference import format as product
 from orchestrator.inference.format import Description, ModelError
 from orchestrator.report.find import TITLES, Entry, named, newest
 from orchestrator.report.registered import RegistryStatus, reached, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images
-from orchestrator.scoring.final_scores import FinalScores
 from orchestrator.storage.run_folder import is_held
 from orchestrator.tuning.summary import SearchSummary
 from trainables.data import CLASSES, Manifest, Prepared
@@ -37,7 +37,7 @@ class ReportedSearch:
 
     search: SearchSettings
     summary: SearchSummary | None
-    ensemble: dict[str, Any]
+    ensemble: EnsembleResult
     subject: ModelResults
     description: Description | None
     registered: RegistryStatus
@@ -56,7 +56,7 @@ class ReportedSearch:
     @property
     def optimistic(self) -> bool:
         """Whether its combiners were compared on the fold that chose epoch and configuration."""
-        return bool(self.ensemble["compared"]["optimistic"])
+        return self.ensemble.compared.optimistic
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class ReportInputs:
     @property
     def synthetic(self) -> bool:
         """Whether the data are phantom images."""
-        return any(one.ensemble["data"]["synthetic"] for one in self.studied)
+        return any(one.ensemble.data.synthetic for one in self.studied)
 
     @property
     def fingerprint(self) -> str:
         """Of the data."""
-        return str(self.studied[0].ensemble["data"]["fingerprint"])
+        return self.studied[0].ensemble.data.fingerprint
 
 
 def gather(storage: Path, names: Sequence[str], tracking_uri: str) -> ReportInputs:
@@ -120,11 +120,10 @@ def _studied(
     entry: Entry, tracking_uri: str, ask: Callable[[str], MlflowClient | str], images: dict[str, ImageFiles]
 ) -> ReportedSearch:
     search, ensemble = entry.search, entry.ensemble
-    winner = next(row for row in ensemble["combiners"] if row["name"] == ensemble["winner"])
-    classes = CLASSES[-ensemble["classes"] :] if search.task != "seg" else ()
-    known = registered(ask(tracking_uri or ensemble["settings"]["tracking_uri"]), ensemble)
+    classes = CLASSES[-ensemble.classes :] if search.task != "seg" else ()
+    known = registered(ask(tracking_uri or ensemble.tracking_uri), ensemble)
     try:
-        description = product.read(search.files.winners / ensemble["digest"] / "ensemble")
+        description = product.read(search.files.winners / ensemble.digest / "ensemble")
     except ModelError:
         description = None
     subject = ModelResults(
@@ -132,15 +131,15 @@ def _studied(
         TITLES[search.task],
         classes,
         entry.tested,
-        FinalScores.from_json(ensemble["test"]),
+        ensemble.test,
         images,
         # Since it was built others may have looked.
-        times_scored=ensemble["test"]["times_scored"] if known.times_scored is None else known.times_scored,
-        members=len(winner["members"]),
+        times_scored=ensemble.test.times_scored if known.times_scored is None else known.times_scored,
+        members=len(ensemble.winning.members),
         networks=networks(description) if description else None,
-        mirrored=ensemble["settings"]["tta"],
-        synthetic=ensemble["data"]["synthetic"],
-        optimistic=ensemble["compared"]["optimistic"],
+        mirrored=ensemble.mirrored,
+        synthetic=ensemble.data.synthetic,
+        optimistic=ensemble.compared.optimistic,
     )
     return ReportedSearch(search, _summary(search), ensemble, subject, description, known, is_held(search.files.ledger))
 

@@ -79,7 +79,7 @@ def data_facts(gathered: ReportInputs) -> Table:
     """Source, identity and counts of the data."""
     data, first = gathered.data, gathered.studied[0]
     said = next((one.summary.data for one in gathered.studied if one.summary), None)
-    rows: Rows = [["source", str(first.ensemble["data"]["source"])]]
+    rows: Rows = [["source", first.ensemble.data.source]]
     if gathered.manifest is not None:
         rows.append(["layout", gathered.manifest.layout])
     rows += [["data fingerprint", gathered.fingerprint], ["synthetic", "yes" if gathered.synthetic else "no"]]
@@ -150,12 +150,12 @@ def _training(one: ReportedSearch) -> dict[str, str]:
         "encoder weights": ", ".join(sorted({trial.weights_source for trial in trials})) or "-",
         "folds": str(search.folds),
         "seed of split, of search": f"{search.split_seed}, {search.seed}",
-        "out-of-fold predictions": "yes" if ensemble["out_of_fold"] else "no: figures are optimistic",
-        "candidates": str(len(ensemble["candidates"])),
-        "combiner": ensemble["winner"],
-        "members": ", ".join(next(r["members"] for r in ensemble["combiners"] if r["name"] == ensemble["winner"])),
+        "out-of-fold predictions": "yes" if ensemble.out_of_fold else "no: figures are optimistic",
+        "candidates": str(len(ensemble.candidates)),
+        "combiner": ensemble.winner,
+        "members": ", ".join(ensemble.winning.members),
         "networks": str(one.subject.networks or "-"),
-        "mirrored, too": "yes" if ensemble["settings"]["tta"] else "no",
+        "mirrored, too": "yes" if ensemble.mirrored else "no",
         "images trained on": str(len(one.description.trained_on)) if one.description else "-",
     }
 

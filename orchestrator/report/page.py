@@ -48,7 +48,7 @@ def contents(gathered: ReportInputs) -> Document:
         Section("card", "Model card", card(gathered)),
         Section("checklist", "Reporting checklist", [checklist(gathered)]),
     ]
-    source = str(studied[0].ensemble["data"]["source"])
+    source = studied[0].ensemble.data.source
     searches = ", ".join(one.search.name for one in studied)
     return Document(
         title="Results and comparisons",
@@ -151,7 +151,7 @@ def _each(studied: Sequence[ReportedSearch]) -> list[Block]:
 
 def _search(one: ReportedSearch) -> list[Block]:
     heading = Heading(f"{one.title.capitalize()}: {one.search.name}")
-    return [heading, *search_blocks(one.search.folder, one.summary, one.ensemble["test"]["metric"])]
+    return [heading, *search_blocks(one.search.folder, one.summary, one.ensemble.test.metric)]
 
 
 def _filled(blocks: Iterable[Chart | Table | SideBySide | None]) -> list[Block]:

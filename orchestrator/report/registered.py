@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -12,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from orchestrator.common.errors import first_line
 from orchestrator.config.types import TrackingError
 from orchestrator.ensemble import promotion
+from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.tracking import registry as champions
 from orchestrator.tracking.client import open_store
 
@@ -49,21 +48,21 @@ def reached(uri: str) -> MlflowClient | str:
         return first_line(error)
 
 
-def registered(client: MlflowClient | str, ensemble: Mapping[str, Any]) -> RegistryStatus:
+def registered(client: MlflowClient | str, ensemble: EnsembleResult) -> RegistryStatus:
     """What a store says of an ensemble.
 
     Args:
         client: what `reached` gave. ensemble: of `ensemble.json`.
     """
-    name, _, version = str(ensemble["model_uri"]).removeprefix("models:/").rpartition("/")
+    name, _, version = ensemble.model_uri.removeprefix("models:/").rpartition("/")
     if isinstance(client, str):
         return RegistryStatus(version, silence=client)
     try:
         found = client.get_model_version(name, version)
-        if found.tags.get("digest") != ensemble["digest"]:
+        if found.tags.get("digest") != ensemble.digest:
             return RegistryStatus(version, silence=f"version {version} of {name} in the store is another model")
-        standing = champions.champion(client, ensemble["task"])
-        times = promotion.times_scored(client, ensemble["data"]["fingerprint"])
+        standing = champions.champion(client, ensemble.task)
+        times = promotion.times_scored(client, ensemble.data.fingerprint)
     except MlflowException as error:
         return RegistryStatus(version, silence=first_line(error))
     return RegistryStatus(version, str(standing.version) if standing else "", times)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -16,6 +18,8 @@ from orchestrator.scoring.resampling import paired_interval
 from orchestrator.storage.atomic import write_arrays
 
 HELD_OUT, TEST = "held-out.npz", "test.npz"
+#: What loading a file raises that is not there, damaged, or of an older version.
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from orchestrator.scoring.final_scores import FinalScores
 from orchestrator.tracking import ui_view
 from orchestrator.tracking.ranking import TrialRow, best_trials, runs_of
 from orchestrator.tracking.registry import champion, model_name
@@ -92,17 +94,20 @@ def _character(one: str) -> str:
     return "\ufffd" if unicodedata.category(one)[0] in "CZ" else f"&#{ord(one)};"
 
 
-def ensemble_tags(found: Mapping[str, Any]) -> dict[str, str]:
-    """What the description shows of an ensemble, from `ensemble.json`, as tags of its run."""
-    row = next(one for one in found["combiners"] if one["name"] == found["winner"])
-    test = found["test"]
+def ensemble_tags(winner: str, held_out: tuple[float, float], test: FinalScores, version: str) -> dict[str, str]:
+    """What the description shows of an ensemble, as tags of its run.
+
+    Args:
+        winner: the combiner. held_out: its score and the standard error of that. version: in the registry.
+    """
+    low, high = test.interval or (math.nan, math.nan)
+    below, above = test.difference_interval
     return {
-        WINNER: found["winner"],
-        HELD_OUT: f"{row['score']:.4f} ± {row['standard_error']:.4f}",
-        TEST: f"{test['value']:.4f} ({test['interval'][0]:.4f} to {test['interval'][1]:.4f})",
-        TO_BEST: f"{test['difference']:+.4f} ({test['difference_interval'][0]:+.4f} to "
-        f"{test['difference_interval'][1]:+.4f})",
-        VERSION: found["model_uri"].rpartition("/")[2],
+        WINNER: winner,
+        HELD_OUT: f"{held_out[0]:.4f} ± {held_out[1]:.4f}",
+        TEST: f"{test.value:.4f} ({low:.4f} to {high:.4f})",
+        TO_BEST: f"{test.difference:+.4f} ({below:+.4f} to {above:+.4f})",
+        VERSION: version,
     }
 
 

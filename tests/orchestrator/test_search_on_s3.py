@@ -163,7 +163,7 @@ def test_home_again_it_is_a_storage_folder(carried: Carried, tmp_path: Path, ray
     now = {file: file.stat().st_mtime_ns for file in home.rglob("best.safetensors")}
     assert weights
     assert weights.items() <= now.items(), "no fold is trained again"
-    assert found["name"] == "one"
+    assert found.name == "one"
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from orchestrator import run_search
+from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.ensemble.run import run_ensemble
 
 SMALL: dict[str, Any] = {"trials": 2, "epochs": 4, "image_size": 64, "batch_size": 8, "folds": 3, "boost_rounds": 1}
@@ -28,7 +29,7 @@ class Home:
         where = {"storage": self.folder / "runs", "tracking_uri": self.uri, "data": self.phantom}
         return run_search(task=task, arch=ARCH[task], name=task, **{**SMALL, **where, **fields})
 
-    def ensemble(self, task: str, **fields: Any) -> dict[str, Any]:
+    def ensemble(self, task: str, **fields: Any) -> EnsembleResult:
         return run_ensemble(task=task, storage=self.folder / "runs", tracking_uri=self.uri, **fields)
 
     def champion(self, task: str) -> None:

@@ -98,18 +98,19 @@ def test_the_same_again_trains_nothing_scores_nothing_and_registers_nothing(home
     before, trained = home.found("seg"), home.trained()
     again = home.ensemble("seg", boost_rounds=1, name="seg", seed=0)
     assert home.trained() == trained
-    assert again["model_uri"] == before["model_uri"]
-    assert again["test"]["times_scored"] == 3
-    assert again["test"]["value"] == before["test"]["value"]
+    assert again.model_uri == before["model_uri"]
+    assert again.test.times_scored == 3
+    assert again.to_json() == home.found("seg")
+    assert again.test.value == before["test"]["value"]
 
 
 def test_without_out_of_fold_predictions_it_is_called_optimistic(home: Home, capfd: pytest.CaptureFixture) -> None:
     found = home.ensemble("cls", out_of_fold=False, promote="never", name="cls")
-    assert found["winner"] in ("best", "mean", "boosted")
-    assert not found["promoted"]
-    assert "optimistic: same fold as selection" in found["why"]
-    row = next(one for one in found["combiners"] if one["name"] == "boosted-trained")
-    assert row["score"] is None
+    assert found.winner in ("best", "mean", "boosted")
+    assert not found.promoted
+    assert "optimistic: same fold as selection" in found.why
+    row = next(one for one in found.combiners if one.name == "boosted-trained")
+    assert row.score is None
     assert row["note"].startswith("needs out-of-fold predictions")
 
 

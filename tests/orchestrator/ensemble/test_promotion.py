@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.promotion import verdict
+from orchestrator.ensemble.promotion import BesideBest, Contender, verdict
 from orchestrator.scoring.metrics import ScoredPredictions
-from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
+from orchestrator.scoring.predictions import StoredPredictions
 from orchestrator.storage.atomic import write_arrays
 
 N = 120
@@ -27,24 +27,19 @@ def evidence(skill: float, seed: int = 0, n: int = N) -> StoredPredictions:
     return StoredPredictions(scored, tuple(f"{i:08x}" for i in range(n)), np.arange(n), labels)
 
 
-def champion(folder: Path, held_out: StoredPredictions, test: StoredPredictions, **tags: str) -> dict[str, Any]:
-    write_arrays(folder / HELD_OUT, held_out.arrays())
-    write_arrays(folder / TEST, test.arrays())
-    own = {"data_fingerprint": "d1", "synthetic": "false", "classes": "3", "optimistic": "false"}
-    standing = SimpleNamespace(version="3", tags={**own, **tags})
-    return {"standing": standing, "stored": folder}
+OWN: dict[str, Any] = {"data_fingerprint": "d1", "synthetic": False, "classes": 3, "optimistic": False}
+NEW = Contender("4", **OWN, held_out=evidence(2.0), test=evidence(2.0))
+BESIDE = BesideBest(alarms=0.2, alarms_of_best=0.2, difference=(0.01, -0.02, 0.04))
 
 
-NEW: dict[str, Any] = {
-    "alarms": 0.2, "alarms_of_best": 0.2, "synthetic": False, "data_fingerprint": "d1",
-    "classes": 3, "optimistic": False,
-    "held_out": evidence(2.0), "test": evidence(2.0), "test_to_best": (0.01, -0.02, 0.04),
-    "standing": None, "stored": None,
-}  # fmt: skip
+def champion(held_out: StoredPredictions | None, test: StoredPredictions | None, **own: Any) -> Contender:
+    return Contender("3", **{**OWN, **own}, held_out=held_out, test=test)
 
 
-def judge(mode: str = "auto", **given: Any) -> tuple[bool, str]:
-    return verdict("cls", mode, **{**NEW, **given})
+def judge(
+    mode: str = "auto", champion: Contender | None = None, beside: BesideBest = BESIDE, **given: Any
+) -> tuple[bool, str]:
+    return verdict("cls", mode, replace(NEW, **given), beside, champion)
 
 
 def test_without_a_champion_the_first_is_one() -> None:
@@ -53,68 +48,67 @@ def test_without_a_champion_the_first_is_one() -> None:
 
 def test_never_and_always_ask_nothing() -> None:
     assert judge("never") == (False, "--promote never")
-    assert judge("always", alarms=0.9)[0]
+    assert judge("always", beside=replace(BESIDE, alarms=0.9))[0]
 
 
-def test_a_better_one_takes_the_place_and_an_equal_one_does_not(tmp_path: Path) -> None:
-    standing = champion(tmp_path, evidence(0.5, seed=1), evidence(0.5, seed=1))
-    promoted, why = judge(**standing)
+def test_a_better_one_takes_the_place_and_an_equal_one_does_not() -> None:
+    standing = champion(evidence(0.5, seed=1), evidence(0.5, seed=1))
+    promoted, why = judge(champion=standing)
     assert promoted
     assert "better than the champion (version 3)" in why
-    promoted, why = judge(**{**standing, "held_out": evidence(0.5, seed=2)})
+    promoted, why = judge(champion=standing, held_out=evidence(0.5, seed=2))
     assert not promoted
     assert "not clearly better" in why
 
 
-def test_test_images_only_veto(tmp_path: Path) -> None:
-    standing = champion(tmp_path, evidence(0.5, seed=1), evidence(3.0, seed=1))
-    promoted, why = judge(**standing, test=evidence(0.2))
+def test_test_images_only_veto() -> None:
+    standing = champion(evidence(0.5, seed=1), evidence(3.0, seed=1))
+    promoted, why = judge(champion=standing, test=evidence(0.2))
     assert not promoted
     assert "worse than the champion (version 3) on test images" in why
     # However much better on test, it is not promoted for that.
-    standing = champion(tmp_path, evidence(2.0, seed=1), evidence(0.1, seed=1))
-    assert not judge(**standing, test=evidence(4.0))[0]
+    standing = champion(evidence(2.0, seed=1), evidence(0.1, seed=1))
+    assert not judge(champion=standing, test=evidence(4.0))[0]
 
 
 def test_worse_than_the_best_single_on_test_images_is_not_promoted() -> None:
-    promoted, why = judge(test_to_best=(-0.05, -0.09, -0.01))
+    promoted, why = judge(beside=replace(BESIDE, difference=(-0.05, -0.09, -0.01)))
     assert not promoted
     assert "worse than the best single on test images" in why
 
 
 @pytest.mark.parametrize(("alarms", "promoted"), [(0.249, True), (0.26, False), (None, True)])
 def test_more_false_alarms_than_the_best_single_are_not_promoted(alarms: float | None, promoted: bool) -> None:
-    assert judge(alarms=alarms)[0] == promoted
+    assert judge(beside=replace(BESIDE, alarms=alarms))[0] == promoted
 
 
-def test_other_data_cannot_be_compared_but_synthetic_data_give_way(tmp_path: Path) -> None:
-    other = champion(tmp_path, evidence(0.1), evidence(0.1), data_fingerprint="d2")
-    promoted, why = judge(**other)
+def test_other_data_cannot_be_compared_but_synthetic_data_give_way() -> None:
+    other = champion(evidence(0.1), evidence(0.1), data_fingerprint="d2")
+    promoted, why = judge(champion=other)
     assert not promoted
     assert "other data" in why
-    phantom = champion(tmp_path, evidence(3.0), evidence(3.0), data_fingerprint="d3", synthetic="true")
-    assert judge(**phantom)[0]
-    assert not judge(**{**phantom, "synthetic": True})[0]
+    phantom = champion(evidence(3.0), evidence(3.0), data_fingerprint="d3", synthetic=True)
+    assert judge(champion=phantom)[0]
+    assert not judge(champion=phantom, synthetic=True)[0]
 
 
-def test_a_model_of_two_classes_does_not_take_the_place_of_one_of_three(tmp_path: Path) -> None:
-    standing = champion(tmp_path, evidence(0.1), evidence(0.1))
-    promoted, why = judge(**standing, classes=2)
+def test_a_model_of_two_classes_does_not_take_the_place_of_one_of_three() -> None:
+    standing = champion(evidence(0.1), evidence(0.1))
+    promoted, why = judge(champion=standing, classes=2)
     assert not promoted
     assert "other data or classes" in why
 
 
 @pytest.mark.parametrize("whose", ["its own", "the champion's"])
-def test_optimistic_predictions_move_no_champion(tmp_path: Path, whose: str) -> None:
-    standing = champion(tmp_path, evidence(0.1), evidence(0.1), optimistic=str(whose != "its own").lower())
-    promoted, why = judge(**standing, optimistic=whose == "its own")
+def test_optimistic_predictions_move_no_champion(whose: str) -> None:
+    standing = champion(evidence(0.1), evidence(0.1), optimistic=whose != "its own")
+    promoted, why = judge(champion=standing, optimistic=whose == "its own")
     assert not promoted
     assert "without out-of-fold predictions" in why
 
 
-def test_predictions_that_cannot_be_read_keep_the_champion(tmp_path: Path) -> None:
-    standing = champion(tmp_path, evidence(0.1), evidence(0.1))
-    promoted, why = judge(**{**standing, "stored": None})
+def test_predictions_that_cannot_be_read_keep_the_champion() -> None:
+    promoted, why = judge(champion=champion(None, None))
     assert not promoted
     assert "cannot be read" in why
 

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.ensemble.combiners import fit as combiners
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.result import Difference
 from orchestrator.ensemble.selection import CombinerResult, choose, compare, cross_fit
 from orchestrator.scoring.metrics import ScoredPredictions, primary
 from tests.support.heldouts import classification, multi, of_members, segmentation
@@ -171,7 +172,7 @@ def test_differences_and_errors_are_those_of_the_predictions() -> None:
     mean, best = rows["mean"], rows["best"]
     assert mean.score == primary("cls", mean.scored)
     assert mean.difference_to_best.value == pytest.approx(mean.score - best.score)
-    assert mean.difference_to_mean == (0, 0)
+    assert mean.difference_to_mean == Difference(0, 0)
     assert 0.005 < mean.standard_error < 0.05
     assert 0 < mean.difference_to_best.standard_error < math.hypot(mean.standard_error, best.standard_error)
 
@@ -184,10 +185,11 @@ def test_there_are_six_rows_with_the_reason_where_one_could_not_run() -> None:
         "boosted-trained": "no member was trained by boosting",
         "stacked": "stacks class probabilities, and this task has none",
     }
-    stored = json.loads(json.dumps([row.to_json() for row in rows], allow_nan=False))
+    reported = [row.reported(segmentation().names).model_dump(mode="json") for row in rows]
+    stored = json.loads(json.dumps(reported, allow_nan=False))
     assert set(stored[0]) == {
         *("name", "score", "standard_error", "difference_to_best", "difference_to_mean"),
-        *("fpr_normal", "members", "note"),
+        *("fpr_normal", "members", "note", "weights"),
     }
     assert set(stored[1]["difference_to_best"]) == {"value", "standard_error"}
     assert stored[-1]["score"] is None

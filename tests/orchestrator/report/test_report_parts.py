@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.rendering.document import Text
 from orchestrator.report import ensembles, model_card
 from orchestrator.report.__main__ import main
@@ -26,8 +27,15 @@ from orchestrator.scoring.metrics import ScoredPredictions
 from orchestrator.scoring.predictions import StoredPredictions
 from trainables.data import CLASSES, Fault
 
+#: Of `ensemble.json`.
+TESTED: dict[str, Any] = {
+    **{"metric": "auroc", "value": 0.93, "interval": [0.9, 0.95]},
+    **{"best_single": 0.9, "difference": 0.03, "difference_interval": [0.01, 0.05]},
+    **{"times_scored": 2, "retraining": {"values": [0.9], "standard_deviation": None}},
+}
 
-def found(**changes: Any) -> dict[str, Any]:
+
+def found(**changes: Any) -> EnsembleResult:
     """What `ensemble.json` says of a cls ensemble of two members, of which boosting was won."""
     nothing = {"value": 0.0, "standard_error": 0.0}
     rows = [
@@ -36,12 +44,12 @@ def found(**changes: Any) -> dict[str, Any]:
         combiner("boosted", 0.93, {"value": 0.03, "standard_error": 0.006}, nothing, {"a": 0.25, "b": 0.75}),
         combiner("stacked", None, None, None, {}) | {"note": "failed: ValueError: <b>"},
     ]
-    return {
+    stored = {
         "task": "cls",
         "classes": 3,
         "digest": "d",
         "data": {"fingerprint": "f" * 64, "source": "x <i>", "synthetic": False},
-        "settings": {"tta": False},
+        "settings": {"tta": False, "tracking_uri": ""},
         "out_of_fold": True,
         "compared": {"images": 1388, "optimistic": False},
         "candidates": [{"run_id": "0123456789", "name": "s #1 a", "architecture": "a", "score": 0.91}],
@@ -49,12 +57,13 @@ def found(**changes: Any) -> dict[str, Any]:
         "boost_rounds": [],
         "winner": "boosted",
         "why": "boosted is better",
-        "test": {"metric": "auroc", "times_scored": 2, "retraining": {"values": [0.9], "standard_deviation": None}},
+        "test": TESTED,
         "model_uri": "models:/breast-ultrasound-cls/7",
         "promoted": False,
         "why_promoted": "--promote never",
         **changes,
     }
+    return EnsembleResult.from_json(stored)
 
 
 def combiner(name: str, score: float | None, best: Any, mean: Any, weights: dict[str, float]) -> dict[str, Any]:
@@ -128,7 +137,7 @@ def test_combiners_stand_as_they_were_compared() -> None:
 
 
 def test_false_alarms_have_a_column_where_there_are_masks() -> None:
-    rows = [row | {"fpr_normal": 0.25 if row["name"] == "mean" else None} for row in found()["combiners"]]
+    rows = [row | {"fpr_normal": 0.25 if row["name"] == "mean" else None} for row in found().to_json()["combiners"]]
     table = ensembles.combiners(found(combiners=rows), "segmentation")
     place = table.columns.index("false alarms on normals")
     assert [row[place] for row in table.rows] == ["-", "0.250", "-", "-"]
@@ -138,7 +147,7 @@ def test_weights_are_those_of_the_winner() -> None:
     (table,) = ensembles.winners_weights(found(), "classification")
     assert table.rows == [["a", "0.250"], ["b", "0.750"]]
     features = {"log p(benign) a": {"benign": 0.5, "malignant": -0.25}}
-    rows = [row | {"weights": {"features": features}} for row in found()["combiners"]]
+    rows = [row | {"weights": {"features": features}} for row in found().to_json()["combiners"]]
     (table,) = ensembles.winners_weights(found(combiners=rows), "classification")
     assert table.columns == ("feature", "benign", "malignant")
     assert table.rows == [["log p(benign) a", "+0.500", "−0.250"]]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from html import unescape
-from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset
 
+from orchestrator.scoring.final_scores import FinalScores
 from orchestrator.tracking import description
 from orchestrator.tracking.description import BEGIN, END, LENGTH, TAG, escape, update
 from orchestrator.tracking.ranking import rank, read_trials
@@ -107,19 +107,21 @@ def test_a_persons_own_words_stay_and_ours_have_room(store: str, monkeypatch: py
 @pytest.mark.slow
 def test_an_ensembles_figures_and_the_champion_are_shown(store: str) -> None:
     experiment_id = _searched(store, "first", {"#1 unet": 0.5}).experiment_id
-    found: dict[str, Any] = {
-        "winner": "mean",
-        "combiners": [{"name": "best"}, {"name": "mean", "score": 0.61, "standard_error": 0.02}],
-        "test": {"value": 0.63, "interval": [0.55, 0.7], "difference": 0.01, "difference_interval": [-0.02, 0.04]},
-        "model_uri": "models:/breast-ultrasound-seg/1",
-    }
+    test = FinalScores(
+        metric="dice",
+        value=0.63,
+        interval=(0.55, 0.7),
+        best_single=0.62,
+        difference=0.01,
+        difference_interval=(-0.02, 0.04),
+    )
     tracker = Tracker(store, "seg")
     run_id = tracker.start_search("ensemble of first", {}, _tags(), kind="ensemble")
     client = MlflowClient(store)
     client.create_registered_model("breast-ultrasound-seg")
     client.create_model_version("breast-ultrasound-seg", "file:///nowhere", run_id)
     client.set_registered_model_alias("breast-ultrasound-seg", "champion", "1")
-    tracker.end_search("FINISHED", {}, description.ensemble_tags(found))
+    tracker.end_search("FINISHED", {}, description.ensemble_tags("mean", (0.61, 0.02), test, "1"))
     assert tracker.close()
     (line,) = [line for line in unescape(_text(store)).splitlines() if "ensemble of first" in line]
     assert f"(#/experiments/{experiment_id}/runs/{run_id})" in line

@@ -1,0 +1,195 @@
+"""What one ensemble came to: what `runs/NAME/ensemble.json` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
+
+from orchestrator.scoring.final_scores import FinalScores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of two scores on the same images, and its standard error over the same resamples of both."""
+
+    value: float
+    standard_error: float
+
+
+class _Sparse(BaseModel, frozen=True):
+    """Written without what is not known."""
+
+    @model_serializer(mode="wrap")
+    def _known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if value is not None}
+
+
+class Weights(_Sparse, frozen=True):
+    """Of each member by head, and of each feature of a stack by class."""
+
+    classes: dict[str, float] | None = None
+    masks: dict[str, float] | None = None
+    features: dict[str, dict[str, float]] | None = None
+
+
+class CombinerRow(BaseModel, frozen=True):
+    """A combiner in the comparison: see `orchestrator.ensemble.selection.CombinerResult`."""
+
+    name: str
+    score: float | None
+    standard_error: float | None
+    difference_to_best: Difference | None
+    difference_to_mean: Difference | None
+    fpr_normal: float | None
+    members: tuple[str, ...]
+    note: str
+    weights: Weights
+
+
+class BoostRound(_Sparse, frozen=True):
+    """A round of training on what the ensemble gets wrong.
+
+    Attributes:
+        effective: effective sample size of the weights of `images` images. suspects: digests of possible label errors.
+        start: the candidate that the new member starts from. epochs: of each fold's training.
+        loss_falls_by, standard_error, score_before, score_with: what it does on held-out rows; None of one not trained.
+    """
+
+    round: int
+    effective: float
+    images: int
+    suspects: tuple[str, ...] = ()
+    accepted: bool = False
+    start: str | None = None
+    epochs: int | None = None
+    note: str = ""
+    loss_falls_by: float | None = None
+    standard_error: float | None = None
+    score_before: float | None = None
+    score_with: float | None = None
+
+
+class Retraining(BaseModel, frozen=True):
+    """The primary metric with each fold's models alone, and its standard deviation: what training again changes."""
+
+    values: tuple[float, ...]
+    standard_deviation: float | None
+
+
+class TestResult(FinalScores, frozen=True):
+    """The winner's look at the test images; `times_scored` winners of these data had one so far, over the store."""
+
+    __test__ = False  # no test of pytest's
+
+    value: float
+    interval: tuple[float, float]
+    retraining: Retraining
+    times_scored: int = 0
+
+
+class ScoredData(BaseModel, frozen=True):
+    """The data of an ensemble."""
+
+    fingerprint: str
+    source: str
+    synthetic: bool
+
+
+class Compared(BaseModel, frozen=True):
+    """How many held-out images combiners were compared on; optimistic: those that chose epoch and configuration."""
+
+    images: int
+    optimistic: bool
+
+
+class ReportedCandidate(BaseModel, frozen=True):
+    """A trial that the ensemble was built from, with its validation score."""
+
+    run_id: str
+    name: str
+    architecture: str
+    score: float
+
+
+class EnsembleResult(BaseModel, frozen=True):
+    """What one ensemble came to.
+
+    Attributes:
+        settings: those of `EnsembleSettings`, as plain values. classes: of the data, whatever the task is.
+        combiners: all six. winner: the name of one of them, and why it is.
+        digest: names the winner among those of all searches. model_uri: of the registered version.
+        seconds: that all of it took.
+    """
+
+    task: str
+    classes: int
+    name: str = ""
+    settings: dict[str, Any]
+    data: ScoredData
+    out_of_fold: bool
+    compared: Compared
+    candidates: tuple[ReportedCandidate, ...]
+    combiners: tuple[CombinerRow, ...]
+    boost_rounds: tuple[BoostRound, ...]
+    winner: str
+    why: str
+    digest: str
+    test: TestResult
+    model_uri: str
+    promoted: bool
+    why_promoted: str
+    seconds: float = 0.0
+
+    @property
+    def winning(self) -> CombinerRow:
+        """The winner's row."""
+        return next(row for row in self.combiners if row.name == self.winner)
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether each image and its mirror image are averaged."""
+        return bool(self.settings["tta"])
+
+    @property
+    def tracking_uri(self) -> str:
+        """The store that it is registered in."""
+        return str(self.settings["tracking_uri"])
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `from_json`."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> EnsembleResult:
+        """What `to_json` stored, also by an older version.
+
+        Raises:
+            ValueError: it is something else, or lacks something.
+        """
+        return cls.model_validate(stored)
+
+    def combiners_frame(self) -> pd.DataFrame:
+        """A row a combiner; differences in columns such as `difference_to_best` and `difference_to_best_error`."""
+        import pandas as pd
+
+        rows = []
+        for row in self.combiners:
+            plain = row.model_dump(include={"name", "score", "standard_error", "fpr_normal", "note"})
+            for name in ("difference_to_best", "difference_to_mean"):
+                found: Difference | None = getattr(row, name)
+                plain |= {name: found and found.value, f"{name}_error": found and found.standard_error}
+            rows.append(plain | {"members": len(row.members), "winner": row.name == self.winner})
+        return pd.DataFrame(rows).set_index("name")
+
+    def test_frame(self) -> pd.DataFrame:
+        """The winner's metrics on the test images: value, and bounds of the 95 % interval, NaN where there is none."""
+        import pandas as pd
+
+        rows = {name: (one.value, *(one.interval or (None, None))) for name, one in self.test.scores.items()}
+        return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "low", "high"])
