@@ -131,12 +131,11 @@ def _write(folder: Path, finalists: Finalists, team: MemberTrainer, points: Sequ
     hashes = image_hashes(data, team.search.cache, rows)
     write(
         folder,
-        Sources(combination, _sources(finalists.members), max(member.size for member in finalists.members)),
+        Sources(combination, _sources(finalists.members), max(member.size for member in finalists.members), shape),
         keep_aspect=data.keep_aspect,
         synthetic=data.synthetic,
         tta=team.mirrored,
         operating_points=[point.model_dump() for point in points],
-        shape=shape,
         learnt_from=LearntFrom(hashes, team.search.duplicate_distance),
     )
 

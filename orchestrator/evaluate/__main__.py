@@ -18,7 +18,6 @@ from orchestrator.config.cli import leave, run_command
 from orchestrator.config.data import DataSettings
 from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
-from orchestrator.storage.atomic import write_text
 
 if TYPE_CHECKING:
     from orchestrator.scoring.final_scores import ModelScores
@@ -120,10 +119,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
         shown = document(found)
         text = to_html(shown) if settings.format == "html" else to_markdown(shown)
     seconds = round(time.monotonic() - started, 1)
-    try:
-        write_text(beside, json.dumps(found.to_json() | {"seconds": seconds}, indent=2, allow_nan=False) + "\n")
-    except OSError as error:
-        raise UserError(f"--out {beside}: {error.strerror}") from None
+    html.write(beside, json.dumps(found.to_json() | {"seconds": seconds}, indent=2, allow_nan=False) + "\n")
     html.write(out, text)
     for line in found.told():
         say(f"        {line}")

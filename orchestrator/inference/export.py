@@ -39,11 +39,16 @@ class MemberCheckpoints(NamedTuple):
 
 
 class Sources(NamedTuple):
-    """A part to be written; members that the combination does not need are left out."""
+    """A part to be written; members that the combination does not need are left out.
+
+    Attributes:
+        shape: another part, whose masks give the lesion shape of a stack in this one.
+    """
 
     combination: Combination
     members: Sequence[MemberCheckpoints]
     plane_size: int
+    shape: Sources | None = None
 
 
 def write(
@@ -54,7 +59,6 @@ def write(
     synthetic: bool,
     tta: bool = False,
     operating_points: Sequence[dict[str, Any]] = (),
-    shape: Sources | None = None,
     learnt_from: LearntFrom | None = None,
 ) -> None:
     """Write an ensemble, under another name until it is complete. One that is there already is replaced.
@@ -74,7 +78,7 @@ def write(
         new = Path(scratch) / "new"
         (new / "networks").mkdir(parents=True)
         checkpoints: dict[Path, dict[str, Any]] = {}
-        parts = [_part(sources, new, checkpoints) for sources in (main, shape) if sources]
+        parts = [_part(sources, new, checkpoints) for sources in (main, main.shape) if sources]
         networks = [network for member in parts[0].members for network in member.networks]
         task = _same({network.task for network in networks}, "tasks")
         models = list(checkpoints.values())
@@ -83,7 +87,7 @@ def write(
             task=task,
             classes=() if task == "seg" else tuple(models[0]["classes"][-count:]),
             main=parts[0],
-            shape=parts[1] if shape else None,
+            shape=parts[1] if main.shape else None,
             keep_aspect=keep_aspect,
             tta=tta,
             operating_points=tuple(operating_points),

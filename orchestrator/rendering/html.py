@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from pathlib import Path
@@ -12,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from orchestrator.common.errors import UserError
 from orchestrator.rendering.numbers import count, counted
+from orchestrator.storage.atomic import write_text
 
 #: The end of a page's name by its format.
 SUFFIXES = {"html": (".html", ".htm"), "md": (".md", ".markdown")}
@@ -60,18 +60,14 @@ def visible(text: str) -> str:
     return _HIDDEN.sub("\ufffd", text)
 
 
-def write(file: Path, html: str) -> None:
-    """Write a page under a temporary name, then rename; names that are no UTF-8 stand as their codes.
+def write(file: Path, text: str) -> None:
+    """Write a page, or what stands beside it.
 
     Raises:
         UserError: the file cannot be written.
     """
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(html.encode("utf-8", "backslashreplace"))
-        part.replace(file)
+        write_text(file, text)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise UserError(f"--out {file}: {error.strerror}") from None

@@ -12,14 +12,14 @@ import numpy as np
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write under a temporary name, then rename.
+    """Write under a temporary name, then rename; names of files that are no UTF-8 stand as their codes.
 
     Raises:
         OSError: it cannot be written; what stood there stays.
     """
-    part = file.with_name(f"{file.name}.part")
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
     try:
-        part.write_text(text)
+        part.write_bytes(text.encode("utf-8", "backslashreplace"))
         os.replace(part, file)
     except OSError:
         with contextlib.suppress(OSError):

@@ -169,8 +169,8 @@ def test_a_stack_sees_the_shape_in_masks_of_its_segmentation_members(tmp_path: P
         coefficients=tuple(map(tuple, rng.normal(size=(3, size)).tolist())),
     )
     shape = Sources(Combination("mean", masks=head(1.0, threshold=0.5)), [MemberCheckpoints(0, "s", [segmenter])], 64)
-    main = Sources(Combination("stacked", stack=stack), [MemberCheckpoints(0, "c", [classifier])], 64)
-    write(tmp_path / "out", main, keep_aspect=False, synthetic=False, shape=shape)
+    main = Sources(Combination("stacked", stack=stack), [MemberCheckpoints(0, "c", [classifier])], 64, shape)
+    write(tmp_path / "out", main, keep_aspect=False, synthetic=False)
     ensemble = Predictor.load(tmp_path / "out")
     for image in pictures(3):
         mask = to_original_size(outputs(segmenter, image)[0, 0], *image.shape, keep_aspect=False) > 0.5
