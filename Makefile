@@ -30,6 +30,7 @@ check: lint types  ## lint, types and the fast tests: under 3 minutes
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: $(STAMP)
 	$(BIN)/mypy

@@ -1,0 +1,77 @@
+"""The house: no arrow upwards, and each package says what others may import of it."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = ("orchestrator", "trainables", "search_spaces")
+PACKAGES = sorted(file.parent.relative_to(ROOT) for name in SOURCES for file in (ROOT / name).rglob("__init__.py"))
+
+
+def _imports(file: Path) -> set[str]:
+    """What a file imports, dotted: modules, and names of modules as `module.name`."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+IMPORTS = {file: _imports(file) for name in SOURCES for file in sorted((ROOT / name).rglob("*.py"))}
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: ".".join(package.parts))
+def test_a_package_names_all_that_others_import_of_it_and_nothing_else(package: Path) -> None:
+    name = ".".join(package.parts)
+    taken = {
+        one.removeprefix(f"{name}.").partition(".")[0]
+        for file, imported in IMPORTS.items()
+        if not file.is_relative_to(ROOT / package)
+        for one in imported
+        if one.startswith(f"{name}.")
+    }
+    face = importlib.import_module(name).__all__
+    for one in face:  # a name, or a module of the package
+        assert hasattr(importlib.import_module(name), one) or importlib.import_module(f"{name}.{one}")
+    if name != "orchestrator":  # whose face is for those who use it from Python
+        assert sorted(face) == sorted(taken)
+
+
+def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+    return subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "broken"),
+    [
+        (
+            "orchestrator/common/errors.py",
+            "import orchestrator.ensemble.run",
+            "a floor imports only from floors below it",
+        ),
+        ("orchestrator/inference/part.py", "import sklearn", "what ships knows nothing of Ray"),
+        ("trainables/training.py", "import ray", "a trial is a plain Python call"),
+        ("trainables/data/splits.py", "import torch", "data are read without torch"),
+    ],
+)
+def test_a_planted_arrow_is_found(file: str, line: str, broken: str, tmp_path: Path) -> None:
+    for name in (*SOURCES, "benchmarks"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    assert _lint(tmp_path).returncode == 0
+    with (tmp_path / file).open("a") as source:
+        source.write(f"\n{line}\n")
+    found = _lint(tmp_path)
+    assert found.returncode == 1
+    assert any(broken in said and "BROKEN" in said for said in found.stdout.splitlines())
