@@ -233,5 +233,6 @@ class _Answers:
         return self.params[name]
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        self.params[name] = min(max(self.config[name.split(".")[-1]], low), high)
-        return self.params[name]
+        value: float = min(max(self.config[name.split(".")[-1]], low), high)
+        self.params[name] = value
+        return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -113,7 +113,7 @@ def batches(
         return Batch(*(tensor.pin_memory() for tensor in tensors) if device.type == "cuda" else tensors)
 
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque = deque()
+        pending: deque[Future[Batch]] = deque()
         for start, chunk in zip(starts, chunks, strict=True):
             pending.append(pool.submit(assemble, start, chunk))
             if len(pending) > 2 * workers:

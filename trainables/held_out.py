@@ -99,11 +99,9 @@ def _train(
         job.task,
         job.config,
         data,
-        source,
+        load_file(job.start / checkpoint.WEIGHTS) if job.start else source,
         fold=job.fold,
         device="cuda" if gpu else "cpu",
-        workers=threads,
-        start=load_file(job.start / checkpoint.WEIGHTS) if job.start else None,
         image_weights=job.image_weights,
     )
     before = 0.0

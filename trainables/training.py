@@ -23,7 +23,11 @@ from trainables.models.heads import load_body
 from trainables.models.weights import Source, load
 from trainables.tasks import make_task
 
-OPTIMIZERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": torch.optim.AdamW,
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
 GRADIENT_NORM = 1.0
 EVALUATION_BATCH = 32
 
@@ -51,11 +55,11 @@ class Training:
             set `freeze_lr` (rate while frozen), `frozen_part` and `thawed_part` (see `thaw`), `schedule` (cosine,
             constant), `head_weight_decay` (of the last linear layer), `clip` (gradient norm; 0 is off), `early_stop`.
         data: prepared data.
-        source: where the encoder's weights come from; None for an architecture without an encoder.
+        weights: where the encoder's come from, None for an architecture without an encoder; or those of the same
+            network, to begin with: its head is drawn anew.
         fold: the fold to validate on; its images and the test images are never trained on.
-        device: CUDA trains in bfloat16 with float32 weights, a CPU in float32.
-        workers: threads that prepare batches.
-        start: weights of the same network to begin with, in place of `source`'s; its head is drawn anew.
+        device: CUDA trains in bfloat16 with float32 weights, a CPU in float32. Batches are prepared by as many threads
+            as torch has.
         image_weights: float64 [N], how often each image is drawn, in proportion; None for an epoch that visits all.
     """
 
@@ -64,16 +68,14 @@ class Training:
         task: str,
         config: Config,
         data: Prepared,
-        source: Source | None = None,
+        weights: Source | Mapping[str, Tensor] | None = None,
         *,
         fold: int = 0,
         device: torch.device | str = "cpu",
-        workers: int = 1,
-        start: Mapping[str, Tensor] | None = None,
         image_weights: np.ndarray | None = None,
     ) -> None:
         self.task, self.config = make_task(task, config.get("classes", 3)), dict(config)
-        self.data, self.workers, self.device = data, workers, torch.device(device)
+        self.data, self.workers, self.device = data, torch.get_num_threads(), torch.device(device)
         learnt, held_out = data.fold_rows(fold)
         rows = self.task.rows(data)
         self.training_rows, self.validation_rows = np.intersect1d(learnt, rows), np.intersect1d(held_out, rows)
@@ -82,7 +84,7 @@ class Training:
         self.training_masks = self.task.samples(data, self.training_rows)
         self.image_weights = image_weights
         torch.manual_seed(config["seed"])
-        self.model: Any = self._model(source, start).to(self.device)
+        self.model: Any = self._model(weights).to(self.device)
         self.model.to(memory_format=torch.channels_last)
         decay = config.get("ema", 0.0)
         self.averaged = AveragedModel(self.model, multi_avg_fn=_moving(decay), use_buffers=True) if decay else None
@@ -204,13 +206,13 @@ class Training:
             losses.append(loss.detach())
         return torch.stack(losses).sum()
 
-    def _model(self, source: Source | None, start: Mapping[str, Tensor] | None) -> nn.Module:
+    def _model(self, weights: Source | Mapping[str, Tensor] | None) -> Any:
         model = self.task.build(self.config)
-        if start is not None:
-            load_body(model, start)
-        elif model.encoder is not None and source is not None and source.kind != "random":
-            load(model.encoder, self.config["encoder"], source)
-            model.set_normalisation(source.mean, source.std)
+        if isinstance(weights, Mapping):
+            load_body(model, weights)
+        elif model.encoder is not None and weights is not None and weights.kind != "random":
+            load(model.encoder, self.config["encoder"], weights)
+            model.set_normalisation(weights.mean, weights.std)
         else:
             model.set_normalisation(*_statistics(self.data.images, self.training_rows))
         return model
@@ -241,9 +243,9 @@ class Training:
             self.config[name] * self.steps_per_epoch for name in ("freeze_epochs", "warmup_epochs", "epochs")
         )
         if step < frozen:
-            return self.config.get("freeze_lr", self.config["lr"]) / self.config["lr"]
+            return float(self.config.get("freeze_lr", self.config["lr"]) / self.config["lr"])
         if step < frozen + warmup:
-            return (step - frozen + 1) / (warmup + 1)
+            return float((step - frozen + 1) / (warmup + 1))
         if self.config.get("schedule", "cosine") == "constant":
             return 1.0
         done = (step - frozen - warmup) / max(1, total - frozen - warmup)

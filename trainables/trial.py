@@ -76,7 +76,7 @@ class Trial(tune.Trainable):
         started = time.perf_counter()
         shared = self.shared
         source = shared.sources.get(config["encoder"])
-        self.training = Training(shared.task, config, shared.data, source, device=self.device, workers=shared.threads)
+        self.training = Training(shared.task, config, shared.data, source, device=self.device)
         self.best: dict[str, Any] = {"value": -math.inf, "epoch": 0}
         self.weights: dict[str, Tensor] = {}
         self.train_seconds = 0.0

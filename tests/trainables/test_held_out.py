@@ -122,7 +122,7 @@ def test_a_start_keeps_its_body_and_draws_its_head_anew(prepared: Prepared, tmp_
     first = Job(tmp_path / "first", "seg", CONFIG, fold=1)
     held_out.train(first, prepared, None)
     start = weights(first.folder)
-    training = Training("seg", {**CONFIG, "seed": 7}, prepared, fold=1, start=start)
+    training = Training("seg", {**CONFIG, "seed": 7}, prepared, start, fold=1)
     now = training.model.state_dict()
     changed = {name for name in start if not torch.equal(start[name], now[name])}
     assert changed == {"net.head.weight", "net.head.bias"}
@@ -130,7 +130,7 @@ def test_a_start_keeps_its_body_and_draws_its_head_anew(prepared: Prepared, tmp_
 
 def test_a_start_of_another_network_is_refused(prepared: Prepared) -> None:
     with pytest.raises(ValueError, match="another network"):
-        Training("seg", CONFIG, prepared, start={"net.head.weight": torch.zeros(1)})
+        Training("seg", CONFIG, prepared, {"net.head.weight": torch.zeros(1)})
 
 
 @pytest.mark.parametrize("balance", ["none", "sampler"])

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ class ExaminedIndex:
     def __init__(self, cache: Path) -> None:
         self._file = cache / f"examined-{FORMAT}.json"
         try:
-            self._entries: dict[str, dict] = json.loads(self._file.read_text())
+            self._entries: dict[str, dict[str, Any]] = json.loads(self._file.read_text())
         except (OSError, ValueError):
             self._entries = {}
         self._changed = False

@@ -161,7 +161,7 @@ def _lesion(
         through = rng.uniform(10, 20)
     echo += inside * (level - echo)
     loss += inside * through / (2 * ry)
-    return distance < 1
+    return np.asarray(distance < 1)
 
 
 def _scan(rng: np.random.Generator, echo: np.ndarray, loss: np.ndarray) -> np.ndarray:
@@ -176,19 +176,19 @@ def _scan(rng: np.random.Generator, echo: np.ndarray, loss: np.ndarray) -> np.nd
     level = 20 * np.log10(np.abs((1 - away) * narrow + away * wide) + 1e-6)
     span, gain = rng.uniform(50, 60), rng.uniform(-8, 4)
     grey = 1 + (level - np.percentile(level, 99.5) + gain) / span
-    return np.clip(255 * grey, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(255 * grey, 0, 255), np.uint8)
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float | tuple[float, float]) -> np.ndarray:
     """Gaussian noise smoothed over `sigma` px, of mean 0 and SD 1."""
     smooth = gaussian_filter(rng.standard_normal(shape), sigma, mode="wrap")
-    return (smooth - smooth.mean()) / smooth.std()
+    return np.asarray((smooth - smooth.mean()) / smooth.std())
 
 
 def _distance(x: np.ndarray, y: np.ndarray, cx: float, cy: float, rx: float, ry: float, tilt: float) -> np.ndarray:
     """Distance from the centre of a tilted ellipse in units of its radius: 1 on its outline."""
     along, across = (x - cx) * np.cos(tilt) + (y - cy) * np.sin(tilt), (y - cy) * np.cos(tilt) - (x - cx) * np.sin(tilt)
-    return np.hypot(along / rx, across / ry)
+    return np.asarray(np.hypot(along / rx, across / ry))
 
 
 def _edge(distance: np.ndarray, softness: float) -> np.ndarray:

@@ -144,4 +144,5 @@ def _scale(values: np.ndarray) -> np.ndarray:
     values = values.astype(np.float32)
     values[~np.isfinite(values)] = 0
     peak = values.max()
-    return np.rint(values.clip(min=0) * (255 / peak if peak > 0 else 0)).astype(np.uint8)
+    scaled: np.ndarray = np.rint(values.clip(min=0) * (255 / peak if peak > 0 else 0))
+    return scaled.astype(np.uint8)

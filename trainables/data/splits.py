@@ -95,7 +95,7 @@ def _draw(
     rest = [group for group in order if in_test[group] == 0]
     fold = _fill(rest, sizes, strata, [1 / len(folds)] * len(folds))
     by_group = [folds[fold[group]] if group in fold else TEST for group in range(len(members))]
-    return np.array(by_group, dtype=np.int64)[ids]
+    return np.take(np.array(by_group, dtype=np.int64), ids)
 
 
 def _fill(order: list[int], sizes: list[int], strata: list[int], shares: list[float]) -> dict[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -74,7 +74,8 @@ def read_table(table: Path) -> pd.DataFrame:
     if rows.columns.has_duplicates:
         twice = rows.columns[rows.columns.duplicated()][0]
         raise DataError(f"{table}: two columns are named {twice!r}; remove or rename one")
-    return rows.apply(lambda column: column.str.strip())
+    stripped: pd.DataFrame = rows.apply(lambda column: column.str.strip())
+    return stripped
 
 
 def _divides(column: pd.Series) -> bool:
@@ -83,7 +84,7 @@ def _divides(column: pd.Series) -> bool:
     return named and 1 <= column[column != ""].nunique() <= MOST_SUBGROUPS
 
 
-def _record(row: Mapping, folder: Path, subgroups: list[str]) -> Record:
+def _record(row: Mapping[Hashable, str], folder: Path, subgroups: list[str]) -> Record:
     masks = [name.strip() for name in row.get("mask", "").split(SEPARATOR)]
     label = row.get("label", "").lower()
     return Record(
@@ -101,7 +102,7 @@ def _file(folder: Path, name: str) -> Path:
     return Path(os.path.abspath(folder / name))
 
 
-def _fault(record: Record, row: Mapping) -> Fault | None:
+def _fault(record: Record, row: Mapping[Hashable, str]) -> Fault | None:
     """What is wrong with one row, the gravest thing first."""
     if "split" in row and not record.split:
         problem = f"unknown split {row['split']!r}" if row["split"] else "no split"

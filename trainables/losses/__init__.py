@@ -1,1 +1,3 @@
 """Losses by task, by name."""
+
+__all__ = ["cls", "multi", "seg"]

@@ -30,7 +30,7 @@ def build_loss(config: Config, targets: np.ndarray, classes: int) -> MultiLoss:
     Raises:
         ValueError: unknown loss, or a weight outside 0..1.
     """
-    weight = config["mask_weight"]
+    weight: float = config["mask_weight"]
     if not 0 <= weight <= 1:
         raise ValueError(f"mask_weight is {weight}: give the weight of the mask loss, 0 to 1")
     mask_loss = seg.build_loss(config["loss"], config["loss_weight"])

@@ -73,7 +73,7 @@ def hd95(predicted: np.ndarray, truth: np.ndarray) -> float:
 def _outline(mask: np.ndarray) -> np.ndarray:
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     inside = cv2.erode(mask.astype(np.uint8), cross, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return mask & (inside == 0)
+    return np.asarray(mask & (inside == 0))
 
 
 def _directed95(start: np.ndarray, goal: np.ndarray) -> float:

@@ -64,7 +64,8 @@ class UNet(nn.Module):
             x = down(nn.functional.max_pool2d(x, 2))
         for up, merge in zip(self.up, self.merge, strict=True):
             x = merge(torch.cat([up(x), skips.pop()], dim=1))
-        return self.head(x)
+        logits: torch.Tensor = self.head(x)
+        return logits
 
 
 class ResUNet(UNet):

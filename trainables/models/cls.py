@@ -59,7 +59,8 @@ class ClassificationModel(nn.Module):
         x = (images.float() / 255 - self.mean) / self.std
         x = functional.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         x = self.attention(self.encoder.forward_features(x))
-        return self.head(self.encoder.forward_head(x, pre_logits=True)).float()
+        logits: Tensor = self.head(self.encoder.forward_head(x, pre_logits=True))
+        return logits.float()
 
 
 def build(config: Config, classes: int) -> ClassificationModel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from timm.layers import SEModule
+from timm.layers.squeeze_excite import SEModule
 from torch import nn
 
 #: Channels of the map over channels of the bottleneck, as published.

@@ -54,7 +54,8 @@ class SegmentationModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
-        return self.net(self.prepare(images))[..., :height, :width].float()
+        logits: Tensor = self.net(self.prepare(images))
+        return logits[..., :height, :width].float()
 
     def prepare(self, images: Tensor) -> Tensor:
         """Normalised float images [B,channels,H',W'], padded below and on the right to sides that the network takes."""
@@ -79,8 +80,8 @@ def build(config: Config) -> SegmentationModel:
     return SegmentationModel(pretrainable(entry, config["encoder"]), channels=3, smallest=entry.smallest)
 
 
-def pretrainable(entry: Architecture, encoder: str, **options: Any) -> nn.Module:
-    """The registry entry's network from segmentation_models_pytorch around a timm encoder, random weights.
+def pretrainable(entry: Architecture, encoder: str, **options: Any) -> Any:
+    """The registry entry's network, an nn.Module of segmentation_models_pytorch around a timm encoder, random weights.
 
     Args:
         entry: an architecture with encoders.

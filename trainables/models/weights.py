@@ -18,7 +18,7 @@ import safetensors
 import timm
 import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.utils import disable_progress_bars
+from huggingface_hub.utils.tqdm import disable_progress_bars
 from safetensors.torch import load_file
 from timm.models import PretrainedCfg
 from torch import Tensor, nn

@@ -15,4 +15,4 @@ def make_task(name: str, classes: int = 3) -> Task:
     return Classification(classes) if name == "cls" else MultiTask(classes)
 
 
-__all__ = ["TASKS", "Task", "make_task"]
+__all__ = ["TASKS", "Task", "base", "cls", "make_task", "multi", "outlines", "seg"]

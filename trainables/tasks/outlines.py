@@ -102,7 +102,7 @@ def image_name(data: Prepared, row: int) -> str:
 
 
 def _tile(data: Prepared, row: int) -> np.ndarray:
-    return cv2.cvtColor(cv2.resize(data.images[row], (TILE, TILE)), cv2.COLOR_GRAY2RGB)
+    return np.asarray(cv2.cvtColor(cv2.resize(data.images[row], (TILE, TILE)), cv2.COLOR_GRAY2RGB))
 
 
 def _captioned(tile: np.ndarray, caption: str) -> np.ndarray:
