@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.report import machine, table
 from orchestrator.cluster.session import ray_session
-from orchestrator.config import data as dataset
+from orchestrator.config import loading
 from orchestrator.config.cli import make_settings
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.ensemble import candidates as library
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     epochs, seeds = given.pop("epochs"), given.pop("seeds")
     settings = make_settings(EnsembleSettings, given)
     search = library.search_settings(settings.home, settings.name)
-    data, _ = dataset.read(search, quiet=True)
+    data, _ = loading.read(search, quiet=True)
     task = make_task(search.task, search.classes)
     rows = []
     with ray_session(), tempfile.TemporaryDirectory() as scratch:

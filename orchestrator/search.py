@@ -11,7 +11,7 @@ from orchestrator.cluster.session import ray_session
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
-from orchestrator.config import data as dataset
+from orchestrator.config import loading
 from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, leave, make_settings, run_command
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
@@ -58,7 +58,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     # Locked before the data are read, which can take long; a new search has nothing to lock before they are good.
     ledger = Ledger(settings.folder) if settings.resume else None
     try:
-        data = dataset.load(settings, strict=settings.strict)
+        data = loading.load(settings)
         make_task(settings.task, settings.classes).rows(data)
         if ledger is None:
             resume.make_folder(folder, settings.stored())

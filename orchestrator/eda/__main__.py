@@ -11,7 +11,7 @@ import cv2
 from pydantic import Field
 
 from orchestrator.common.console import format_seconds, progress_bar, say
-from orchestrator.config import data as dataset
+from orchestrator.config import loading
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.data import SplitSettings
 from orchestrator.config.types import Folder
@@ -40,7 +40,7 @@ def write_page(settings: EdaSettings) -> Path:
     started = time.monotonic()
     page.check_place(settings.out)
     cv2.setNumThreads(1)  # its own threads would only compete with ours
-    data, manifest = dataset.read(settings)
+    data, manifest = loading.read(settings)
 
     if data.synthetic:
         say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")

@@ -67,7 +67,7 @@ class Survey:
     @property
     def seen(self) -> np.ndarray:
         """Images that classes may be compared on, bool [N]: those of the test set stay unseen."""
-        return self.parts != "test"
+        return np.asarray(self.parts != "test")
 
     @property
     def classes(self) -> list[int]:

@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError, first_line
-from orchestrator.config import data as dataset
+from orchestrator.config import loading
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import remote_training
 from orchestrator.ensemble.candidates import Candidate
@@ -81,7 +81,7 @@ class MemberTrainer:
         key = image_size, masks
         if key not in self.prepared:
             settings = self.search.model_copy(update={"image_size": image_size, "masks": masks})
-            self.prepared[key] = dataset.read(settings, quiet=True)[0]
+            self.prepared[key] = loading.read(settings, quiet=True)[0]
         data = self.prepared[key]
         if data.data_fingerprint != self.data.data_fingerprint:
             raise UserError("files, labels, groups or split changed while they were read; run it again")

@@ -13,7 +13,7 @@ from orchestrator.cluster.session import ray_session
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
-from orchestrator.config import data as dataset
+from orchestrator.config import loading
 from orchestrator.config.cli import make_settings
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
@@ -61,7 +61,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> Ens
     if search.task != settings.task:
         raise UserError(f"--name {name}: that is a search of task {search.task}; give --task {search.task}")
     settings = settings.model_copy(update={"tracking_uri": settings.tracking_uri or search.tracking_uri})
-    data, _ = dataset.read(search)
+    data, _ = loading.read(search)
     with (
         quiet(search.files.ensemble_log),
         ray_session(settings.address),

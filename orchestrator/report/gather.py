@@ -10,7 +10,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 
 from orchestrator.common.errors import UserError
-from orchestrator.config import data as dataset
+from orchestrator.config import loading
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.inference import format as product
@@ -165,7 +165,7 @@ def _data(chosen: Sequence[Entry]) -> tuple[Prepared, Manifest] | str:
     why = ""
     for search in {str(entry.search.data): entry.search for entry in chosen}.values():
         try:
-            data, manifest = dataset.read(search)
+            data, manifest = loading.read(search)
         except UserError as error:
             why = why or f"no pictures and no sub-groups: {error}"
             continue

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from orchestrator.config.data import split_sizes
+from orchestrator.config.loading import split_sizes
 from orchestrator.rendering.document import Block, Heading, Observations, Table, Text
 from orchestrator.rendering.numbers import counted
 from orchestrator.report.failure_modes import failure_modes

@@ -116,7 +116,7 @@ class Storage:
         """Whether a file is there."""
         if not self.uri:
             return file.is_file()
-        return self._remote.get_file_info(self.where(file)).type == fs.FileType.File
+        return bool(self._remote.get_file_info(self.where(file)).type == fs.FileType.File)
 
     def files(self, folder: Path, *, without: Sequence[str] = ()) -> list[Path]:
         """The files under the URI below a folder, however deep, but those in its folders `without`."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
-from orchestrator.config.data import split_sizes
+from orchestrator.config.loading import split_sizes
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.ledger import TrialRecord
 from orchestrator.tuning.search_run import SearchRun

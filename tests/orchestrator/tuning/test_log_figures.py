@@ -16,7 +16,7 @@ from rich.console import Console
 
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import shown_on
-from orchestrator.config import data as dataset
+from orchestrator.config import loading
 from orchestrator.ensemble.candidates import search_settings
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import log_figures
@@ -86,7 +86,7 @@ def test_every_trial_with_a_checkpoint_has_pictures_in_its_run(home: Home, task:
 def test_drawn_once_and_one_that_fails_is_left_out(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data, _ = dataset.read(search_settings(home.folder / "runs", "seg"))
+    data, _ = loading.read(search_settings(home.folder / "runs", "seg"))
     (good, folder), (other, _) = best_first(_trials(home, "seg"), Storage(home.folder / "runs"))
     broken = shutil.copytree(folder, tmp_path / "tune" / "trial" / "checkpoint_000000")
     (broken / "best.safetensors").write_bytes(b"no weights")
