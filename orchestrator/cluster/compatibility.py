@@ -57,7 +57,8 @@ class HostRequirements:
         if not problem and self.storage.uri:
             self.storage.trouble(PATIENCE)  # away for a while, for all hosts: no misfit
         if problem := problem or unreachable(self.storage, self.probe, self.weights):
-            raise HostError(f"host {socket.gethostname()} ({ray.util.get_node_ip_address()}): {problem}")
+            address: str = ray.util.get_node_ip_address()
+            raise HostError(f"host {socket.gethostname()} ({address}): {problem}")
 
     def misfit(self) -> str:
         """The first host by now that has not the driver's versions, in words; "" for none."""

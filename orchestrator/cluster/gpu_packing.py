@@ -6,7 +6,6 @@ import gc
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import ray
 import torch
@@ -81,7 +80,7 @@ def pack(need: Need, cpus: int, gpus: int, cpus_per_trial: int = 1) -> tuple[int
 
 def largest(
     task: str, pairs: Iterable[tuple[str, str]], *, image_size: int, classes: int, batch_size: int
-) -> list[dict[str, Any]]:
+) -> list[Config]:
     """The `MEASURED` configurations that are likely to need most memory, costliest first.
 
     Time to train on an image stands in for memory: both grow with the activations. In the full spaces the first four

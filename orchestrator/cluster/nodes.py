@@ -26,12 +26,16 @@ LOOK = 2.0
 
 def is_one(address: str) -> bool:
     """Whether Ray, which must be there, runs on hosts that others have started."""
-    return bool(address or os.environ.get("RAY_ADDRESS")) or len(ray.nodes()) > 1
+    return bool(address or os.environ.get("RAY_ADDRESS")) or len(_nodes()) > 1
 
 
 def nodes() -> list[dict[str, Any]]:
     """Ray's nodes that are alive and on which trials can run."""
-    return [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    return [node for node in _nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+
+
+def _nodes() -> list[dict[str, Any]]:
+    return list(ray.nodes())
 
 
 def present() -> list[Host]:

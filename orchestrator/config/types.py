@@ -16,8 +16,8 @@ TaskName = Literal["seg", "cls", "multi"]
 #: Choices of encoder weights that are no folder.
 WEIGHTS = ("auto", "imagenet", "none")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_SQLITE = "sqlite:///"
-_OTHER = "choose another store with --tracking-uri"
+SQLITE = "sqlite:///"
+OTHER_STORE = "choose another store with --tracking-uri"
 
 
 def parse_duration(value: Any) -> Any:
@@ -82,11 +82,11 @@ def tracking_uri(given: str | None = None) -> str:
     Raises:
         TrackingError: not a URI.
     """
-    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}mlflow.db"
-    if uri.startswith(_SQLITE):
-        return f"{_SQLITE}{Path(uri.removeprefix(_SQLITE)).expanduser().resolve()}"
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
+    if uri.startswith(SQLITE):
+        return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).expanduser().resolve()}"
     if "://" not in uri:
-        raise TrackingError(f"{uri} is not a tracking URI; write {_SQLITE}{Path(uri).resolve()} or http://HOST:PORT")
+        raise TrackingError(f"{uri} is not a tracking URI; write {SQLITE}{Path(uri).resolve()} or http://HOST:PORT")
     return uri
 
 

@@ -32,7 +32,7 @@ from orchestrator.ensemble.tasks import TaskPool
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import mirrored, pull
 from orchestrator.storage.storage import Storage
-from orchestrator.tracking import datasets
+from orchestrator.tracking import datasets, description
 from orchestrator.tracking.orphans import marks
 from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared
@@ -80,7 +80,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
     started = time.monotonic()
 
     # Before the lock is held, by which the dead runs of an ensemble that was killed are told from living ones.
-    tracker = Tracker(settings.tracking_uri, search.experiment)
+    tracker = Tracker(settings.tracking_uri, search.experiment, describe=description.update)
     with closing(tracker), plan.alone(search.files.ensemble_lock, search.name), plan.terminable():
         task = make_task(search.task, search.classes)
         workers = TaskPool(plan.share(search), search.files.predictions, Storage.of(settings.storage))

@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from orchestrator.common.errors import first_line
-from orchestrator.config.types import _OTHER, _SQLITE, TrackingError, shown_uri
+from orchestrator.config.types import OTHER_STORE, SQLITE, TrackingError, shown_uri
 
 for _name, _level in {"alembic": "ERROR", "mlflow": "ERROR", "mlflow.store.db.utils": "CRITICAL"}.items():
     logging.getLogger(_name).setLevel(_level)  # a locked database would otherwise print a traceback at each attempt
@@ -51,7 +51,7 @@ def open_store(uri: str, create: bool) -> MlflowClient:
     Raises:
         TrackingError: no store there, not a store, not writable, or no answer.
     """
-    path = Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+    path = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
     if path:
         _check_sqlite(path, create)
     try:
@@ -59,7 +59,9 @@ def open_store(uri: str, create: bool) -> MlflowClient:
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
     except Exception as error:  # whatever a driver or a server may raise
-        raise TrackingError(f"no MLflow store answers at {shown_uri(uri)} ({first_line(error)}); {_OTHER}") from error
+        raise TrackingError(
+            f"no MLflow store answers at {shown_uri(uri)} ({first_line(error)}); {OTHER_STORE}"
+        ) from error
     return client
 
 
@@ -74,7 +76,7 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str, artifact_root: 
         TrackingError: the experiment was deleted, or cannot be created.
     """
     if artifact_root is None and not uri.startswith("http"):
-        folder = Path(uri.removeprefix(_SQLITE)).parent if uri.startswith(_SQLITE) else Path.cwd()
+        folder = Path(uri.removeprefix(SQLITE)).parent if uri.startswith(SQLITE) else Path.cwd()
         artifact_root = str(folder / "mlartifacts")
     if artifact_root and "://" not in artifact_root:
         artifact_root = Path(artifact_root).resolve().as_uri()
@@ -95,7 +97,7 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str, artifact_root: 
 def _check_sqlite(path: Path, create: bool) -> None:
     """Fail in one line where MLflow would retry for minutes, or turn another program's database into its own."""
     if not create and not path.is_file():
-        raise TrackingError(f"no tracking store at {path}; run a search first, or {_OTHER}")
+        raise TrackingError(f"no tracking store at {path}; run a search first, or {OTHER_STORE}")
     try:
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,9 +106,11 @@ def _check_sqlite(path: Path, create: bool) -> None:
                 db.execute("BEGIN IMMEDIATE")  # fails where the file or its folder cannot be written
             tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except (sqlite3.Error, OSError) as error:
-        raise TrackingError(f"{path} cannot be used as a tracking store ({first_line(error)}); {_OTHER}") from error
+        raise TrackingError(
+            f"{path} cannot be used as a tracking store ({first_line(error)}); {OTHER_STORE}"
+        ) from error
     if "experiments" not in tables and (tables or not create):
-        raise TrackingError(f"{path} holds no MLflow store; {_OTHER}")
+        raise TrackingError(f"{path} holds no MLflow store; {OTHER_STORE}")
 
 
 @contextmanager

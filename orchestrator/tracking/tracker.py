@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from mlflow.entities import Dataset, Metric
 
@@ -14,13 +13,13 @@ from orchestrator.tracking.client import ensure_experiment, open_store
 from orchestrator.tracking.datasets import dataset_input
 from orchestrator.tracking.orphans import close_stale
 from orchestrator.tracking.pending import PendingWrites, now_ms
-from orchestrator.tracking.writer import PARENT, Writer
+from orchestrator.tracking.writer import PARENT, Describe, Writer
 
 PATIENCE = 30.0  # seconds that start_search and close keep trying
 PARAM_LENGTH = 6000  # MLflow's limit for a parameter's value
 
 
-def flat(params: dict[str, Any], prefix: str = "") -> dict[str, str]:
+def flat(params: Mapping[str, object], prefix: str = "") -> dict[str, str]:
     """Nested settings as MLflow parameters: `{"loss": {"name": "dice"}}` becomes `{"loss.name": "dice"}`."""
     out: dict[str, str] = {}
     for key, value in params.items():
@@ -42,13 +41,19 @@ class Tracker:
         experiment: created if absent.
         artifact_root: folder or URI for pictures; by default `mlartifacts/` beside the database, or the server's own.
         tags: tags of the experiment.
+        describe: keeps the experiment's description up to date.
 
     Raises:
         TrackingError: the store cannot be opened or reached.
     """
 
     def __init__(
-        self, uri: str, experiment: str, artifact_root: str | None = None, tags: Mapping[str, str] | None = None
+        self,
+        uri: str,
+        experiment: str,
+        artifact_root: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        describe: Describe | None = None,
     ) -> None:
         self.uri = tracking_uri(uri)
         client = open_store(self.uri, create=True)
@@ -56,7 +61,7 @@ class Tracker:
         for name, value in (tags or {}).items():
             client.set_experiment_tag(self.experiment_id, name, value)
         close_stale(client, self.experiment_id)
-        self._writer = Writer(client, self.experiment_id, shown_uri(self.uri))
+        self._writer = Writer(client, self.experiment_id, shown_uri(self.uri), describe)
         self._search = self._id = ""
         self._launch = 0
         self._data: Dataset | None = None
@@ -65,7 +70,7 @@ class Tracker:
     def start_search(
         self,
         name: str,
-        params: dict[str, Any],
+        params: Mapping[str, object],
         tags: dict[str, str],
         search_id: str = "",
         kind: str = "search",
@@ -92,7 +97,7 @@ class Tracker:
         return run.run_id
 
     def start_trial(
-        self, trial_id: str, name: str, params: dict[str, Any], tags: dict[str, str], kind: str = "trial"
+        self, trial_id: str, name: str, params: Mapping[str, object], tags: dict[str, str], kind: str = "trial"
     ) -> None:
         """Note that the trial's run is to be created under the parent, or the one it has reopened.
 
@@ -101,7 +106,7 @@ class Tracker:
         own = {"kind": kind, "search": self._search, "search_id": self._id, "trial_id": trial_id}
         self._begin(trial_id, kind, name, params, {**tags, **own})
 
-    def _begin(self, key: str, kind: str, name: str, params: dict[str, Any], tags: dict[str, str]) -> None:
+    def _begin(self, key: str, kind: str, name: str, params: Mapping[str, object], tags: dict[str, str]) -> None:
         data = [dataset_input(self._data, kind)] if self._data else []
         self._writer.note(key, PendingWrites(name=name, params=flat(params), tags=tags, data=data, status="RUNNING"))
 

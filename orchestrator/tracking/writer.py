@@ -15,7 +15,6 @@ from mlflow.exceptions import MlflowException
 
 from orchestrator.common.errors import first_line
 from orchestrator.config.types import TrackingError
-from orchestrator.tracking import description
 from orchestrator.tracking.client import quote
 from orchestrator.tracking.pending import PendingWrites, RunState, add
 
@@ -36,16 +35,23 @@ PERMANENT = {
     "RESOURCE_DOES_NOT_EXIST",
 }
 
+#: Brings an experiment's description up to date; see `description.update`.
+Describe = Callable[[MlflowClient, str], None]
+
 
 class Writer:
     """Takes notes from any thread, in microseconds, and writes them from its own.
 
     Notes that the store cannot take now are kept, in order, until it can; those that it will never take (a bad name, a
     deleted run) are reported and dropped. So the thread does not die, and one bad value stops nothing.
+
+    Args:
+        store: what a user calls it.
+        describe: brings the experiment's description up to date, given client and experiment.
     """
 
-    def __init__(self, client: MlflowClient, experiment_id: str, store: str) -> None:
-        self._client, self._experiment_id, self._store = client, experiment_id, store
+    def __init__(self, client: MlflowClient, experiment_id: str, store: str, describe: Describe | None) -> None:
+        self._client, self._experiment_id, self._store, self._description = client, experiment_id, store, describe
         self.lag = 0.0  # largest, seconds
         self.last_error = ""
         self._changed = threading.Condition()  # guards the attributes below
@@ -204,11 +210,11 @@ class Writer:
     def _describe(self, *, at_once: bool) -> None:
         """Bring the experiment's description up to date, if that is due; it is not worth a second attempt."""
         now = time.monotonic()
-        if self._ranked or not (at_once or now - self._described > DESCRIBE):
+        if self._description is None or self._ranked or not (at_once or now - self._described > DESCRIBE):
             return
         self._ranked = True
         try:
-            description.update(self._client, self._experiment_id)
+            self._description(self._client, self._experiment_id)
         except Exception as error:
             log.info("the experiment's description stays as it was: %s", first_line(error))
         self._described = time.monotonic()

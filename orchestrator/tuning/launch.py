@@ -20,7 +20,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.storage import reason
-from orchestrator.tracking import datasets, ui_view
+from orchestrator.tracking import datasets, description, ui_view
 from orchestrator.tracking.orphans import marks
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tuning import log_figures, logged_models, resume, terminal
@@ -66,7 +66,7 @@ def launch(
     identity = plan.identity(settings, data, ledger.identity.id if ledger.identity else uuid.uuid4().hex)
     known = finished_trials(settings, identity) if settings.warm_start and not ledger.trials else []
     view = dict([ui_view.tag(run.task.primary)])
-    tracker = Tracker(settings.tracking_uri, settings.experiment, tags=view)
+    tracker = Tracker(settings.tracking_uri, settings.experiment, tags=view, describe=description.update)
     pictured = list[Path]()
     try:
         ledger.launch(identity, share.gpus)

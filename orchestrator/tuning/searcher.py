@@ -93,7 +93,7 @@ class StudySearch(SearchAlgorithm):
             return None
         record = self._waiting.pop(0) if self._waiting else self._ask()
         self._live.add(record.trial_id)
-        trial = _create_trial_from_spec(
+        trial: Trial = _create_trial_from_spec(
             {**self._spec, "config": record.config},
             self._parser,
             trial_id=record.trial_id,
@@ -133,7 +133,7 @@ class StudySearch(SearchAlgorithm):
             config = self._run.plan.space(asked)
         except ValueError as error:
             raise UserError(f"the search space is no longer what the study holds: {error}") from None
-        trial_id = Trial.generate_id()
+        trial_id: str = Trial.generate_id()
         self._ledger.add("asked", trial_id, number=number, study_number=asked.number, config=config)
         return self._ledger.trials[trial_id]
 

@@ -27,7 +27,7 @@ def _tags(fingerprint: str = "f1" * 32, source: str = "/data/busi", **more: str)
 
 def _searched(uri: str, name: str, values: dict[str, float], experiment: str = "seg", **tags: str) -> Tracker:
     """A finished search whose trials reached these values, by their names."""
-    tracker = Tracker(uri, experiment)
+    tracker = Tracker(uri, experiment, describe=description.update)
     data = Dataset("busi", "f1f1", "local", "{}")
     tracker.start_search(name, {"trials": len(values)}, _tags(**tags), data=data)
     for trial, value in values.items():
@@ -115,7 +115,7 @@ def test_an_ensembles_figures_and_the_champion_are_shown(store: str) -> None:
         difference=0.01,
         difference_interval=(-0.02, 0.04),
     )
-    tracker = Tracker(store, "seg")
+    tracker = Tracker(store, "seg", describe=description.update)
     run_id = tracker.start_search("ensemble of first", {}, _tags(), kind="ensemble")
     client = MlflowClient(store)
     client.create_registered_model("breast-ultrasound-seg")
