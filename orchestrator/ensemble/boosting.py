@@ -11,8 +11,8 @@ from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.inference.combination import Combination
-from orchestrator.scoring.metrics import ScoredPredictions, dice_by_image, primary
 from orchestrator.scoring.resampling import CHOICE, resamples
+from orchestrator.scoring.values import ScoredPredictions, dice_by_image, primary
 
 #: Sample weights: the least and the most, before their mean is made 1.
 LEAST, MOST = 0.5, 3.0

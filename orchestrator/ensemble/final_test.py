@@ -20,9 +20,9 @@ from orchestrator.inference.combination import Combination
 from orchestrator.inference.predictor import Predictor
 from orchestrator.scoring.final_scores import final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure
-from orchestrator.scoring.metrics import primary
 from orchestrator.scoring.operating_points import OperatingPoint, apply_thresholds
 from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
+from orchestrator.scoring.values import primary
 from orchestrator.storage.atomic import write_text
 from trainables.data.pixels import read_image, to_original_size
 

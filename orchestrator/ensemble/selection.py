@@ -9,16 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.combiners.registry import COMBINERS, FITTED, OPTIMISTIC
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import CombinerRow, Difference, Weights
 from orchestrator.inference.combination import Combination
-from orchestrator.scoring.metrics import ScoredPredictions, fpr_normal, primary
 from orchestrator.scoring.resampling import CHOICE, resamples, spread, standard_error
-
-#: Those that may take the reference's place, in the order in which they try.
-FITTED = ("greedy", "boosted", "stacked", "boosted-trained")
-#: Those that may win on the rows on which epoch and configuration were chosen.
-OPTIMISTIC = ("best", "mean", "boosted")
+from orchestrator.scoring.values import ScoredPredictions, fpr_normal, primary
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ def cross_fit(
 
 
 def compare(task: str, held_out: OutOfFoldPredictions, seed: int = 0) -> list[CombinerResult]:
-    """A row for each of the six combiners, those that could not run included: one that fails stops no other.
+    """A row for each combiner, those that could not run included: one that fails stops no other.
 
     Args:
         task: seg, cls or multi.
@@ -111,7 +107,8 @@ def compare(task: str, held_out: OutOfFoldPredictions, seed: int = 0) -> list[Co
     """
     rows = np.flatnonzero(held_out.compared)
     drawn = resamples(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
-    reasons = {name: _not_for(name, task, held_out) for name in fit.NAMES}
+    trained = len(held_out.names) - held_out.candidates
+    reasons = {name: combiner.not_for(task, trained) for name, combiner in COMBINERS.items()}
     crossed = cross_fit([name for name, reason in reasons.items() if not reason], held_out, seed)
     fitting = fit.CombinerFit(held_out, seed)
     found = {
@@ -192,15 +189,6 @@ def _row(
         scored=scored,
         draws=draws,
     )
-
-
-def _not_for(name: str, task: str, held_out: OutOfFoldPredictions) -> str:
-    """Why a combiner is not tried on these members; empty if it is."""
-    if name == "stacked" and task == "seg":
-        return "stacks class probabilities, and this task has none"
-    if name == "boosted-trained" and held_out.candidates == len(held_out.names):
-        return "no member was trained by boosting"
-    return ""
 
 
 def _with_differences(row: CombinerResult, best: CombinerResult, mean: CombinerResult) -> CombinerResult:

@@ -14,11 +14,12 @@ from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.combiners.registry import OPTIMISTIC
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import BoostRound, Difference, EnsembleResult
 from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference.lesion_shape import FEATURES
-from orchestrator.scoring.final_scores import PRIMARY
+from orchestrator.scoring.metrics import PRIMARY
 from orchestrator.scoring.resampling import Estimate
 from orchestrator.scoring.uncertainty import LEAST_ERRORS, Usefulness
 from orchestrator.tracking.description import ensemble_tags
@@ -50,7 +51,7 @@ def with_reasons(
             elif not boosted:
                 said = ["--boost-rounds 0"]
             row = replace(row, note="; ".join([*said, *([row.note] if row.score is not None else [])]))
-        elif not settings.out_of_fold and row.name in ("greedy", "stacked") and row.score is not None:
+        elif not settings.out_of_fold and row.name not in OPTIMISTIC and row.score is not None:
             row = replace(row, note="; ".join(filter(None, [row.note, "may not win without out-of-fold predictions"])))
         found.append(row)
     return found

@@ -13,9 +13,10 @@ import numpy as np
 from orchestrator.evaluate.leakage import UnseenImages
 from orchestrator.inference.format import Description
 from orchestrator.rendering.numbers import counted
-from orchestrator.report.results.means import counted_images, lesions, lesions_unknown
+from orchestrator.report.results.means import counted_images, lesions_unknown
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.final_scores import ModelScores
+from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.resampling import FEWEST_GROUPS
 from trainables.data import CLASSES, UNKNOWN, Fault, Manifest
 
@@ -105,7 +106,8 @@ class Evaluation:
 
 def gaps(subject: ModelResults) -> list[str]:
     """What cannot be computed from these images, and why, a sentence each."""
-    scored, lesion = subject.tested.evidence.scored, lesions(subject.tested)
+    scored = subject.tested.evidence.scored
+    lesion = lesions(scored)
     lines = []
     groups = len(np.unique(subject.tested.evidence.groups))
     if groups < FEWEST_GROUPS:

@@ -55,7 +55,12 @@ def _lesions(subject: ModelResults) -> list[tuple[str, str | int]]:
     if subject.task == "cls":
         return []
     known = subject.tested.evidence.scored.has_mask
-    return [("with a lesion" if known.all() else "with a known lesion mask", int(lesions(subject.tested).sum()))]
+    return [
+        (
+            "with a lesion" if known.all() else "with a known lesion mask",
+            int(lesions(subject.tested.evidence.scored).sum()),
+        )
+    ]
 
 
 def _beside(found: Evaluation) -> Table:

@@ -46,7 +46,7 @@ def _masks(subject: ModelResults, resampled: Resampled, found: dict[str, np.ndar
     counts = subject.tested.evidence.scored.counts
     if counts is None:
         return
-    there = lesions(subject.tested)
+    there = lesions(subject.tested.evidence.scored)
     if there.any():
         poor = resampled.mean((found["dice"] < LEAST_DICE).astype(np.float64), there)
         missed = int((counts[there, 0] == 0).sum())

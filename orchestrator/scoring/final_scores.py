@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from orchestrator.scoring.measure import ImageMetrics, Images, Predicted, confusion, detections, measure, scores
-from orchestrator.scoring.metrics import kinds, primary
+from orchestrator.scoring.metrics import PRIMARY, kinds, resampled
 from orchestrator.scoring.operating_points import AppliedPoint, OperatingPoint, apply_thresholds
 from orchestrator.scoring.resampling import (
     INTERVAL,
@@ -23,10 +23,7 @@ from orchestrator.scoring.resampling import (
     telling_interval,
 )
 from orchestrator.scoring.uncertainty import Usefulness, usefulness
-
-PRIMARY = {"seg": "dice", "cls": "auroc", "multi": "score"}
-#: Images drawn anew look worse calibrated than the whole that they are of, so percentiles may lie above the value.
-INFLATED = frozenset({"ece"})
+from orchestrator.scoring.values import primary
 
 
 class ModelScores(BaseModel, frozen=True):
@@ -146,7 +143,7 @@ def _with_intervals(
             sampled[name].append(value)
     found = {}
     for name, value in scores(task, measured, np.arange(len(measured.scored))).items():
-        told = name not in INFLATED and enough(groups, kinds(name, measured.scored))
+        told = resampled(name) and enough(groups, kinds(name, measured.scored))
         bounds = telling_interval(np.array(sampled[name])) if told else (np.nan, np.nan)
         found[name] = Estimate(value=value, interval=finite(bounds))
     return found

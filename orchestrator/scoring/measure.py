@@ -10,8 +10,9 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from orchestrator.scoring.metrics import ScoredPredictions, primary
+from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.packed_masks import PackedMasks
+from orchestrator.scoring.values import ScoredPredictions, class_confusion, primary
 from trainables.data.manifest import CLASSES
 from trainables.data.pixels import to_original_size
 from trainables.metrics.cls import classification_scores
@@ -131,6 +132,9 @@ def scores(task: str, measured: ImageMetrics, rows: np.ndarray) -> dict[str, flo
         confusion = _class_pixels(scored, pixels)
         found |= {"score": primary(task, scored)} if {"dice", "auroc"} & set(found) else {}
         found |= {"miou": mean_iou(confusion)} if confusion.any() else {}
+    for name, metric in METRICS.items():  # what training does not log
+        if name not in found and metric.value and metric.known_of(scored):
+            found |= {name: value} if np.isfinite(value := metric.value(scored)) else {}
     return found
 
 
@@ -144,9 +148,7 @@ def confusion(measured: ImageMetrics) -> dict[str, list[list[int]]]:
     scored = measured.scored
     tables = {}
     if scored.probabilities is not None:
-        known, size = scored.targets >= 0, scored.probabilities.shape[1]
-        which = scored.targets[known] * size + scored.probabilities[known].argmax(1)
-        tables["classes"] = np.bincount(which, minlength=size * size).reshape(size, size).tolist()
+        tables["classes"] = class_confusion(scored).tolist()
     if scored.counts is not None:
         counts = torch.from_numpy(scored.counts[scored.has_mask])
         tables["pixels"] = pixel_confusion(counts, int(measured.pixels.sum())).tolist()

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel
 
-from orchestrator.scoring.metrics import ScoredPredictions
 from orchestrator.scoring.resampling import Estimate
+from orchestrator.scoring.values import ScoredPredictions
 from trainables.metrics.cls import SENSITIVITY, SPECIFICITY, apply_threshold, operating_point, wilson_interval
 
 

@@ -12,9 +12,9 @@ from zipfile import BadZipFile
 import numpy as np
 
 from orchestrator.scoring.measure import ImageMetrics, Images
-from orchestrator.scoring.metrics import ScoredPredictions
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.resampling import paired_interval
+from orchestrator.scoring.values import ScoredPredictions
 from orchestrator.storage.atomic import write_arrays
 
 HELD_OUT, TEST = "held-out.npz", "test.npz"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from pydantic import BaseModel
 
-from orchestrator.scoring.metrics import ScoredPredictions, primary
+from orchestrator.scoring.values import ScoredPredictions, primary
 
 FOLDS = 5
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel
 
-from orchestrator.scoring.metrics import ScoredPredictions, binary_auroc, dice_by_image
 from orchestrator.scoring.resampling import finite, interval
+from orchestrator.scoring.values import ScoredPredictions, binary_auroc, dice_by_image
 
 #: A mask of a lower Dice is an error.
 LEAST_DICE = 0.5

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from orchestrator.report.results.subject import ImageFiles, ModelResults
-from orchestrator.scoring.final_scores import PRIMARY, FinalScores, ModelScores
+from orchestrator.scoring.final_scores import FinalScores, ModelScores
 from orchestrator.scoring.measure import Images, Predicted, confusion, measure, scores
+from orchestrator.scoring.metrics import PRIMARY
 from orchestrator.scoring.operating_points import OperatingPoint, apply_thresholds
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.predictions import TestPredictions

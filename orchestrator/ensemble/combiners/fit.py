@@ -9,18 +9,16 @@ import numpy as np
 from orchestrator.ensemble.combiners.calibration import class_calibration, class_temperature, mask_temperature
 from orchestrator.ensemble.combiners.mask_threshold import THRESHOLDS, best_threshold, counts_above, original_counts
 from orchestrator.ensemble.combiners.objectives import ClassObjective, MaskObjective, Objective, sample_pixels
+from orchestrator.ensemble.combiners.registry import COMBINERS
 from orchestrator.ensemble.combiners.stacking import fit_stack
-from orchestrator.ensemble.combiners.weights import WEIGHTINGS, with_trained
+from orchestrator.ensemble.combiners.weights import Weighting, mean, with_trained
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.inference.combination import Combination, Head
-from orchestrator.scoring.metrics import ScoredPredictions
-
-#: In the order of the table.
-NAMES = ("best", "mean", "greedy", "boosted", "boosted-trained", "stacked")
+from orchestrator.scoring.values import ScoredPredictions
 
 
 def fit(name: str, held_out: OutOfFoldPredictions, seed: int = 0) -> tuple[Combination, str]:
-    """One of `NAMES`, fitted on all these rows, and what there is to note of it.
+    """One of `COMBINERS`, fitted on all these rows, and what there is to note of it.
 
     Each member is divided by its temperature and weighed; the combination gets a temperature, a class bias where
     training re-balanced the classes, and for masks the threshold of the largest `dice_all` at original size. `stacked`
@@ -46,33 +44,40 @@ class CombinerFit:
         self._held_out, self._seed = held_out, seed
         self.classes = None if held_out.class_logits is None else class_objective(held_out)
         self.masks = None if held_out.planes is None else mask_objective(held_out, seed)
-        self._known: dict[str, tuple[list[np.ndarray], str]] = {}
+        self._known: dict[Weighting, tuple[list[np.ndarray], str]] = {}
 
     def fit(self, name: str) -> tuple[Combination, str]:
-        """One of `NAMES`, fitted, and what there is to note of it.
+        """One of `COMBINERS`, fitted, and what there is to note of it.
 
         Raises:
             ValueError: `stacked` without classes.
         """
-        if name != "stacked":
+        if COMBINERS[name].weigh:
             weights, note = self.weigh(name)
             return self.combination(name, weights), note
         if self.classes is None:
             raise ValueError("stacked combines class probabilities, which a segmentation network has none of")
         stack, note = fit_stack(self._held_out, np.array(self.classes[1]), self._seed)
-        masks = self.combination(name, self.weigh("mean")[0]).masks
+        masks = self.combination(name, self._weigh(mean)[0]).masks
         return Combination(name, masks=masks, stack=stack), note
 
     def weigh(self, name: str) -> tuple[list[np.ndarray], str]:
-        """Weights, float64 [M], of each head by one of `NAMES` but `stacked`, and what there is to note."""
-        if name not in self._known:
-            heads: list[Objective] = [found[0] for found in (self.classes, self.masks) if found]
-            if name == "boosted-trained":  # goes on where `boosted` ends, whose rounds take most of the time
-                weights, note = self.weigh("boosted")
-                self._known[name] = with_trained(heads, self._held_out.candidates, weights, note)
-            else:
-                self._known[name] = WEIGHTINGS[name](heads, self._held_out.candidates, self._seed)
-        return self._known[name]
+        """Weights, float64 [M], of each head by one of `COMBINERS` that weighs, and what there is to note."""
+        combiner = COMBINERS[name]
+        assert combiner.weigh
+        weights, note = self._weigh(combiner.weigh)
+        if not combiner.adds_trained:
+            return weights, note
+        return with_trained(self._heads(), self._held_out.candidates, weights, note)
+
+    def _weigh(self, weigh: Weighting) -> tuple[list[np.ndarray], str]:
+        # Once: what goes on where `boosted` ends does not repeat its rounds, which take most of the time.
+        if weigh not in self._known:
+            self._known[weigh] = weigh(self._heads(), self._held_out.candidates, self._seed)
+        return self._known[weigh]
+
+    def _heads(self) -> list[Objective]:
+        return [found[0] for found in (self.classes, self.masks) if found]
 
     def combination(self, name: str, weights: list[np.ndarray]) -> Combination:
         """With these weights, calibrated."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.scoring.metrics import dice_by_image
+from orchestrator.scoring.values import dice_by_image
 from trainables.data.pixels import to_original_size
 
 _PER_LOGIT = 8

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from scipy.special import log_softmax, softmax
 
-from orchestrator.scoring.metrics import ScoredPredictions, auroc
+from orchestrator.scoring.values import ScoredPredictions, auroc
 
 #: Pixels of an image that masks are combined on.
 PIXELS = 4096

@@ -82,14 +82,6 @@ def with_trained(
     return weights, f"{note}; shares of trained members: {', '.join(shares)}" if shares else note
 
 
-WEIGHTINGS: dict[str, Weighting] = {
-    "best": best,
-    "mean": mean,
-    "greedy": greedy,
-    "boosted": boosted,
-}
-
-
 def _metric(head: Objective, combined: np.ndarray) -> float:
     """The head's metric; 0 for all members where there is nothing to tell them apart by."""
     return float(np.nan_to_num(head.metric(combined)))

@@ -11,8 +11,9 @@ import numpy as np
 
 from orchestrator.rendering.document import Table
 from orchestrator.rendering.numbers import number
-from orchestrator.report.results.means import OF, WORDS, Resampled, by_image, lesions
+from orchestrator.report.results.means import OF, WORDS, Resampled, by_image
 from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL
 from trainables.data import CLASSES
 
@@ -82,7 +83,7 @@ def lesion_shares(subjects: Sequence[ModelResults]) -> dict[Key, float]:
         counts = tested.evidence.scored.counts
         if counts is not None:
             keys = subject.keys
-            for row in np.flatnonzero(lesions(tested)).tolist():
+            for row in np.flatnonzero(lesions(tested.evidence.scored)).tolist():
                 found[keys[row]] = float(counts[row, [0, 2]].sum() / tested.pixels[row])
     return found
 

@@ -10,9 +10,10 @@ import numpy as np
 
 from orchestrator.rendering.numbers import counted, with_interval
 from orchestrator.scoring.final_scores import ModelScores
-from orchestrator.scoring.metrics import ScoredPredictions, dice_by_image
+from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.predictions import TestPredictions
 from orchestrator.scoring.resampling import INTERVAL, ROUNDING, enough, interval, resamples, telling_interval
+from orchestrator.scoring.values import ScoredPredictions, dice_by_image
 
 #: What `by_image` gives, in words.
 WORDS = {"dice": "Dice", "right": "accuracy", "alarm": "false alarms"}
@@ -57,20 +58,12 @@ def by_image(tested: TestPredictions) -> dict[str, np.ndarray]:
         known = scored.targets >= 0
         found["right"][known] = scored.probabilities[known].argmax(1) == scored.targets[known]
     if scored.counts is not None:
-        lesion = lesions(tested)
+        lesion = lesions(scored)
         values = dice_by_image(scored.counts)
         found["dice"][lesion] = values[lesion]
         normal = scored.has_mask & ~lesion
         found["alarm"][normal] = 1 - values[normal]
     return found
-
-
-def lesions(tested: TestPredictions) -> np.ndarray:
-    """Images with a known lesion, bool [N]; none for cls."""
-    scored = tested.evidence.scored
-    if scored.counts is None:
-        return np.zeros(len(tested), bool)
-    return scored.has_mask & (scored.counts[:, 0] + scored.counts[:, 2] > 0)
 
 
 def lesions_unknown(scored: ScoredPredictions) -> bool:
@@ -150,10 +143,11 @@ def counted_images(tested: TestPredictions) -> str:
 
 def counted_kinds(tested: TestPredictions) -> str:
     """`100 images with a lesion, 22 without`; empty without masks."""
-    if tested.evidence.scored.counts is None:
+    scored = tested.evidence.scored
+    if scored.counts is None:
         return ""
-    lesion = lesions(tested)
-    without = int((tested.evidence.scored.has_mask & ~lesion).sum())
+    lesion = lesions(scored)
+    without = int((scored.has_mask & ~lesion).sum())
     return f"{counted(int(lesion.sum()), 'image')} with a lesion, {without:,} without"
 
 

@@ -10,12 +10,10 @@ import numpy as np
 from orchestrator.rendering.document import Observation
 from orchestrator.rendering.numbers import counted, number, spanned
 from orchestrator.report.results.contrasts import contrasts
-from orchestrator.report.results.means import lesions
 from orchestrator.report.results.paired import Paired
-from orchestrator.report.results.scores import short
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.report.results.verdicts import verdicts
-from orchestrator.scoring.metrics import LOWER
+from orchestrator.scoring.metrics import METRICS, lesions
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL
 from trainables.data import CLASSES
 
@@ -46,13 +44,13 @@ def _between(pairs: Sequence[Paired]) -> list[Observation]:
         both = list(some)
         for better, worse in ((a, b), (b, a)):
             if won := [pair for pair in both if pair.better == better]:
-                names = ", ".join(short(pair.metric) for pair in won)
+                names = ", ".join(METRICS[pair.metric].short for pair in won)
                 found.append(Observation(f"{better} is better than {worse}: {names}.", _evidence(won)))
         if level := [pair for pair in both if pair.better is None and (pair.alike or np.isfinite(pair.low))]:
-            names = ", ".join(short(pair.metric) for pair in level)
+            names = ", ".join(METRICS[pair.metric].short for pair in level)
             found.append(Observation(f"{a} and {b} are not told apart: {names}.", _evidence(level)))
         if few := [pair for pair in both if not (pair.alike or np.isfinite(pair.low))]:
-            names = ", ".join(short(pair.metric) for pair in few)
+            names = ", ".join(METRICS[pair.metric].short for pair in few)
             ns = ", ".join(f"{pair.images:,}" for pair in few)
             claim = f"There are too few images to compare {a} and {b}: {names}."
             found.append(Observation(claim, f"A kind of image has fewer than {FEWEST_GROUPS} groups; n = {ns} images."))
@@ -61,9 +59,9 @@ def _between(pairs: Sequence[Paired]) -> list[Observation]:
 
 def _evidence(pairs: Sequence[Paired]) -> str:
     parts = [
-        f"{short(one.metric)} {number(one.values[0], 3)} and {number(one.values[1], 3)}, difference "
+        f"{METRICS[one.metric].short} {number(one.values[0], 3)} and {number(one.values[1], 3)}, difference "
         f"{number(one.difference, 3, sign=True)} ({_bounds(one)}; n = {one.images:,}"
-        f"{', lower is better' if one.metric in LOWER else ''})"
+        f"{', lower is better' if METRICS[one.metric].better == 'lower' else ''})"
         for one in pairs
     ]
     return f"{pairs[0].a} minus {pairs[0].b}, paired: {'; '.join(parts)}."
@@ -78,7 +76,7 @@ def _few(subject: ModelResults) -> list[Observation]:
     evidence = subject.tested.evidence
     kinds = {name: evidence.labels == label for label, name in enumerate(CLASSES)}
     if evidence.scored.counts is not None:
-        kinds["lesion"] = lesions(subject.tested)
+        kinds["lesion"] = lesions(evidence.scored)
     short = {name: inside for name, inside in kinds.items() if len(np.unique(evidence.groups[inside])) < FEWEST_GROUPS}
     if subject.classes:
         short = {name: inside for name, inside in short.items() if name in (*subject.classes, "lesion")}

@@ -11,13 +11,7 @@ import numpy as np
 from orchestrator.rendering.document import Table
 from orchestrator.rendering.numbers import number, spanned
 from orchestrator.report.results.subject import ModelResults
-from orchestrator.scoring.metrics import (
-    CLASS,
-    LOWER,
-    MASKS,
-    METRICS,
-    kinds,
-)
+from orchestrator.scoring.metrics import METRICS, each_class, every_image
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, enough, resamples, spread, telling_interval
 
 
@@ -50,7 +44,7 @@ class Paired:
         """The title of the model that is better; None where the interval includes 0, or there is none."""
         if not (self.low > 0 or self.high < 0):
             return None
-        return self.a if (self.difference > 0) != (self.metric in LOWER) else self.b
+        return self.a if (self.difference > 0) != (METRICS[self.metric].better == "lower") else self.b
 
 
 def differences(subjects: Sequence[ModelResults]) -> list[Paired]:
@@ -102,22 +96,27 @@ def _two(a: ModelResults, b: ModelResults) -> list[Paired]:
     if not len(mine):
         return []
     one, other = a.tested.evidence.scored.take(mine), b.tested.evidence.scored.take(its)
-    metrics = MASKS if one.counts is not None and other.counts is not None else {}
-    if a.classes and a.classes == b.classes:
-        metrics = metrics | CLASS
+    parts = {"masks", "classes"} if a.classes and a.classes == b.classes else {"masks"}
+    metrics = [
+        metric
+        for metric in METRICS.values()
+        if metric.value and metric.part in parts and metric.known_of(one) and metric.known_of(other)
+    ]
     groups, labels = a.tested.evidence.groups[mine], a.tested.evidence.labels[mine]
     drawn = resamples(groups, labels, INTERVAL, 0) if metrics else []
     found = []
-    for name, measure in metrics.items():
+    for metric in metrics:
+        measure = metric.value
+        assert measure
         values = measure(one), measure(other)
         if not np.isfinite(values).all():
             continue
         # Accuracy, too, is compared only where there is enough of every class.
-        rests_on = kinds("balanced_accuracy" if name == "accuracy" else name, one)
+        rests_on = (each_class if metric.rests_on is every_image else metric.rests_on)(one)
         low, high, alike = np.nan, np.nan, False
         if enough(groups, rests_on):
             low, high = telling_interval(spread(measure, one, drawn) - spread(measure, other, drawn))
             alike = not np.isfinite(low)
         images = int(np.any(rests_on, axis=0).sum())
-        found.append(Paired(a.title, b.title, name, images, values, values[0] - values[1], low, high, alike))
+        found.append(Paired(a.title, b.title, metric.name, images, values, values[0] - values[1], low, high, alike))
     return found

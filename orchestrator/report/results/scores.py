@@ -14,7 +14,7 @@ from orchestrator.rendering.numbers import count, number, percent, with_interval
 from orchestrator.report.results.means import by_title, counted_images, counted_kinds
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.final_scores import ModelScores
-from orchestrator.scoring.metrics import DIGITS, LOWER, METRICS
+from orchestrator.scoring.metrics import METRICS, PER_CLASS
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, Estimate
 
 #: Said below figures of `ModelScores.scores`.
@@ -49,17 +49,12 @@ def metric_rows(figures: Sequence[ModelScores]) -> tuple[Rows, list[int]]:
     ranked = {one.metric for one in figures}
     parts: dict[str, Rows] = {part: [] for part in PARTS}
     for name, metric in METRICS.items():
-        cells = [_cell(one.scores.get(name), DIGITS.get(name, 3)) for one in figures]
+        cells = [_cell(one.scores.get(name), metric.digits) for one in figures]
         if any(cell != "-" for cell in cells):
-            lower = " (lower is better)" if name in LOWER else ""
+            lower = " (lower is better)" if metric.better == "lower" else ""
             parts["primary" if name in ranked else metric.part].append([metric.words + lower, *cells])
     ends = np.cumsum([len(rows) for rows in parts.values() if rows])
     return [row for rows in parts.values() for row in rows], ends[:-1].tolist()
-
-
-def short(metric: str) -> str:
-    """A metric's name within a sentence."""
-    return METRICS[metric].words.split(",")[0]
 
 
 def per_class(subject: ModelResults) -> Table | None:
@@ -71,7 +66,7 @@ def per_class(subject: ModelResults) -> Table | None:
         [
             name,
             int((targets == index).sum()),
-            *(_cell(scores.get(f"{score}_{name}")) for score in ("precision", "recall", "specificity", "f1", "auroc")),
+            *(_cell(scores.get(f"{score}_{name}")) for score in PER_CLASS),
         ]
         for index, name in enumerate(subject.classes)
     ]
@@ -79,7 +74,7 @@ def per_class(subject: ModelResults) -> Table | None:
         f"{subject.title}: each class against the rest, by the likeliest class; n counts the images of the class, "
         f"of {int((targets >= 0).sum()):,}. In brackets 95 % intervals over resamples of groups. {NO_INTERVAL}"
     )
-    return Table(caption, ("class", "n", "precision", "recall", "specificity", "F1", "AUROC"), rows)
+    return Table(caption, ("class", "n", *PER_CLASS.values()), rows)
 
 
 def operating_points(subjects: Sequence[ModelResults]) -> Table | None:

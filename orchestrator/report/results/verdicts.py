@@ -6,10 +6,10 @@ import numpy as np
 
 from orchestrator.rendering.document import Observation
 from orchestrator.rendering.numbers import counted, number, with_interval
-from orchestrator.report.results.means import Mean, Resampled, by_image, lesions, value_of
-from orchestrator.report.results.scores import short
+from orchestrator.report.results.means import Mean, Resampled, by_image, value_of
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.final_scores import FinalScores
+from orchestrator.scoring.metrics import METRICS, lesions
 
 
 def verdicts(subject: ModelResults) -> list[Observation]:
@@ -23,11 +23,13 @@ def _to_single(subject: ModelResults) -> Observation | None:
     figures = subject.figures
     if not isinstance(figures, FinalScores) or figures.value is None:
         return None
-    rests_on = lesions(subject.tested) if figures.metric == "dice" else np.ones(len(subject.tested), bool)
+    rests_on = (
+        lesions(subject.tested.evidence.scored) if figures.metric == "dice" else np.ones(len(subject.tested), bool)
+    )
     difference = Mean(figures.difference, *figures.difference_interval, int(rests_on.sum()))
     own = with_interval(figures.value, figures.interval)
     evidence = (
-        f"{short(figures.metric)} {own} against {number(figures.best_single, 3)}, paired difference "
+        f"{METRICS[figures.metric].short} {own} against {number(figures.best_single, 3)}, paired difference "
         f"{difference.words(sign=True)}; n = {difference.n:,} images."
     )
     if difference.value == difference.low == difference.high == 0:

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.ensemble import boosting
 from orchestrator.ensemble.combiners.fit import CombinerFit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.scoring.metrics import ScoredPredictions
+from orchestrator.scoring.values import ScoredPredictions
 from tests.support.candidates import candidate
 from tests.support.heldouts import classification, of_members, segmentation
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from orchestrator.ensemble.promotion import BesideBest, Contender, verdict
-from orchestrator.scoring.metrics import ScoredPredictions
 from orchestrator.scoring.predictions import StoredPredictions
+from orchestrator.scoring.values import ScoredPredictions
 from orchestrator.storage.atomic import write_arrays
 
 N = 120

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from orchestrator.ensemble.combiners import fit as combiners
+from orchestrator.ensemble.combiners.registry import COMBINERS
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import Difference
 from orchestrator.ensemble.selection import CombinerResult, choose, compare, cross_fit
-from orchestrator.scoring.metrics import ScoredPredictions, primary
+from orchestrator.scoring.values import ScoredPredictions, primary
 from tests.support.heldouts import classification, multi, of_members, segmentation
 
 # The rule
@@ -22,7 +23,7 @@ from tests.support.heldouts import classification, multi, of_members, segmentati
 def _row(name: str, score: float, apart: float = 0.0) -> CombinerResult:
     """Of a score that varies by .05 with the images, as that of all rows does, and by `apart` of its own."""
     common = np.random.default_rng(99).normal(0, 0.05, 200)
-    own = np.random.default_rng(combiners.NAMES.index(name)).normal(size=200)
+    own = np.random.default_rng(list(COMBINERS).index(name)).normal(size=200)
     return CombinerResult(name, score, 0.05, draws=score + common + apart * own / own.std(ddof=1))
 
 
@@ -179,7 +180,7 @@ def test_differences_and_errors_are_those_of_the_predictions() -> None:
 
 def test_there_are_six_rows_with_the_reason_where_one_could_not_run() -> None:
     rows = compare("seg", segmentation())
-    assert [row.name for row in rows] == list(combiners.NAMES)
+    assert [row.name for row in rows] == list(COMBINERS)
     notes = {row.name: row.note for row in rows if row.score is None}
     assert notes == {
         "boosted-trained": "no member was trained by boosting",
@@ -236,9 +237,9 @@ def test_a_class_may_be_missing_in_a_fold() -> None:
     held_out = classification(n=150)
     missing = held_out.take(np.flatnonzero((held_out.folds != 3) | (held_out.labels != 0)))
     rows = {row.name: row for row in compare("cls", missing)}
-    assert {name for name, row in rows.items() if row.score is not None} == set(combiners.NAMES) - {"boosted-trained"}
+    assert {name for name, row in rows.items() if row.score is not None} == set(COMBINERS) - {"boosted-trained"}
     only_there = held_out.take(np.flatnonzero((held_out.folds == 3) | (held_out.labels != 0)))
-    assert {row.name for row in compare("cls", only_there) if row.score} == set(combiners.NAMES) - {"boosted-trained"}
+    assert {row.name for row in compare("cls", only_there) if row.score} == set(COMBINERS) - {"boosted-trained"}
 
 
 def test_without_a_second_class_every_row_says_so() -> None:

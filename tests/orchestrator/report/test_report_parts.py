@@ -23,8 +23,8 @@ from orchestrator.report.registered import RegistryStatus, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults
 from orchestrator.scoring import predictions
 from orchestrator.scoring.final_scores import ModelScores
-from orchestrator.scoring.metrics import ScoredPredictions
 from orchestrator.scoring.predictions import StoredPredictions
+from orchestrator.scoring.values import ScoredPredictions
 from trainables.data import CLASSES, Fault
 
 #: Of `ensemble.json`.

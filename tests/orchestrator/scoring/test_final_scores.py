@@ -15,10 +15,10 @@ from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.scoring import final_scores as evaluation
 from orchestrator.scoring.final_scores import FinalScores, final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure, scores
-from orchestrator.scoring.metrics import ScoredPredictions
 from orchestrator.scoring.operating_points import apply_thresholds, operating_thresholds
 from orchestrator.scoring.resampling import Estimate, paired_interval, resamples
 from orchestrator.scoring.uncertainty import risk_by_coverage, usefulness
+from orchestrator.scoring.values import ScoredPredictions
 from tests.support.heldouts import classification, multi, segmentation
 from trainables.data import CLASSES
 from trainables.data.pixels import to_original_size

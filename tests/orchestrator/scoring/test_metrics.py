@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from orchestrator.scoring.metrics import (
+from orchestrator.scoring.values import (
     ScoredPredictions,
     auroc,
     binary_auroc,

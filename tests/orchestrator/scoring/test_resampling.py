@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.scoring.metrics import ScoredPredictions, primary
 from orchestrator.scoring.resampling import interval, paired_interval, resamples, spread, standard_error
+from orchestrator.scoring.values import ScoredPredictions, primary
 
 
 def _classes(p: np.ndarray, targets: np.ndarray) -> ScoredPredictions:

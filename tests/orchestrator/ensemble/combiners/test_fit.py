@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from orchestrator.ensemble.combiners.fit import NAMES, class_objective, fit, mask_objective, predict
+from orchestrator.ensemble.combiners.fit import class_objective, fit, mask_objective, predict
 from orchestrator.ensemble.combiners.functional_boosting import line_search
+from orchestrator.ensemble.combiners.registry import COMBINERS
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.inference.combination import Combination, Head
-from orchestrator.scoring.metrics import ScoredPredictions, primary
+from orchestrator.scoring.values import ScoredPredictions, primary
 from tests.support.heldouts import Kind, classification, multi, of_members, segmentation
 
 TASKS: dict[str, Callable[..., OutOfFoldPredictions]] = {"seg": segmentation, "cls": classification, "multi": multi}
 #: What `stacked` combines are classes.
-CASES = [(task, name) for task in TASKS for name in NAMES if (task, name) != ("seg", "stacked")]
+CASES = [(task, name) for task in TASKS for name in COMBINERS if (task, name) != ("seg", "stacked")]
 WEIGHING = [(task, name) for task, name in CASES if name != "stacked"]
 
 

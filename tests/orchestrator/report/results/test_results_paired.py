@@ -7,8 +7,9 @@ import pytest
 
 from orchestrator.report.results import paired
 from orchestrator.report.results.paired import Paired, differences, table
-from orchestrator.scoring.metrics import ScoredPredictions
+from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.resampling import paired_interval
+from orchestrator.scoring.values import ScoredPredictions
 from tests.support.subjects import mask, subject, sure
 from trainables.metrics.cls import classification_scores
 
@@ -17,6 +18,12 @@ LABELS = [i % 3 for i in range(N)]
 TRUE = [mask(0 if label == 0 else 10) for label in LABELS]
 GOOD = subject("seg", LABELS, true=TRUE, predicted=TRUE, title="good")
 HALF = [mask(1 if label == 0 and i % 2 else 0 if label == 0 else 5 - i % 2) for i, label in enumerate(LABELS)]
+
+#: What two models are compared by, by part of the table.
+MASKS, CLASS = (
+    {name: one.value for name, one in METRICS.items() if one.value and one.part == part}
+    for part in ("masks", "classes")
+)
 
 
 def _multi(likeliest: list[int], title: str = "multi", classes: int = 3) -> paired.Subject:
@@ -91,8 +98,8 @@ def test_ten_groups_are_asked_of_each_kind_that_a_metric_rests_on() -> None:
     def known(labels: list[int]) -> set[str]:
         return {name for name, pair in pairs(labels).items() if np.isfinite(pair.low)}
 
-    assert known([0] * 12 + [1] * 12 + [2] * 12) == {*paired.MASKS, *paired.CLASS}
-    assert known([0] * 12 + [1] * 12 + [2] * 9) == set(paired.MASKS)
+    assert known([0] * 12 + [1] * 12 + [2] * 12) == {*MASKS, *CLASS}
+    assert known([0] * 12 + [1] * 12 + [2] * 9) == set(MASKS)
     assert known([0] * 9 + [1] * 12 + [2] * 12) == {"dice", "iou", "dice_all", "auroc_malignant"}
     assert known([0] * 12 + [2] * 9) == {"dice_all", "fpr_normal"}
 
@@ -146,7 +153,7 @@ def test_fast_metrics_are_those_of_training(seed: int) -> None:
     expected = classification_scores(chances, targets)
     hidden = np.concatenate([targets, [-1]])
     scored = ScoredPredictions(np.vstack([chances, np.ones((1, 3)) / 3]), hidden, None, np.zeros(31, bool))
-    for name, measure in paired.CLASS.items():
+    for name, measure in CLASS.items():
         assert measure(scored) == pytest.approx(expected[name]), name
 
 
