@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         tracker = Tracker(f"sqlite:///{scratch}/mlflow.db", "boosting")
         tracker.start_search("boosting", {}, {"task": search.task})
         members = team.members(candidates, tracker)
-        held = held_out(task, members, len(members), workers, mirrored=settings.tta)
+        held = held_out(task, members, len(members), workers, tta=settings.tta)
         falls: dict[bool, list[float]] = {False: [], True: []}
         for seed in range(seeds):
             for uniform in (False, True):

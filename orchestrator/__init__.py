@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 # Before any library is imported: no telemetry, no update checks, and Ctrl-C is ours to handle.
@@ -19,20 +20,39 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 if TYPE_CHECKING:
+    from orchestrator.common.errors import UserError
+    from orchestrator.config.ensemble import EnsembleSettings
     from orchestrator.config.search import SearchSettings
+    from orchestrator.ensemble.result import EnsembleResult
+    from orchestrator.ensemble.run import run_ensemble
+    from orchestrator.predict.load import load_predictor
     from orchestrator.search import run_search
+    from orchestrator.tuning.summary import SearchSummary
 
-__all__ = ["SearchSettings", "run_search"]
+__all__ = [
+    "EnsembleResult",
+    "EnsembleSettings",
+    "SearchSettings",
+    "SearchSummary",
+    "UserError",
+    "load_predictor",
+    "run_ensemble",
+    "run_search",
+]
+_PLACES = {
+    "EnsembleResult": "ensemble.result",
+    "EnsembleSettings": "config.ensemble",
+    "SearchSettings": "config.search",
+    "SearchSummary": "tuning.summary",
+    "UserError": "common.errors",
+    "load_predictor": "predict.load",
+    "run_ensemble": "ensemble.run",
+    "run_search": "search",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that `python -m orchestrator.leaderboard` does not wait for torch and Ray.
-    if name == "run_search":
-        from orchestrator.search import run_search
-
-        return run_search
-    if name == "SearchSettings":
-        from orchestrator.config.search import SearchSettings
-
-        return SearchSettings
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

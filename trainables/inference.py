@@ -14,29 +14,29 @@ from trainables.memory import halving
 BATCH = 32
 
 
-def predict(model: nn.Module, images: np.ndarray, *, mirrored: bool = False) -> Any:
+def predict(model: nn.Module, images: np.ndarray, *, tta: bool = False) -> Any:
     """Outputs of a model on the CPU for grey images uint8 [N, H, W]: float32 [N, ...], or a tuple of such tensors.
 
     Args:
         model: on the device that is to be used; CUDA predicts in bfloat16.
         images: at the size that the model was trained with.
-        mirrored: mean of the logits of each image and of its mirror image (left and right), masks mirrored back.
+        tta: mean of the logits of each image and of its mirror image (left and right), masks mirrored back.
 
     Raises:
         RuntimeError: out of memory image by image.
     """
     model.eval()
-    return halving(functools.partial(_predict, model, images, mirrored), BATCH, least=1)[0]
+    return halving(functools.partial(_predict, model, images, tta), BATCH, least=1)[0]
 
 
-def _predict(model: nn.Module, images: np.ndarray, mirrored: bool, batch_size: int) -> Any:
+def _predict(model: nn.Module, images: np.ndarray, tta: bool, batch_size: int) -> Any:
     device = next(model.parameters()).device
     parts = []
     with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(np.array(images[start : start + batch_size]))[:, None].to(device)
             outputs = _outputs(model, batch)
-            if mirrored:
+            if tta:
                 pairs = zip(outputs, _outputs(model, batch.flip(-1)), strict=True)
                 outputs = [(one + (other.flip(-1) if other.ndim == 4 else other)) / 2 for one, other in pairs]
             parts.append([output.float().cpu() for output in outputs])

@@ -1,1 +1,3 @@
 """The page that looks at a dataset."""
+
+__all__ = []

@@ -13,6 +13,7 @@ from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.inference.combination import Combination
 from orchestrator.scoring.resampling import CHOICE, resamples
 from orchestrator.scoring.values import ScoredPredictions, dice_by_image, primary
+from search_spaces import Config
 
 #: Sample weights: the least and the most, before their mean is made 1.
 LEAST, MOST = 0.5, 3.0
@@ -97,7 +98,7 @@ def start_of(candidates: Sequence[Candidate], round_: int) -> Candidate:
     return candidates[order[(round_ - 1) % len(order)]]
 
 
-def boost_config(candidate: Candidate, epochs: int, seed: int) -> dict:
+def boost_config(candidate: Candidate, epochs: int, seed: int) -> Config:
     """The configuration of a new member: half the rate, nothing frozen unless all of it was, no warm-up."""
     config = candidate.config
     frozen = config["freeze_epochs"] >= config["epochs"]

@@ -89,7 +89,7 @@ def boost(
             done.append(report.model_copy(update={"note": f"a fold failed: {trained}"}))
             break
         new = team.member(f"boost {number} from {start.name}", start, trained)
-        more = held_out(team.task, [*everyone, new], held.candidates, team.workers, mirrored=team.mirrored)
+        more = held_out(team.task, [*everyone, new], held.candidates, team.workers, tta=team.tta)
         gain = boosting.gain(team.task.name, more, plan.seed)
         came_to = {
             "accepted": gain.fall > gain.error,

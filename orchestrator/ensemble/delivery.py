@@ -134,7 +134,7 @@ def _write(folder: Path, finalists: Finalists, team: MemberTrainer, points: Sequ
         Sources(combination, _sources(finalists.members), max(member.size for member in finalists.members), shape),
         keep_aspect=data.keep_aspect,
         synthetic=data.synthetic,
-        tta=team.mirrored,
+        tta=team.tta,
         operating_points=[point.model_dump() for point in points],
         learnt_from=LearntFrom(hashes, team.search.duplicate_distance),
     )

@@ -74,7 +74,7 @@ def _said(
     team: MemberTrainer, finalists: Finalists, members: Sequence[Member], needed: Iterable[int]
 ) -> OutOfFoldPredictions:
     asked = sorted(needed)
-    return on_test(team.task, members, finalists.candidates, team.workers, mirrored=team.mirrored, needed=asked)
+    return on_test(team.task, members, finalists.candidates, team.workers, tta=team.tta, needed=asked)
 
 
 def _retraining(team: MemberTrainer, finalists: Finalists, whole: OutOfFoldPredictions) -> Retraining:

@@ -44,7 +44,7 @@ class Finalists:
         parts = [list(self._parts(one)) for one in self.combinations]
         size = max(member.size for member in self.members)
         # The data, since what the same networks say of other test images, or beside other labels, is another result.
-        identity = [team.data.data_fingerprint, team.mirrored, size, *parts]
+        identity = [team.data.data_fingerprint, team.tta, size, *parts]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
     def _parts(self, combination: Combination) -> Iterator[str | list[str]]:

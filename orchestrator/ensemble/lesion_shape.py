@@ -73,7 +73,7 @@ def keep(members: Sequence[Member], best: Combination, team: MemberTrainer) -> N
         "task": team.task.name,
         "data_fingerprint": team.data.data_fingerprint,
         "keep_aspect": team.data.keep_aspect,
-        "mirrored": team.mirrored,
+        "mirrored": team.tta,
         "name": member.name,
         "image_size": member.size,
         "checkpoints": {str(fold): str(path) for fold, path in member.checkpoints.items()},
@@ -88,7 +88,7 @@ def find(storage: Path, team: MemberTrainer) -> Segmenter | None:
     for file in files:
         stored = json.loads(file.read_text())
         own = (stored["data_fingerprint"], stored["keep_aspect"], stored["mirrored"])
-        if stored["task"] != "seg" or own != (team.data.data_fingerprint, team.data.keep_aspect, team.mirrored):
+        if stored["task"] != "seg" or own != (team.data.data_fingerprint, team.data.keep_aspect, team.tta):
             continue
         checkpoints = {int(fold): Path(path) for fold, path in stored["checkpoints"].items()}
         there = all((path / checkpoint.WEIGHTS).is_file() for path in checkpoints.values())
@@ -105,8 +105,8 @@ def with_segmenter(
 ) -> OutOfFoldPredictions:
     """With the shape of a segmenter's masks, each by the model that did not see the image."""
     if test:
-        said = on_test(team.task, [segmenter.member], 1, team.workers, mirrored=team.mirrored, needed=[0])
+        said = on_test(team.task, [segmenter.member], 1, team.workers, tta=team.tta, needed=[0])
     else:
-        said = held_out(team.task, [segmenter.member], 1, team.workers, mirrored=team.mirrored)
+        said = held_out(team.task, [segmenter.member], 1, team.workers, tta=team.tta)
     assert said.digests == held.digests
     return replace(held, shape=features(segmenter.combination, said, segmenter.member.data))

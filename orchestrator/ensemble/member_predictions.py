@@ -68,7 +68,7 @@ def refuse_overlap(folder: Path, data: Prepared, rows: np.ndarray) -> None:
 
 
 def held_out(
-    task: Task, members: Sequence[Member], candidates: int, workers: TaskPool, *, mirrored: bool
+    task: Task, members: Sequence[Member], candidates: int, workers: TaskPool, *, tta: bool
 ) -> OutOfFoldPredictions:
     """What the members say of the folds that their models never saw.
 
@@ -81,7 +81,7 @@ def held_out(
     for member in members:
         for fold, rows in zip(folds, parts, strict=True):
             refuse_overlap(member.checkpoints[fold], member.data, rows)
-            asks.append(PredictionRequest(member.checkpoints[fold], member.data, rows, mirrored))
+            asks.append(PredictionRequest(member.checkpoints[fold], member.data, rows, tta))
     answers = iter(_answers(workers, asks))
     said = [_joined([next(answers) for _ in folds]) for _ in members]
     rows = np.concatenate(parts)
@@ -102,7 +102,7 @@ def held_out(
 
 
 def on_test(
-    task: Task, members: Sequence[Member], candidates: int, workers: TaskPool, *, mirrored: bool, needed: Sequence[int]
+    task: Task, members: Sequence[Member], candidates: int, workers: TaskPool, *, tta: bool, needed: Sequence[int]
 ) -> OutOfFoldPredictions:
     """What the members say of the test images: the mean of their models' logits. Nothing is to be fitted on it.
 
@@ -119,7 +119,7 @@ def on_test(
     for position in needed:
         for folder in members[position].checkpoints.values():
             refuse_overlap(folder, members[position].data, rows)
-            asks.append(PredictionRequest(folder, members[position].data, rows, mirrored))
+            asks.append(PredictionRequest(folder, members[position].data, rows, tta))
     answers = iter(_answers(workers, asks))
     means = {position: _mean([next(answers) for _ in members[position].checkpoints]) for position in needed}
     nothing = _nothing(means[needed[0]])

@@ -43,7 +43,7 @@ class MemberTrainer:
         search: settings of the search whose data they share.
         data: these data at that search's size.
         workers: who trains and predicts.
-        mirrored: predict each image and its mirror image.
+        tta: predict each image and its mirror image.
         out_of_fold: train candidates on the other folds, too.
         prepared: data by image size and mask mode, as they were asked for.
     """
@@ -52,7 +52,7 @@ class MemberTrainer:
     search: SearchSettings
     data: Prepared
     workers: TaskPool
-    mirrored: bool
+    tta: bool
     out_of_fold: bool
     prepared: dict[tuple[int, str], Prepared] = field(default_factory=dict)
 
@@ -111,7 +111,7 @@ class MemberTrainer:
             self.source_for(candidate)
         data = self.data_for(candidate)
         (rows,) = held_out_rows(self.task, data, [0])
-        (said,) = self.workers.predict([PredictionRequest(candidate.checkpoint, data, rows, self.mirrored)])
+        (said,) = self.workers.predict([PredictionRequest(candidate.checkpoint, data, rows, self.tta)])
         if isinstance(said, str):
             raise UserError(f"it cannot predict ({said})")
         heads = [] if said.classes is None else [softmax(said.classes.astype(np.float64), axis=1)]

@@ -152,7 +152,7 @@ class EnsembleResult(BaseModel, frozen=True):
         return next(row for row in self.combiners if row.name == self.winner)
 
     @property
-    def mirrored(self) -> bool:
+    def tta(self) -> bool:
         """Whether each image and its mirror image are averaged."""
         return bool(self.settings["tta"])
 

@@ -98,7 +98,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
             run_id = _open_run(tracker, settings, search, data, identity, candidates)
             members = team.members(candidates, tracker)
             candidates = [candidate for candidate in candidates if candidate.name in {one.name for one in members}]
-            held = held_out(task, members, len(members), team.workers, mirrored=settings.tta)
+            held = held_out(task, members, len(members), team.workers, tta=settings.tta)
             boosting = Boosting(
                 rounds=rounds if settings.out_of_fold else 0,
                 epochs=settings.boost_epochs,

@@ -46,7 +46,7 @@ class PredictionRequest:
     checkpoint: Path
     data: Prepared
     rows: np.ndarray
-    mirrored: bool = False
+    tta: bool = False
 
 
 def _train(
@@ -56,21 +56,22 @@ def _train(
 
 
 def _predict(
-    folder: Path, storage: Storage, data: Prepared, rows: np.ndarray, mirrored: bool, gpu: bool, threads: int
+    folder: Path, storage: Storage, data: Prepared, rows: np.ndarray, tta: bool, gpu: bool, threads: int
 ) -> Logits:
     torch.set_num_threads(threads)
     with storage.borrow(folder) as weights:
         described = json.loads((weights / checkpoint.DESCRIPTION).read_text())
         file, device = weights / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
         model = load_network(file, described["task"], described["config"], device)
-    said = network_logits(model, data.images[rows], tta=mirrored)
+    said = network_logits(model, data.images[rows], tta=tta)
     planes = None if said.planes is None else _finite(said.planes).astype(np.float16)
     return Logits(None if said.classes is None else _finite(said.classes), planes)
 
 
 def _finite(logits: np.ndarray) -> np.ndarray:
     """A network that overflows on an image knows nothing about it, and infinity fits no combination."""
-    return np.nan_to_num(logits, nan=0.0).clip(-LARGEST, LARGEST)
+    finite: np.ndarray = np.nan_to_num(logits, nan=0.0).clip(-LARGEST, LARGEST)
+    return finite
 
 
 # Under names of their own: where a decorator takes a function's name, Ray pickles its code with all that it mentions,
@@ -159,7 +160,7 @@ class TaskPool:
         return lambda: self._sized(_TRAIN).remote(job, self.storage, self._put(data), source, *sized)
 
     def _prediction(self, ask: PredictionRequest) -> Callable[[], Any]:
-        given = (ask.checkpoint, self.storage, self._put(ask.data), ask.rows, ask.mirrored)
+        given = (ask.checkpoint, self.storage, self._put(ask.data), ask.rows, ask.tta)
         return lambda: self._sized(_PREDICT).remote(*given, bool(self._share.gpus), self._share.cpus)
 
     def _unanswered(self, found: Any) -> TypeGuard[OSError]:
@@ -177,7 +178,7 @@ class TaskPool:
 
     def _file(self, ask: PredictionRequest) -> Path:
         weights = (ask.checkpoint / checkpoint.WEIGHTS).read_bytes()
-        parts = (weights, ask.data.prepared_fingerprint.encode(), ask.rows.tobytes(), bytes([ask.mirrored]))
+        parts = (weights, ask.data.prepared_fingerprint.encode(), ask.rows.tobytes(), bytes([ask.tta]))
         name = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
         return self._cache / f"{name[:32]}.npz"
 

@@ -8,8 +8,9 @@ from orchestrator.evaluate.findings import Evaluation, by_class, listed, shown_f
 from orchestrator.rendering.document import Block, Chart, Document, Observations, Section, SideBySide, Table, Text
 from orchestrator.rendering.numbers import count, counted, number, with_interval
 from orchestrator.report.results import cases, curves, errors, observations, scores
-from orchestrator.report.results.means import counted_images, lesions
+from orchestrator.report.results.means import counted_images
 from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.resampling import INTERVAL
 
 #: Rows of a table of files; all of them are in the file of figures.

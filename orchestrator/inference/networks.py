@@ -47,7 +47,7 @@ def network_logits(model: nn.Module, images: np.ndarray, *, tta: bool = False) -
     Raises:
         RuntimeError: out of memory image by image.
     """
-    outputs = predict(model, images, mirrored=tta)
+    outputs = predict(model, images, tta=tta)
     heads = [head.numpy() for head in (outputs if isinstance(outputs, tuple) else (outputs,))]
     classes = next((head for head in heads if head.ndim == 2), None)
     return Logits(classes, next((head[:, 0] for head in heads if head.ndim == 4), None))

@@ -57,7 +57,8 @@ class Trees:
         gains = np.zeros((classes, features))
         np.add.at(gains, (output, np.asarray(self.feature, np.int64)), self.gain)
         total = gains.sum(1, keepdims=True)
-        return np.divide(gains, total, out=np.zeros_like(gains), where=total > 0)
+        shares: np.ndarray = np.divide(gains, total, out=np.zeros_like(gains), where=total > 0)
+        return shares
 
 
 @dataclass(frozen=True)

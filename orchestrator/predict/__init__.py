@@ -1,1 +1,3 @@
 """Masks, probabilities and overlays of images, from a model."""
+
+__all__ = ["load"]

@@ -9,8 +9,9 @@ import numpy as np
 from orchestrator.rendering.document import Observation
 from orchestrator.rendering.numbers import counted
 from orchestrator.report.results.errors import BLANK, column_values, columns, compared, subgroup, value_names
-from orchestrator.report.results.means import OF, WORDS, Mean, Resampled, by_image, lesions
+from orchestrator.report.results.means import OF, WORDS, Mean, Resampled, by_image
 from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.resampling import FEWEST_GROUPS
 from orchestrator.scoring.uncertainty import LEAST_DICE
 

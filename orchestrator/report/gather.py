@@ -136,7 +136,7 @@ def _studied(
         times_scored=ensemble.test.times_scored if known.times_scored is None else known.times_scored,
         members=len(ensemble.winning.members),
         networks=networks(description) if description else None,
-        mirrored=ensemble.mirrored,
+        tta=ensemble.tta,
         synthetic=ensemble.data.synthetic,
         optimistic=ensemble.compared.optimistic,
     )

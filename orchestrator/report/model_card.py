@@ -155,7 +155,7 @@ def _training(one: ReportedSearch) -> dict[str, str]:
         "combiner": ensemble.winner,
         "members": ", ".join(ensemble.winning.members),
         "networks": str(one.subject.networks or "-"),
-        "mirrored, too": "yes" if ensemble.mirrored else "no",
+        "mirrored, too": "yes" if ensemble.tta else "no",
         "images trained on": str(len(one.description.trained_on)) if one.description else "-",
     }
 

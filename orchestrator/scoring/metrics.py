@@ -23,7 +23,8 @@ def lesions(scored: ScoredPredictions) -> np.ndarray:
     """Images with a known lesion, bool [N]; none without masks."""
     if scored.counts is None:
         return np.zeros(len(scored), bool)
-    return scored.has_mask & values.has_lesion(scored.counts)
+    shown: np.ndarray = scored.has_mask & values.has_lesion(scored.counts)
+    return shown
 
 
 def every_image(scored: ScoredPredictions) -> list[np.ndarray]:

@@ -82,7 +82,8 @@ def fpr_normal(scored: ScoredPredictions) -> float:
 def dice_by_image(counts: np.ndarray) -> np.ndarray:
     """`dice_all` of each image, float64 [N], from counts int64 [N,3]: without a lesion 1 for an empty mask, else 0."""
     tp, fp, fn = counts.T.astype(np.float64)
-    return np.where(has_lesion(counts), 2 * tp / np.maximum(2 * tp + fp + fn, 1), fp == 0)
+    dice: np.ndarray = np.where(has_lesion(counts), 2 * tp / np.maximum(2 * tp + fp + fn, 1), fp == 0)
+    return dice
 
 
 def auroc(scored: ScoredPredictions) -> float:
@@ -150,12 +151,14 @@ def auroc_malignant(scored: ScoredPredictions) -> float:
 def known_counts(scored: ScoredPredictions) -> np.ndarray:
     """Pixel counts of the images of known mask, int64 [M,3]."""
     assert scored.counts is not None
-    return scored.counts[scored.has_mask]
+    counts: np.ndarray = scored.counts[scored.has_mask]
+    return counts
 
 
 def has_lesion(counts: np.ndarray) -> np.ndarray:
     """Which images have one, bool [N], by their pixel counts, int64 [N,3]."""
-    return counts[:, 0] + counts[:, 2] > 0
+    shown: np.ndarray = counts[:, 0] + counts[:, 2] > 0
+    return shown
 
 
 def class_confusion(scored: ScoredPredictions) -> np.ndarray:

@@ -1,1 +1,3 @@
 """The MLflow store: written by one thread, ranked, and its registry."""
+
+__all__ = ["client", "datasets", "description", "download", "orphans", "ranking", "registry", "tracker", "ui_view"]

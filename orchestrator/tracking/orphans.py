@@ -9,7 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from orchestrator.storage.run_folder import is_held
+from orchestrator.storage.run_folder import NAMES, is_held
 from orchestrator.tracking.client import quote
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,11 @@ def close_stale(client: MlflowClient, experiment_id: str) -> int:
     host = quote(socket.gethostname())
     try:
         held = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.host = {host}")
-        dead = [run for run in held if not is_held(Path(run.data.tags["folder"]) / run.data.tags["lock"])]
+        dead = [
+            run
+            for run in held
+            if not is_held(Path(run.data.tags["folder"]) / run.data.tags.get("lock", NAMES.ledger.name))
+        ]
         for search in dead:
             trials = f"tags.`mlflow.parentRunId` = {quote(search.info.run_id)} and attributes.status = 'RUNNING'"
             for run in (*client.search_runs([experiment_id], trials), search):
@@ -40,3 +44,7 @@ def close_stale(client: MlflowClient, experiment_id: str) -> int:
         log.info("runs of dead searches stay as they are: %s", error)  # tidying up is not worth failing for
         return 0
     return len(dead)
+
+
+def _lock(tags: dict[str, str]) -> Path:
+    return Path(tags["folder"]) / tags.get("lock", NAMES.ledger.name)

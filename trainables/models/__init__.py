@@ -7,7 +7,7 @@ from typing import Any
 
 from search_spaces import Config
 
-__all__ = ["blocks", "build_model", "cls", "freezing", "heads", "multi", "se", "seg", "weights"]
+__all__ = ["build_model", "cls", "freezing", "heads", "multi", "se", "seg", "weights"]
 
 #: Tasks with a module here whose `build` makes the network.
 _TASKS = ("seg", "cls", "multi")

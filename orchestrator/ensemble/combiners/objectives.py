@@ -53,11 +53,13 @@ class ClassObjective(_Rows):
 
     def losses(self, combined: np.ndarray) -> np.ndarray:
         """l_i of each image, float64 [N], for logits float [N,K]; L is their mean."""
-        return -log_softmax(combined.astype(np.float64), axis=1)[np.arange(len(combined)), self.targets]
+        losses: np.ndarray = -log_softmax(combined.astype(np.float64), axis=1)[np.arange(len(combined)), self.targets]
+        return losses
 
     def residual(self, combined: np.ndarray) -> np.ndarray:
         """-dL/dF at these logits, float [N,K]."""
-        return (np.eye(combined.shape[1])[self.targets] - softmax(combined, axis=1)) / len(combined)
+        residual: np.ndarray = (np.eye(combined.shape[1])[self.targets] - softmax(combined, axis=1)) / len(combined)
+        return residual
 
     def metric(self, combined: np.ndarray) -> float:
         """AUROC, macro one-vs-rest, of logits float [N,K]; NaN for a single class."""
@@ -168,4 +170,5 @@ def sample_pixels(
 
 
 def _sums(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.einsum("ij,ij->i", one, other)
+    sums: np.ndarray = np.einsum("ij,ij->i", one, other)
+    return sums

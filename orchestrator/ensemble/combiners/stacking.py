@@ -206,4 +206,5 @@ def _stored(model: GradientBoostingClassifier) -> Trees:
 
 
 def _losses(probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    return -np.log(probabilities[np.arange(len(targets)), targets])
+    losses: np.ndarray = -np.log(probabilities[np.arange(len(targets)), targets])
+    return losses

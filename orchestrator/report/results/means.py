@@ -122,7 +122,8 @@ class Resampled:
         """The mean on each resample, float64 [INTERVAL]; NaN on one that has none of these images."""
         count = self._times @ used.astype(np.float64)
         total = self._times @ np.where(used, values, 0)
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        means: np.ndarray = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        return means
 
 
 @lru_cache(maxsize=2)  # the models of a page were mostly asked about the same images

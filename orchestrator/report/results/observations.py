@@ -95,9 +95,9 @@ def _costs(subjects: Sequence[ModelResults]) -> list[Observation]:
     for one in subjects:
         if one.members is not None:
             ran = f", {counted(one.networks, 'network')}" if one.networks else ""
-            ran += ", each run twice (the image and its mirror image)" if one.mirrored else ""
+            ran += ", each run twice (the image and its mirror image)" if one.tta else ""
             parts.append(f"{one.title}: {counted(one.members, 'member')}{ran}")
-            runs.append((one.networks or one.members) * (2 if one.mirrored else 1))
+            runs.append((one.networks or one.members) * (2 if one.tta else 1))
     if not parts:
         return []
     evidence = f"{'; '.join(parts)}. This is counted, so it has no interval."

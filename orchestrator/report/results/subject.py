@@ -39,7 +39,7 @@ class ModelResults:
         tested: its stored predictions.
         figures: all metrics with intervals; `FinalScores` where the best single candidate is known.
         images: the images' files by image digest; those that cannot be read any more are missing.
-        times_scored: winners that were scored on these test images. members, networks: how many it has. mirrored:
+        times_scored: winners that were scored on these test images. members, networks: how many it has. tta:
             whether a network runs on the image and its mirror image. synthetic: whether images, or those that it was
             trained on, are phantoms. optimistic: whether it was chosen on the fold that chose epoch and configuration.
     """
@@ -53,7 +53,7 @@ class ModelResults:
     times_scored: int | None = None
     members: int | None = None
     networks: int | None = None
-    mirrored: bool = False
+    tta: bool = False
     synthetic: bool = False
     optimistic: bool = False
 

@@ -59,7 +59,7 @@ STORED: dict[str, Any] = {
 def test_a_file_is_read_and_written_as_it_was() -> None:
     found = EnsembleResult.from_json(STORED)
     assert json.dumps(found.to_json()) == json.dumps(STORED)
-    assert (found.winning.name, found.mirrored, found.test.difference) == ("best", False, 0.03)
+    assert (found.winning.name, found.tta, found.test.difference) == ("best", False, 0.03)
 
 
 @pytest.mark.parametrize("missing", ["test", "winner", "combiners"])

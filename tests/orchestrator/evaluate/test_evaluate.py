@@ -252,7 +252,10 @@ def test_a_model_of_two_classes_passes_normals_over(phantom: Path, tmp_path: Pat
         (["--model", "MULTI", "--data", "PHANTOM", "--out", "empty"], "a folder; name the page"),
         (["--model", "MULTI", "--data", "PHANTOM", "--out", "x.json"], "name it x.html"),
         (["--model", "MULTI", "--data", "PHANTOM", "--out", "x.md"], "give --format md"),
-        (["--model", "MULTI", "--data", "PHANTOM", "--layout", "dicom"], "--layout: 'dicom' is not known; choose from auto, busi"),
+        (
+            ["--model", "MULTI", "--data", "PHANTOM", "--layout", "dicom"],
+            "--layout: 'dicom' is not known; choose from auto",
+        ),
         (["--model", "MULTI", "--data", "PHANTOM", "--format", "pdf"], "--format: input should be 'html' or 'md'"),
     ],
 )

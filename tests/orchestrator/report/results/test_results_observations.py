@@ -160,7 +160,7 @@ def test_all_classes_of_the_lowest_recall_are_named() -> None:
 
 
 def test_a_mirrored_network_costs_two_runs() -> None:
-    found = strengths_and_limits([_cls(members=2, networks=10, mirrored=True), _cls(members=2, networks=15)], [])
+    found = strengths_and_limits([_cls(members=2, networks=10, tta=True), _cls(members=2, networks=15)], [])
     assert "10 networks, each run twice" in _said(found, "costs up to 20 runs").evidence
 
 
