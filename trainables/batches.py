@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainables.data import UNKNOWN, Prepared
+from trainables.data.manifest import UNKNOWN
+from trainables.data.prepared import Prepared
 
 #: (image uint8 [H, W], mask uint8 [H, W], seed) -> (image, mask)
 Augmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]

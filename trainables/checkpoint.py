@@ -6,16 +6,16 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainables.tasks import make_task
-from trainables.training import Training
+if TYPE_CHECKING:
+    from trainables.training import Training
 
 WEIGHTS, DESCRIPTION, STATE = "best.safetensors", "model.json", "training.pt"
 #: Seconds between two checkpoints of a training: what a crash can cost. Another follows at its end, whoever ends it.
@@ -65,16 +65,3 @@ def resume(folder: Path, training: Training) -> tuple[dict[str, Any], dict[str, 
     """Put `training` back where it was; returns `best` and `weights` as they were saved."""
     training.load_state_dict(torch.load(folder / STATE, weights_only=True, map_location=training.device))
     return json.loads((folder / DESCRIPTION).read_text())["best"], load_file(folder / WEIGHTS)
-
-
-def load_model(folder: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """The best model of a checkpoint, in eval mode on the CPU, and its description.
-
-    Raises:
-        FileNotFoundError: a file of the checkpoint is missing.
-    """
-    description = json.loads((folder / DESCRIPTION).read_text())
-    config = description["config"]
-    model = make_task(description["task"], config.get("classes", 3)).build(config)
-    model.load_state_dict(load_file(folder / WEIGHTS))
-    return model.eval(), description

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from trainables.batches import Batch
-from trainables.data import DataError, Prepared
+from trainables.data.manifest import DataError
 from trainables.data.pixels import UnreadableError, read_mask, to_original_size
+from trainables.data.prepared import Prepared
 from trainables.metrics.seg import confusion_counts, hd95, pixel_confusion
 from trainables.tasks.base import Outputs, Task
 

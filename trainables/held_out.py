@@ -20,9 +20,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 from trainables import checkpoint
-from trainables.data import Prepared
+from trainables.data.prepared import Prepared
 from trainables.models.weights import Source
 from trainables.training import Training
 

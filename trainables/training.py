@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 from trainables.augment import build_augmentation
 from trainables.batches import Batch, batch_starts, batches, sampling_order
-from trainables.data import DataError, Prepared
+from trainables.data.manifest import DataError
+from trainables.data.prepared import Prepared
 from trainables.memory import halving
 from trainables.models.freezing import thaw
 from trainables.models.heads import load_body

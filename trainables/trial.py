@@ -18,9 +18,9 @@ import torch
 from ray import tune
 from torch import Tensor
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 from trainables import checkpoint
-from trainables.data import Prepared
+from trainables.data.prepared import Prepared
 from trainables.models.weights import Source
 from trainables.training import DivergedError, Training
 

@@ -17,7 +17,7 @@ from orchestrator.scoring.packed_masks import read
 from trainables.data import CLASSES, UNKNOWN, Manifest, Prepared, Record
 from trainables.data.cache import ExaminedIndex
 from trainables.data.duplicates import cluster
-from trainables.data.splits import TEST
+from trainables.data.manifest import TEST
 
 PARTS = ("train", "validation", "test")
 #: What an image is called whose class is not given.

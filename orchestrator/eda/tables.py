@@ -12,7 +12,7 @@ from orchestrator.eda.survey import PARTS, Survey, class_name
 from orchestrator.rendering.document import Table
 from orchestrator.rendering.numbers import counted, number, percent, spanned
 from trainables.data import CLASSES
-from trainables.data.splits import TEST
+from trainables.data.manifest import TEST
 
 Rows = list[list[str | int]]
 

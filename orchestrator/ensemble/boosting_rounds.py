@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +15,16 @@ from orchestrator.ensemble import boosting
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.ensemble.member_predictions import Member, held_out
-from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.member import Member
+from orchestrator.ensemble.member_predictions import held_out
 from orchestrator.ensemble.result import BoostRound
 from orchestrator.tracking.tracker import Tracker
 from search_spaces import Config
 from trainables.data import Prepared
 from trainables.held_out import Job
+
+if TYPE_CHECKING:
+    from orchestrator.ensemble.members import MemberTrainer
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from mlflow.exceptions import MlflowException
@@ -17,8 +17,7 @@ from orchestrator.config.types import shown_uri
 from orchestrator.ensemble import final_test, lesion_shape, promotion
 from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.ensemble.member_predictions import Member
-from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.member import Member
 from orchestrator.ensemble.result import TestResult
 from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference import mlflow_model
@@ -28,8 +27,11 @@ from orchestrator.scoring.operating_points import OperatingPoint, operating_thre
 from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
 from orchestrator.storage.atomic import write_arrays, write_text
 from orchestrator.tracking.client import open_store
-from trainables.data import CLASSES, UNKNOWN, splits
-from trainables.data.prepared import image_hashes
+from trainables.data import CLASSES, UNKNOWN, manifest
+from trainables.data.preparation import image_hashes
+
+if TYPE_CHECKING:
+    from orchestrator.ensemble.members import MemberTrainer
 
 
 class Delivery(NamedTuple):
@@ -127,7 +129,7 @@ def _write(folder: Path, finalists: Finalists, team: MemberTrainer, points: Sequ
         shape = Sources(segmenter.combination, _sources([segmenter.member]), segmenter.member.size)
     data = team.data
     # Not the training images alone: one fold of them, at least, chose epoch and configuration.
-    rows = np.flatnonzero(np.isin(data.groups, data.groups[data.split != splits.TEST]))
+    rows = np.flatnonzero(np.isin(data.groups, data.groups[data.split != manifest.TEST]))
     hashes = image_hashes(data, team.search.cache, rows)
     write(
         folder,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from orchestrator.ensemble import lesion_shape
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.ensemble.member_predictions import Member, on_test
-from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.member import Member
+from orchestrator.ensemble.member_predictions import on_test
 from orchestrator.ensemble.result import Retraining, TestResult
 from orchestrator.inference.combination import Combination
 from orchestrator.inference.predictor import Predictor
@@ -25,6 +26,9 @@ from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
 from orchestrator.scoring.values import primary
 from orchestrator.storage.atomic import write_text
 from trainables.data.pixels import read_image, to_original_size
+
+if TYPE_CHECKING:
+    from orchestrator.ensemble.members import MemberTrainer
 
 #: The figures of a winner, beside its predictions.
 FIGURES = "test.json"

@@ -7,13 +7,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from orchestrator.ensemble.lesion_shape import Segmenter
-from orchestrator.ensemble.member_predictions import Member
-from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.member import Member, Segmenter
 from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference.combination import Combination
 from trainables import checkpoint
+
+if TYPE_CHECKING:
+    from orchestrator.ensemble.members import MemberTrainer
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.ensemble.member_predictions import Member, held_out, on_test
-from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.member import Member, Segmenter
+from orchestrator.ensemble.member_predictions import held_out, on_test
 from orchestrator.inference.combination import Combination, Head
 from orchestrator.inference.lesion_shape import lesion_shape
 from orchestrator.storage.atomic import write_text
@@ -22,15 +23,8 @@ from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.data.pixels import read_image, to_original_size
 
-#: What an ensemble leaves beside its models: its members, for another task's lesion shape.
-
-
-@dataclass(frozen=True)
-class Segmenter:
-    """The best segmentation candidate of the same data, with a model for each fold; `combination` is of it alone."""
-
-    member: Member
-    combination: Combination
+if TYPE_CHECKING:
+    from orchestrator.ensemble.members import MemberTrainer
 
 
 def features(combination: Combination, held: OutOfFoldPredictions, data: Prepared) -> np.ndarray:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from orchestrator.common.errors import UserError
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.ensemble.tasks import PredictionRequest, TaskPool
+from orchestrator.ensemble.member import Member, PredictionRequest
 from orchestrator.inference.networks import Logits, enlarge
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.resampling import inner_folds
@@ -20,28 +19,10 @@ from trainables import checkpoint
 from trainables.data import Prepared
 from trainables.evaluation import read_merged_mask
 from trainables.tasks import Task
-from trainables.tasks.cls import to_targets
+from trainables.tasks.base import to_targets
 
-
-@dataclass(frozen=True)
-class Member:
-    """A candidate, or what boosting trained: a model for each fold, which never saw it.
-
-    Attributes:
-        name: as a person tells it apart.
-        checkpoints: folder of each fold's model. data: prepared data at its size.
-        rebalanced: whether training re-balanced the classes.
-    """
-
-    name: str
-    checkpoints: Mapping[int, Path]
-    data: Prepared
-    rebalanced: bool
-
-    @property
-    def size(self) -> int:
-        """Side of the images that it takes, pixels."""
-        return int(self.data.images.shape[-1])
+if TYPE_CHECKING:
+    from orchestrator.ensemble.tasks import TaskPool
 
 
 def held_out_rows(task: Task, data: Prepared, folds: Sequence[int]) -> list[np.ndarray]:

@@ -17,8 +17,9 @@ from orchestrator.config import loading
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import remote_training
 from orchestrator.ensemble.candidates import Candidate
-from orchestrator.ensemble.member_predictions import Member, held_out_rows
-from orchestrator.ensemble.tasks import PredictionRequest, TaskPool
+from orchestrator.ensemble.member import Member, PredictionRequest
+from orchestrator.ensemble.member_predictions import held_out_rows
+from orchestrator.ensemble.tasks import TaskPool
 from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared
 from trainables.held_out import Job

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,12 +23,14 @@ from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import candidates as library
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.member_predictions import held_out_rows
-from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.tracking.ranking import rank, read_trials
 from orchestrator.tuning.ledger import Ledger
 from trainables.data import Prepared
-from trainables.data.splits import TEST
+from trainables.data.manifest import TEST
 from trainables.tasks import Task
+
+if TYPE_CHECKING:
+    from orchestrator.ensemble.members import MemberTrainer
 
 
 def candidates(

@@ -24,6 +24,7 @@ from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.delivery import deliver
 from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.member import Segmenter
 from orchestrator.ensemble.member_predictions import held_out
 from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.ensemble.result import Compared, EnsembleResult, ScoredData
@@ -170,7 +171,7 @@ def _open_run(
 
 def _with_shape(
     team: MemberTrainer, held: OutOfFoldPredictions, data: Prepared, settings: EnsembleSettings
-) -> tuple[OutOfFoldPredictions, lesion_shape.Segmenter | None]:
+) -> tuple[OutOfFoldPredictions, Segmenter | None]:
     """With lesion shape where a task with classes can have it: from its own masks, or from a segmentation ensemble."""
     if team.task.name == "multi" and settings.out_of_fold:
         return lesion_shape.with_own(held, data, settings.seed), None

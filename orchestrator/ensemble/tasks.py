@@ -10,7 +10,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
@@ -22,6 +21,7 @@ from orchestrator.cluster import nodes
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.errors import first_line
 from orchestrator.ensemble import remote_training
+from orchestrator.ensemble.member import PredictionRequest
 from orchestrator.inference.networks import Logits, load_network, network_logits
 from orchestrator.storage.storage import Storage, reason
 from trainables import checkpoint
@@ -37,16 +37,6 @@ Key = TypeVar("Key", bound=Hashable)
 RETRIES = 5
 #: Logits beyond are cut: half precision holds up to 65,504.
 LARGEST = 1e4
-
-
-@dataclass(frozen=True)
-class PredictionRequest:
-    """What a checkpoint says of these rows (int64) of prepared data."""
-
-    checkpoint: Path
-    data: Prepared
-    rows: np.ndarray
-    tta: bool = False
 
 
 def _train(

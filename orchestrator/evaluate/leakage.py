@@ -17,7 +17,7 @@ from trainables.data.duplicates import DEFAULT_DISTANCE, near
 from trainables.data.examine import decode
 from trainables.data.grouping import OTHER_CLASS, ExaminedRecord, group_notes, groups_of_all, join
 from trainables.data.splits import TRAIN
-from trainables.tasks.cls import to_targets
+from trainables.tasks.base import to_targets
 
 #: Why an image is not new to a model.
 COPY = "the very file is among the model's training images"

@@ -13,7 +13,7 @@ from orchestrator.report.failure_modes import failure_modes
 from orchestrator.report.gather import ReportedSearch, ReportInputs
 from orchestrator.report.results.errors import columns
 from trainables.data import CLASSES, UNKNOWN, Prepared
-from trainables.data.splits import TEST
+from trainables.data.manifest import TEST
 
 Rows = list[list[str | int]]
 #: What is given out, by task.

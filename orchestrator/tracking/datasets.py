@@ -9,7 +9,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from trainables.data import Prepared
-from trainables.data.splits import TEST
+from trainables.data.manifest import TEST
 
 #: Digits of the data fingerprint, as terminals and pages show them.
 DIGEST = 12

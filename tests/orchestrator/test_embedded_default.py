@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.support.baselines import grey_threshold_dice
-from trainables.checkpoint import load_model
+from tests.support.checkpoints import load_model
 from trainables.data import prepare, read_manifest
 from trainables.inference import predict
 from trainables.metrics.seg import SegmentationMetrics

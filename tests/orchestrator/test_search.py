@@ -21,7 +21,7 @@ from PIL import Image
 from orchestrator import run_search
 from orchestrator.common.errors import UserError
 from orchestrator.tuning.summary import SearchSummary
-from trainables.checkpoint import load_model
+from tests.support.checkpoints import load_model
 
 pytestmark = pytest.mark.slow
 

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from search_spaces import SPACES
 from search_spaces.recipes import RECIPES
+from tests.support.checkpoints import load_model
 from trainables import checkpoint
 from trainables.batches import batches, sampling_order
 from trainables.data import Prepared, prepare, read_manifest
@@ -261,7 +262,7 @@ def test_checkpoint_predicts_what_the_model_predicts(prepared: Prepared, tmp_pat
     training = Training("seg", SCRATCH, prepared)
     training.train_epoch()
     checkpoint.save(tmp_path, training, {"value": 0.5, "epoch": 1}, training.model.state_dict())
-    model, description = checkpoint.load_model(tmp_path)
+    model, description = load_model(tmp_path)
     images = prepared.images[:5]
     expected = predict(training.model, images)
     assert expected.shape == (5, 1, 64, 64)

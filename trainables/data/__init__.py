@@ -3,7 +3,8 @@
 from trainables.data.folders import LAYOUTS, read_manifest
 from trainables.data.manifest import CLASSES, NORMAL, UNKNOWN, DataError, Fault, Manifest, Record
 from trainables.data.phantom import is_phantom, write_phantom
-from trainables.data.prepared import Prepared, prepare
+from trainables.data.preparation import prepare
+from trainables.data.prepared import Prepared
 
 __all__ = [
     "CLASSES",
@@ -24,6 +25,7 @@ __all__ = [
     "phantom",
     "pixels",
     "prepare",
+    "preparation",
     "prepared",
     "read_manifest",
     "splits",

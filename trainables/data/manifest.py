@@ -11,6 +11,8 @@ CLASSES = ("normal", "benign", "malignant")
 NORMAL = CLASSES.index("normal")
 #: Label of an image whose class is not given.
 UNKNOWN = -1
+#: Split value of a test image; folds are 0, 1, 2, ...
+TEST = -1
 
 
 class DataError(ValueError):

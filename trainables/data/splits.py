@@ -10,9 +10,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from trainables.data.duplicates import canonical
+from trainables.data.manifest import TEST
 
-#: Split value of a test image; folds are 0, 1, 2, ...
-TEST = -1
 #: The sides that an image may be put on from outside; what is not given is drawn from TRAIN, see `split`.
 TRAIN, VALIDATION, HELD_OUT = SIDES = ("train", "validation", "test")
 

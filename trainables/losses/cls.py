@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 from trainables.losses import cls, seg
 
 #: (mask logits, class logits), masks, has_mask, targets -> scalar

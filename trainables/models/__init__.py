@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 
 __all__ = ["build_model", "cls", "freezing", "heads", "multi", "se", "seg", "weights"]
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces import Config
 from search_spaces.cls import architecture
+from search_spaces.recipes import Config
 from trainables.models.se import squeeze_excite
 
 #: Sides are padded to a multiple of it: what the deepest backbones shrink to one pixel.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from search_spaces import Config
 from search_spaces.multi import architecture
-from trainables.data import CLASSES, NORMAL
+from search_spaces.recipes import Config
+from trainables.data.manifest import CLASSES, NORMAL
 from trainables.models.seg import SegmentationModel, pretrainable
 
 #: Logit of what refinement rules out: probability .27. Far enough to decide, near enough for the loss to stay finite.

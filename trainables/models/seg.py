@@ -12,7 +12,7 @@ from timm.models.mobilenetv3 import MobileNetV3Features
 from torch import Tensor, nn
 from torch.nn import functional
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 from search_spaces.seg import Architecture, architecture
 from trainables.models import blocks
 

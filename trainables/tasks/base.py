@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from search_spaces import Config
-from trainables.batches import Batch
-from trainables.data import Prepared
+from search_spaces.recipes import Config
+from trainables.data.manifest import CLASSES
+from trainables.data.prepared import Prepared
 
+if TYPE_CHECKING:
+    from trainables.batches import Batch
+
+Labels = TypeVar("Labels", np.ndarray, Tensor)
 #: What a model returns for B images: one tensor of logits, or (mask logits, class logits).
 Outputs = Any
+
+
+def to_targets(labels: Labels, classes: int) -> Labels:
+    """Labels (int64, index into `CLASSES`, -1 unknown) as a model of so many classes counts them, 0..K-1; else -1."""
+    return (labels - (len(CLASSES) - classes)).clip(min=-1)
 
 
 class TaskModel(Protocol):

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 from trainables import charts
 from trainables.batches import Batch
-from trainables.data import CLASSES, DataError, Prepared
+from trainables.data.manifest import CLASSES, DataError
+from trainables.data.prepared import Prepared
 from trainables.losses.cls import build_loss
 from trainables.metrics.cls import ClassificationMetrics
 from trainables.models.cls import ClassificationModel, build
+from trainables.tasks.base import to_targets
 from trainables.tasks.outlines import confident_errors, draw_images, image_name
-
-Labels = TypeVar("Labels", np.ndarray, Tensor)
-
-
-def to_targets(labels: Labels, classes: int) -> Labels:
-    """Labels (int64, index into `CLASSES`, -1 unknown) as a model of so many classes counts them, 0..K-1; else -1."""
-    return (labels - (len(CLASSES) - classes)).clip(min=-1)
 
 
 class Classification:

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 from trainables import charts
 from trainables.batches import Batch
-from trainables.data import CLASSES, UNKNOWN, DataError, Prepared
+from trainables.data.manifest import CLASSES, UNKNOWN, DataError
+from trainables.data.prepared import Prepared
 from trainables.losses.multi import build_loss
 from trainables.metrics.multi import MultiMetrics
 from trainables.models.multi import MultiModel, MultiOutputs, build
-from trainables.tasks.cls import to_targets
+from trainables.tasks.base import to_targets
 from trainables.tasks.outlines import draw_outlines, image_name, lowest_dice, spread
 
 

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import torch
 
-from trainables.data import CLASSES, Prepared
+from trainables.data.manifest import CLASSES
+from trainables.data.prepared import Prepared
 from trainables.metrics.seg import confusion_counts
 
 #: RGB colours of outlines.

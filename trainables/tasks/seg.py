@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from search_spaces import Config
+from search_spaces.recipes import Config
 from trainables.batches import Batch
-from trainables.data import DataError, Prepared
+from trainables.data.manifest import DataError
+from trainables.data.prepared import Prepared
 from trainables.losses.seg import build_loss
 from trainables.metrics.seg import SegmentationMetrics
 from trainables.models.seg import SegmentationModel, build

@@ -16,7 +16,8 @@ import ray
 
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.errors import first_line
-from orchestrator.ensemble.tasks import RETRIES, PredictionRequest, TaskPool
+from orchestrator.ensemble.member import PredictionRequest
+from orchestrator.ensemble.tasks import RETRIES, TaskPool
 from orchestrator.inference.networks import Logits
 from orchestrator.storage.storage import Storage
 from trainables.data import Prepared

@@ -14,7 +14,7 @@ from orchestrator.ensemble import plan
 from orchestrator.ensemble.member_predictions import held_out_rows
 from orchestrator.search import ensemble_follows
 from trainables.data import Prepared
-from trainables.data.splits import TEST
+from trainables.data.manifest import TEST
 from trainables.tasks import make_task
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from trainables.data import CLASSES, DataError, Prepared, prepare, read_manifest
-from trainables.data.splits import TEST
+from trainables.data.manifest import TEST
 
 Change = Callable[[int, dict[str, str]], None]
 

@@ -10,7 +10,7 @@ import pytest
 from trainables.data import prepare, prepared, read_manifest
 from trainables.data.duplicates import cluster, near
 from trainables.data.pixels import read_image
-from trainables.data.prepared import image_hashes
+from trainables.data.preparation import image_hashes
 
 
 def test_near_links_what_cluster_links_whichever_set_holds_the_crop() -> None:

@@ -11,8 +11,9 @@ from PIL import Image
 from tests.support.baselines import grey_threshold_dice
 from trainables.data import CLASSES, DataError, is_phantom, phantom, read_manifest, write_phantom
 from trainables.data.duplicates import cluster, perceptual_hash
+from trainables.data.manifest import TEST
 from trainables.data.phantom import phantom_image
-from trainables.data.splits import TEST, split
+from trainables.data.splits import split
 
 BENIGN, MALIGNANT = 1, 2
 

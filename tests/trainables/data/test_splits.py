@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data.manifest import UNKNOWN
-from trainables.data.splits import SIDES, TEST, merge_groups, split
+from trainables.data.manifest import TEST, UNKNOWN
+from trainables.data.splits import SIDES, merge_groups, split
 
 repeatable = settings(derandomize=True, deadline=None)
 
