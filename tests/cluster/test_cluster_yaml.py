@@ -26,6 +26,8 @@ FILES = ("cluster.yaml", "cluster.on-prem.yaml")
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    if not shutil.which("rsync"):
+        pytest.skip("rsync is not installed, which `ray up` needs")
     with launched(tmp_path_factory.mktemp("aws")) as found:
         yield found
 
