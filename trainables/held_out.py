@@ -28,6 +28,14 @@ from trainables.training import Training
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """Seconds of training, all attempts together, and metrics of the last weights on the held-out fold."""
+
+    seconds: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
 class Job:
     """One training that keeps its last weights: no epoch is chosen by the images it is held out from.
 
@@ -52,10 +60,10 @@ class Job:
         return (self.folder / checkpoint.WEIGHTS).is_file()
 
     @property
-    def outcome(self) -> dict[str, Any]:
+    def outcome(self) -> Outcome:
         """What `train` returned when it was done."""
         best = json.loads((self.folder / checkpoint.DESCRIPTION).read_text())["best"]
-        return {name: best[name] for name in ("seconds", "metrics")}
+        return Outcome(best["seconds"], best["metrics"])
 
 
 def train(
@@ -66,16 +74,13 @@ def train(
     gpu: bool = False,
     threads: int = 1,
     saved: Callable[[Path], None] | None = None,
-) -> dict[str, Any]:
+) -> Outcome:
     """Train, going on where an earlier attempt was cut off; at most 20 seconds and an epoch are trained twice.
 
     Another process on this host that trains the same is waited for.
 
     Args:
         saved: called with the folder of each checkpoint on the way, when it is whole.
-
-    Returns:
-        `seconds` of training, all attempts together, and `metrics` of the last weights on the held-out fold.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
@@ -92,7 +97,7 @@ def _train(
     gpu: bool,
     threads: int,
     told: Callable[[Path], None] | None,
-) -> dict[str, Any]:
+) -> Outcome:
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     training = Training(
@@ -124,8 +129,8 @@ def _train(
                 told(_part(job))
             saved = time.perf_counter()
     metrics = training.evaluate()
-    outcome = {"seconds": before + time.perf_counter() - started, "metrics": metrics}
-    _save(_part(job), training, {"value": metrics.get(training.task.primary), "epoch": training.epoch, **outcome})
+    outcome = Outcome(before + time.perf_counter() - started, metrics)
+    _save(_part(job), training, {"value": metrics.get(training.task.primary), "epoch": training.epoch, **vars(outcome)})
     _part(job).rename(job.folder)
     (job.folder / checkpoint.STATE).unlink()  # nothing goes on from here
     return outcome

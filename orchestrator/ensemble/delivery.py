@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from mlflow.exceptions import MlflowException
@@ -18,7 +17,7 @@ from orchestrator.ensemble import final_test, lesion_shape, promotion
 from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member import Member
-from orchestrator.ensemble.result import TestResult
+from orchestrator.ensemble.result import OwnHeldOut, OwnResults, OwnTest, TestResult
 from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference import mlflow_model
 from orchestrator.inference.export import MemberCheckpoints, Sources, write
@@ -80,7 +79,7 @@ def deliver(
         test = final_test.score(team, finalists, points, settings.seed, home)
     test = test.model_copy(update={"times_scored": promotion.times_scored(client, team.data.data_fingerprint)})
     on_test = StoredPredictions.load(home / TEST)
-    write_text(home / "ensemble" / RESULTS, json.dumps(_results(row, held, test, on_test, team)))
+    write_text(home / "ensemble" / RESULTS, _results(row, held, test, on_test, team).model_dump_json())
     if team.task.name == "seg" and settings.out_of_fold:
         lesion_shape.keep(finalists.members, finalists.combinations[1], team)
     tags = {
@@ -148,25 +147,26 @@ def _results(
     test: TestResult,
     on_test: StoredPredictions,
     team: MemberTrainer,
-) -> dict[str, Any]:
-    """What the product reached on its own data, for who has it alone: `results.json` in its folder."""
+) -> OwnResults:
     labels = on_test.labels.tolist()
     counts = {name: labels.count(index) for index, name in enumerate(CLASSES)} | {"unknown": labels.count(UNKNOWN)}
-    return {
-        "data_fingerprint": team.data.data_fingerprint,
-        "synthetic": team.data.synthetic,
-        "combiner": row.name,
-        "members": row.members,
-        "held_out": {
-            "metric": test.metric,
-            "value": row.score,
-            "standard_error": row.standard_error,
-            "images": int(held.compared.sum()),
-            "optimistic": held.optimistic,
-        },
-        "test": test.to_json(),
-        "test_images": counts,
-    }
+    assert row.score is not None
+    assert row.standard_error is not None
+    return OwnResults(
+        data_fingerprint=team.data.data_fingerprint,
+        synthetic=team.data.synthetic,
+        combiner=row.name,
+        members=tuple(row.members),
+        held_out=OwnHeldOut(
+            metric=test.metric,
+            value=row.score,
+            standard_error=row.standard_error,
+            images=int(held.compared.sum()),
+            optimistic=held.optimistic,
+        ),
+        test=OwnTest.model_validate(test.to_json()),
+        test_images=counts,
+    )
 
 
 def _sources(members: Sequence[Member]) -> list[MemberCheckpoints]:

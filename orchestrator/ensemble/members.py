@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import ray
@@ -22,7 +21,7 @@ from orchestrator.ensemble.member_predictions import held_out_rows
 from orchestrator.ensemble.tasks import TaskPool
 from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared
-from trainables.held_out import Job
+from trainables.held_out import Job, Outcome
 from trainables.models.weights import Source, find
 from trainables.tasks import Task
 
@@ -171,12 +170,12 @@ class MemberTrainer:
             name = f"{kind} {job.fold} of {owner[key].name}"
             tracker.start_trial(key, name, params, {"task": job.task, "fold": str(job.fold)}, kind=kind)
 
-        def close_run(key: str, outcome: dict[str, Any]) -> None:
-            metrics = {f"held_out/{name}": value for name, value in outcome["metrics"].items()}
-            tracker.log(key, {**metrics, "train_seconds": outcome["seconds"]}, step=jobs[key].config["epochs"])
+        def close_run(key: str, outcome: Outcome) -> None:
+            metrics = {f"held_out/{name}": value for name, value in outcome.metrics.items()}
+            tracker.log(key, {**metrics, "train_seconds": outcome.seconds}, step=jobs[key].config["epochs"])
             tracker.end_trial(key, "FINISHED", {})
 
-        def finished(key: str, outcome: dict[str, Any] | BaseException) -> None:
+        def finished(key: str, outcome: Outcome | BaseException) -> None:
             done = f"{len(failed) + sum(job.done for job in jobs.values())}/{len(jobs)}"
             if isinstance(outcome, BaseException):
                 reason = first_line(outcome)
@@ -188,9 +187,9 @@ class MemberTrainer:
                 say(f"{kind:9} {done}  {which}: failed ({reason})")
                 return
             close_run(key, outcome)
-            score = outcome["metrics"].get(self.task.primary)
+            score = outcome.metrics.get(self.task.primary)
             shown = "" if score is None else f"  {self.task.primary} {score:.4f}"
-            say(f"{kind:9} {done}  {owner[key].name}, fold {jobs[key].fold}{shown}  {outcome['seconds']:.0f} s")
+            say(f"{kind:9} {done}  {owner[key].name}, fold {jobs[key].fold}{shown}  {outcome.seconds:.0f} s")
 
         written = tracker.finished(kind)
         for key in jobs:

@@ -9,12 +9,11 @@ import tempfile
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from orchestrator.storage.storage import Storage, reason
 from trainables import checkpoint, held_out
 from trainables.data import Prepared
-from trainables.held_out import Job
+from trainables.held_out import Job, Outcome
 from trainables.models.weights import Source
 
 log = logging.getLogger(__name__)
@@ -22,7 +21,7 @@ log = logging.getLogger(__name__)
 
 def train(
     job: Job, storage: Storage, data: Prepared, source: Source | None, *, gpu: bool = False, threads: int = 1
-) -> dict[str, Any]:
+) -> Outcome:
     """As `held_out.train`, for a job whose folders are named as on the driver's host.
 
     Under a URI an unfinished training is one file, `<name>.part.tar`: a host that dies leaves it whole, or as it was.
@@ -59,7 +58,7 @@ def train(
     return outcome
 
 
-def _there(job: Job, storage: Storage, kept: Path) -> dict[str, Any]:
+def _there(job: Job, storage: Storage, kept: Path) -> Outcome:
     storage.delete(kept)
     with storage.borrow(job.folder) as folder:
         return replace(job, folder=folder).outcome

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
-from orchestrator.scoring.final_scores import FinalScores
+from orchestrator.scoring.final_scores import FinalScores, ModelScores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -91,6 +91,38 @@ class TestResult(FinalScores, frozen=True):
     interval: tuple[float, float]
     retraining: Retraining
     times_scored: int = 0
+
+
+class OwnHeldOut(BaseModel, frozen=True):
+    """The winner's score on the held-out images that combiners were compared on."""
+
+    metric: str
+    value: float
+    standard_error: float
+    images: int
+    optimistic: bool
+
+
+class OwnTest(ModelScores, frozen=True, extra="allow"):
+    """The winner's look at the test images, as an older or newer version may have written it, too."""
+
+    times_scored: int = 0
+
+
+class OwnResults(BaseModel, frozen=True):
+    """What a product reached on its own data, for who has it alone: `results.json` in its folder.
+
+    Attributes:
+        members: of the winning combiner. test_images: how many of each class.
+    """
+
+    data_fingerprint: str = ""
+    synthetic: bool = False
+    combiner: str = ""
+    members: tuple[str, ...] = ()
+    held_out: OwnHeldOut
+    test: OwnTest
+    test_images: dict[str, int]
 
 
 class ScoredData(BaseModel, frozen=True):

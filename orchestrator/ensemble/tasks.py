@@ -26,7 +26,7 @@ from orchestrator.inference.networks import Logits, load_network, network_logits
 from orchestrator.storage.storage import Storage, reason
 from trainables import checkpoint
 from trainables.data import Prepared
-from trainables.held_out import Job
+from trainables.held_out import Job, Outcome
 from trainables.models.weights import Source
 
 log = logging.getLogger(__name__)
@@ -39,9 +39,7 @@ RETRIES = 5
 LARGEST = 1e4
 
 
-def _train(
-    job: Job, storage: Storage, data: Prepared, source: Source | None, gpu: bool, threads: int
-) -> dict[str, Any]:
+def _train(job: Job, storage: Storage, data: Prepared, source: Source | None, gpu: bool, threads: int) -> Outcome:
     return remote_training.train(job, storage, data, source, gpu=gpu, threads=threads)
 
 
@@ -88,7 +86,7 @@ class TaskPool:
         jobs: Mapping[str, Job],
         data: Mapping[str, Prepared],
         sources: Mapping[str, Source | None],
-        finished: Callable[[str, dict[str, Any] | BaseException], None],
+        finished: Callable[[str, Outcome | BaseException], None],
     ) -> None:
         """Train what is not trained yet, and tell of each job as it ends: its outcome, or why it failed.
 

@@ -17,6 +17,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.data import DataSettings
 from orchestrator.config.types import Folder, Store
+from orchestrator.ensemble.result import OwnResults
 from orchestrator.rendering import html
 
 if TYPE_CHECKING:
@@ -129,19 +130,24 @@ def evaluate(settings: EvaluateSettings) -> Path:
     return out
 
 
-def _load(settings: EvaluateSettings) -> tuple[Any, Any, dict[str, Any] | None]:
+def _load(settings: EvaluateSettings) -> tuple[Any, Any, OwnResults | None]:
     """The ensemble, the images that it learnt from, and its own results.
 
     Raises:
         UserError: no model there, or a damaged one.
     """
-    from orchestrator.inference.format import locate, read_learnt_from, read_results
+    from orchestrator.inference.format import RESULTS, locate, read_learnt_from, read_results
     from orchestrator.inference.predictor import Predictor
     from orchestrator.tracking.download import downloaded
 
     with downloaded(settings.model, settings.tracking_uri or None) as place:
         folder = locate(place, settings.model)
-        return Predictor.load(folder), read_learnt_from(folder), read_results(folder)
+        own = read_results(folder)
+        try:
+            results = None if own is None else OwnResults.model_validate(own)
+        except ValueError:
+            raise UserError(f"{folder / RESULTS}: damaged; export the model again") from None
+        return Predictor.load(folder), read_learnt_from(folder), results
 
 
 def _table(columns: Mapping[str, ModelScores]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.ensemble.result import OwnResults
 from orchestrator.evaluate.leakage import UnseenImages
 from orchestrator.inference.format import Description
 from orchestrator.rendering.numbers import counted
@@ -41,13 +42,13 @@ class Evaluation:
     manifest: Manifest
     fresh: UnseenImages
     subject: ModelResults
-    results: Mapping[str, Any] | None
+    results: OwnResults | None
     hashed: bool
     synthetic: bool
 
     def columns(self) -> dict[str, ModelScores]:
         """Figures by the heading of their column."""
-        own = {INTERNAL: ModelScores.from_json(self.results["test"])} if self.results else {}
+        own = {INTERNAL: self.results.test} if self.results else {}
         return {EXTERNAL: self.subject.figures} | own
 
     def told(self) -> list[str]:
@@ -97,7 +98,7 @@ class Evaluation:
             "passed_over": fresh.passed_over,
             "told": self.told(),
             "external": self.subject.figures.to_json() | {"synthetic": self.subject.synthetic},
-            "internal": dict(self.results) if self.results else None,
+            "internal": self.results.model_dump(mode="json") if self.results else None,
         }
 
     def _fault(self, fault: Fault) -> dict[str, str]:

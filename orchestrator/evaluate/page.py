@@ -69,7 +69,7 @@ def _beside(found: Evaluation) -> Table:
     rows, rules = scores.metric_rows(list(columns.values()))
     who = f"external {counted_images(found.subject.tested)}"
     if found.results:
-        who += f", internal {counted(sum(found.results['test_images'].values()), 'test image')} of the model's own data"
+        who += f", internal {counted(sum(found.results.test_images.values()), 'test image')} of the model's own data"
     caption = (
         f"Scores at original size, with the model's own thresholds: nothing was fitted here. n = {who}. In brackets "
         f"95 % intervals over {INTERVAL:,} resamples of groups within classes; boxes and calibration error have none."
@@ -165,7 +165,7 @@ def _left_out(found: Evaluation) -> list[Block]:
 
 
 def _model(found: Evaluation) -> list[Block]:
-    described, results = found.description, found.results or {}
+    described, results = found.description, found.results
     parts = (described.main, described.shape) if described.shape else (described.main,)
     networks = [network for part in parts for member in part.members for network in member.networks]
     sizes = sorted({network.image_size for network in networks})
@@ -182,18 +182,18 @@ def _model(found: Evaluation) -> list[Block]:
         ("data fingerprint", described.data_fingerprint),
     ]
     if results:
-        held_out = results["held_out"]
-        optimistic = ", optimistic: of the fold of selection" if held_out["optimistic"] else ""
-        value = f"{held_out['value']:.3f} ± {held_out['standard_error']:.3f}"
-        times = results["test"].get("times_scored")
+        held_out, test = results.held_out, results.test
+        optimistic = ", optimistic: of the fold of selection" if held_out.optimistic else ""
+        value = f"{held_out.value:.3f} ± {held_out.standard_error:.3f}"
+        assert test.value is not None  # the product was not written otherwise
         rows += [
-            (f"held-out {held_out['metric']} ± standard error", f"{value}, n = {held_out['images']:,}{optimistic}"),
-            (
-                f"test {results['test']['metric']}",
-                with_interval(results["test"]["value"], results["test"]["interval"]),
-            ),
-            ("test images", listed({name: n for name, n in results["test_images"].items() if n})),
-            *([("test images of these data scored", "once" if times == 1 else f"{times} times")] if times else []),
+            (f"held-out {held_out.metric} ± standard error", f"{value}, n = {held_out.images:,}{optimistic}"),
+            (f"test {test.metric}", with_interval(test.value, test.interval)),
+            ("test images", listed({name: n for name, n in results.test_images.items() if n})),
+        ]
+    if results and (times := results.test.times_scored):
+        rows += [
+            ("test images of these data scored", "once" if times == 1 else f"{times} times"),
         ]
     rows += [(f"written with {name}", version) for name, version in described.versions.items()]
     caption = "What the model says of itself" + ("." if results else "; it ships no results of its own.")

@@ -25,6 +25,8 @@ COLUMNS = (
     "uncertainty",
 )
 Value = float | int | None
+#: Of one image, by column.
+Row = dict[str, Value | str]
 
 
 @dataclass(frozen=True)

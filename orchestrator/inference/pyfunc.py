@@ -19,7 +19,7 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from orchestrator.inference.prediction import ARTIFACT, IMAGE, MASK
+from orchestrator.inference.prediction import ARTIFACT, IMAGE, MASK, Row
 from orchestrator.inference.predictor import Predictor
 from trainables.data.pixels import UnreadableError, read_image
 
@@ -47,7 +47,7 @@ class PyfuncModel(PythonModel):
         if IMAGE not in model_input:
             raise _bad(f'no column \'{IMAGE}\'; send {{"dataframe_records": [{{"{IMAGE}": "base64 of a file"}}]}}')
         images = [_read(row, value) for row, value in enumerate(model_input[IMAGE])]
-        rows: list[dict[str, Any]] = []
+        rows: list[Row] = []
         for prediction in self._ensemble.predict_batch(images):
             mask = {} if prediction.mask is None else {MASK: prediction.mask_base64()}
             rows.append({**prediction.row(), **mask})

@@ -19,7 +19,7 @@ import numpy as np
 
 from orchestrator.common.console import threads
 from orchestrator.common.errors import UserError
-from orchestrator.inference.prediction import COLUMNS
+from orchestrator.inference.prediction import COLUMNS, Row
 from orchestrator.inference.predictor import BATCH, Outputs, Predictor
 from orchestrator.predict.overlay import draw_overlay
 from trainables.data.pixels import IMAGE_SUFFIXES, UnreadableError, read_image
@@ -40,7 +40,7 @@ class ImageFile(NamedTuple):
 class Report:
     """What became of the files: rows of the table, what could not be read and why, how many were trained on."""
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     unreadable: list[tuple[Path, str]] = field(default_factory=list)
     trained_on: int = 0
 
@@ -88,7 +88,7 @@ def predict_files(ensemble: Predictor, images: Sequence[ImageFile], out: Path, *
         OSError: something cannot be written.
     """
     report, trained_on = Report(), set(ensemble.description.trained_on)
-    waiting, rows = iter(images), deque[Future[dict[str, Any]]]()
+    waiting, rows = iter(images), deque[Future[Row]]()
     decoding: deque[tuple[ImageFile, Future[_Decoded | str]]] = deque()
     with ThreadPoolExecutor(threads()) as pool:
         while True:
@@ -137,7 +137,7 @@ def decode(image: ImageFile) -> _Decoded | str:
 
 def finish(
     ensemble: Predictor, image: ImageFile, pixels: np.ndarray, outputs: Outputs, out: Path, overlays: bool
-) -> dict[str, Any]:
+) -> Row:
     """Write an image's mask and overlay; its row of the table."""
     prediction = ensemble.finish(pixels, outputs)
     png = prediction.mask_png()
@@ -149,7 +149,7 @@ def finish(
     return {"file": str(image.path), **prediction.row(), "mask": "" if png is None else f"{MASKS}/{image.png}"}
 
 
-def write_table(file: Path, rows: Sequence[dict[str, Any]]) -> None:
+def write_table(file: Path, rows: Sequence[Row]) -> None:
     """Rows as CSV: text is quoted, numbers are not, what is unknown is empty."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")

@@ -107,7 +107,7 @@ def test_each_host_goes_on_where_the_one_before_died(hosts: Hosts, tmp_path: Pat
     assert hosts.bucket.keys() == FILES
     described = json.loads(hosts.bucket.get(f"{FOLDS}/fold-1/{checkpoint.DESCRIPTION}"))
     assert described["best"]["epoch"] == 3
-    assert outcome == {name: described["best"][name] for name in ("seconds", "metrics")}
+    assert vars(outcome) == {name: described["best"][name] for name in ("seconds", "metrics")}
     assert same(hosts.weights(tmp_path), hosts.locally(tmp_path))
 
 
