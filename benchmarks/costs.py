@@ -1,9 +1,9 @@
 """What an architecture costs to train: the entry `costs` of its registry in `search_spaces`, measured.
 
-`python -m benchmarks.costs --task seg|cls NAME [--encoder ENCODER ...]` prints seconds an image of 128 px on one CPU
-thread (batches of 8, the house settings): the median of single steps, forward, backward and update, after one that
-pays for allocation. NAME is in the registry already, with any figures. Run it on a quiet machine, and run an old
-neighbour beside it, for figures of another machine are good for ratios alone.
+`python -m benchmarks.costs --task seg|cls NAME [--encoder ENCODER ...]` prints CPU seconds an image of 128 px on one
+thread (batches of 8, the house settings): the median of epochs of 48 images, after one that pays for allocation. NAME is
+in the registry already, with any figures. Run it on a quiet machine, and run an old neighbour beside it, for figures of
+another machine are good for ratios alone.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from search_spaces import SPACES
 from trainables.data import Prepared, prepare, read_manifest, write_phantom
 from trainables.training import Training
 
-SIZE, BATCH, STEPS = 128, 8, 5
+SIZE, BATCH, IMAGES, EPOCHS = 128, 8, 48, 3
 
 
 def seconds_per_image(task: str, architecture: str, encoder: str, data: Prepared) -> float:
-    """CPU seconds, which other work on the machine changes less, to train on one image: the median of `STEPS` steps."""
+    """CPU seconds, which other work on the machine changes less, to train on one image."""
     config = {
         **SPACES[task].HOUSE,
         **{"architecture": architecture, "encoder": encoder, "dropout": 0.0, "batch_size": BATCH},
-        **{"warmup_epochs": 0, "epochs": STEPS + 1, "seed": 0, "classes": 3, "image_size": SIZE},
+        **{"warmup_epochs": 0, "epochs": EPOCHS + 1, "seed": 0, "classes": 3, "image_size": SIZE},
     }
     training = Training(task, config, data)
-    training.training_masks = training.training_masks[:BATCH]
+    training.training_masks = training.training_masks[:IMAGES]
     training.train_epoch()
     seconds = []
-    for _ in range(STEPS):
+    for _ in range(EPOCHS):
         started = time.process_time()
         training.train_epoch()
-        seconds.append((time.process_time() - started) / BATCH)
+        seconds.append((time.process_time() - started) / IMAGES)
     return median(seconds)
 
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     entry = SPACES[options.task].architecture(options.name)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
-        root = write_phantom(Path(scratch) / "phantom", images=40)
+        root = write_phantom(Path(scratch) / "phantom", images=120)
         data = prepare(read_manifest(root), Path(scratch) / "cache", size=SIZE, folds=2)
         for encoder in options.encoder or entry.costs:
             found = seconds_per_image(options.task, entry.name, encoder, data)
