@@ -1,8 +1,8 @@
 """What an architecture costs to train: the entry `costs` of its registry in `search_spaces`, measured.
 
 `python -m benchmarks.costs --task seg|cls NAME [--encoder ENCODER ...]` prints CPU seconds an image of 128 px on one
-thread (batches of 8, the house settings): the median of epochs of 48 images, after one that pays for allocation. NAME is
-in the registry already, with any figures. Run it on a quiet machine, and run an old neighbour beside it, for figures of
+thread (batches of 8, the house settings): the median of epochs of 48 images, after one that pays for allocation. NAME
+is in the registry already, with any figures. Run it on a quiet machine, and an old neighbour beside it, for figures of
 another machine are good for ratios alone.
 """
 
