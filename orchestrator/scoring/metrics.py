@@ -13,7 +13,7 @@ import numpy as np
 
 from orchestrator.scoring import values
 from orchestrator.scoring.values import ScoredPredictions
-from trainables.data import CLASSES
+from trainables.data.manifest import CLASSES
 
 #: Kinds of images, bool [N] each.
 Kinds = Callable[[ScoredPredictions], list[np.ndarray]]

@@ -15,7 +15,8 @@ from typing import Any
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import RunFolder, cut_torn_line
 from orchestrator.storage.storage import Storage
-from search_spaces import Config, Parameters
+from orchestrator.tuning.identity import Identity
+from search_spaces import Config
 
 #: Bytes that a running search keeps for its last words on a full disk.
 RESERVED = 1 << 18
@@ -25,27 +26,6 @@ LOOK = 0.5
 ENDED = ("completed", "asha", "early", "diverged", "failed")
 #: Launches of a search in which a trial may die without a result, before it is taken for what kills the search.
 FRUITLESS_LAUNCHES = 3
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What makes a search this one, beside its settings: what a resumed one must agree with.
-
-    Attributes:
-        choices: what a trial can be: architecture, encoder, epochs and recipe of each.
-        first_points: parameters of the first trials.
-        weights: what kind of weights each encoder starts from.
-        id: by which MLflow tells it from others of its name.
-    """
-
-    task: str = ""
-    classes: int = 3
-    data_fingerprint: str = ""
-    prepared_fingerprint: str = ""
-    choices: list[list[Any]] = field(default_factory=list)
-    first_points: list[Parameters] = field(default_factory=list)
-    weights: dict[str, str] = field(default_factory=dict)
-    id: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
-from orchestrator.tuning.ledger import Identity
+from orchestrator.tuning.identity import Identity
 from search_spaces import SPACES, Config, Parameters, recipes
 from trainables.data import Prepared
 from trainables.models.cls import check_encoder

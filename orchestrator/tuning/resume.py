@@ -19,7 +19,8 @@ from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import HOME, Storage
-from orchestrator.tuning.ledger import Identity, TrialRecord
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import TrialRecord
 
 #: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared. A store
 #: that has not the search's runs gets them from the ledger.

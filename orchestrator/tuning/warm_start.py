@@ -15,7 +15,8 @@ from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
-from orchestrator.tuning.ledger import Identity, Ledger
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import Ledger
 
 
 def finished_trials(settings: SearchSettings, identity: Identity) -> list[FrozenTrial]:

@@ -14,7 +14,8 @@ from orchestrator.common.console import shown_on
 from orchestrator.storage.mirror import mirrored
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
-from orchestrator.tuning.ledger import Identity, Ledger
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.support.s3_server import Bucket

@@ -111,7 +111,7 @@ def test_without_out_of_fold_predictions_it_is_called_optimistic(home: Home, cap
     assert "optimistic: same fold as selection" in found.why
     row = next(one for one in found.combiners if one.name == "boosted-trained")
     assert row.score is None
-    assert row["note"].startswith("needs out-of-fold predictions")
+    assert row.note.startswith("needs out-of-fold predictions")
 
 
 def test_a_damaged_checkpoint_is_left_out_by_name(home: Home, capfd: pytest.CaptureFixture) -> None:

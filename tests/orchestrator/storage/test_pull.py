@@ -15,7 +15,8 @@ from orchestrator.storage import mirror
 from orchestrator.storage.mirror import SILENCE, mirrored, pull
 from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import Storage
-from orchestrator.tuning.ledger import Identity, Ledger
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import Ledger
 from tests.support.working_copies import wait
 
 LEDGER, SETTINGS, HOLDER = NAMES.ledger.name, NAMES.settings.name, NAMES.holder.name

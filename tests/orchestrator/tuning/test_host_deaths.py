@@ -11,7 +11,8 @@ import ray
 
 from orchestrator.tuning.callback import SearchCallback
 from orchestrator.tuning.failures import DEATHS
-from orchestrator.tuning.ledger import Identity, Ledger
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import Ledger
 from tests.support.search_runs import search_run
 from tests.support.working_copies import CONFIG
 

@@ -13,7 +13,8 @@ from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
-from orchestrator.tuning.ledger import FRUITLESS_LAUNCHES, Identity, Ledger
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import FRUITLESS_LAUNCHES, Ledger
 
 CONFIG = {"architecture": "unet", "epochs": 4}
 

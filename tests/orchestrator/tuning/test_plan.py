@@ -13,7 +13,7 @@ import pytest
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
-from orchestrator.tuning.ledger import Identity
+from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.plan import Plan, make_plan
 from search_spaces import SPACES
 from trainables.data import Prepared

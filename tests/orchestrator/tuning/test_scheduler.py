@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.tuning.ledger import Identity, Ledger
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.scheduler import Asha
 
 METRIC = "best/dice"

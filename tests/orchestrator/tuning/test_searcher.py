@@ -14,7 +14,8 @@ from ray import tune
 from benchmarks.surrogate import Surrogate, quality
 from orchestrator.common.errors import UserError
 from orchestrator.storage.storage import Storage
-from orchestrator.tuning.ledger import Identity, Ledger
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.searcher import StudySearch, open_study
 from tests.support.search_runs import search_run
 

@@ -14,7 +14,8 @@ from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.run_folder import RunFolder
 from orchestrator.tuning import resume
-from orchestrator.tuning.ledger import Identity, Ledger
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.searcher import open_study
 from orchestrator.tuning.warm_start import finished_trials
 

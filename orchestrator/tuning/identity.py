@@ -1,0 +1,29 @@
+"""What makes a search this one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from search_spaces import Parameters
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a search this one, beside its settings: what a resumed one must agree with.
+
+    Attributes:
+        choices: what a trial can be: architecture, encoder, epochs and recipe of each.
+        first_points: parameters of the first trials.
+        weights: what kind of weights each encoder starts from.
+        id: by which MLflow tells it from others of its name.
+    """
+
+    task: str = ""
+    classes: int = 3
+    data_fingerprint: str = ""
+    prepared_fingerprint: str = ""
+    choices: list[list[Any]] = field(default_factory=list)
+    first_points: list[Parameters] = field(default_factory=list)
+    weights: dict[str, str] = field(default_factory=dict)
+    id: str = ""
