@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.report.results import paired
 from orchestrator.report.results.paired import Paired, differences, table
+from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.resampling import paired_interval
 from orchestrator.scoring.values import ScoredPredictions
@@ -26,7 +27,7 @@ MASKS, CLASS = (
 )
 
 
-def _multi(likeliest: list[int], title: str = "multi", classes: int = 3) -> paired.Subject:
+def _multi(likeliest: list[int], title: str = "multi", classes: int = 3) -> ModelResults:
     return subject(
         "multi", LABELS, probabilities=sure(likeliest, classes=classes), true=TRUE, predicted=HALF, title=title
     )
