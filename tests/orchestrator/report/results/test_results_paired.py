@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.report.results import paired
 from orchestrator.report.results.paired import Paired, differences, table
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.metrics import METRICS
