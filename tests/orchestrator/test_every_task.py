@@ -51,9 +51,9 @@ def test_search(task: str, primary: str, phantom: Path, store: Path) -> None:
 def test_two_classes_leave_normals_out_and_keep_the_split(phantom: Path, store: Path) -> None:
     three = _search(store, task="cls", data=phantom, arch=("resnet18",), weights="none", name="three", trials=1)
     two = _search(store, task="cls", data=phantom, arch=("resnet18",), weights="none", name="two", trials=1, classes=2)
-    assert two["data"]["fingerprint"] == three["data"]["fingerprint"]
+    assert two.data.fingerprint == three.data.fingerprint
     client = MlflowClient(f"sqlite:///{store}/mlflow.db")
-    metrics = client.get_run(two["best"]["mlflow_run_id"]).data.metrics
+    metrics = client.get_run(two.best.mlflow_run_id).data.metrics
     assert "val/f1_benign" in metrics
     assert "val/f1_normal" not in metrics
 
