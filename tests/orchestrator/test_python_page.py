@@ -11,7 +11,7 @@ import pytest
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_examples_run_as_they_stand(
     ray_local: None,
     empty_store: Path,
