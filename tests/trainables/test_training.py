@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -15,10 +14,8 @@ from search_spaces import SPACES
 from search_spaces.recipes import RECIPES
 from tests.support.checkpoints import load_model
 from trainables import checkpoint
-from trainables.batches import batches, sampling_order
 from trainables.data import Prepared, prepare, read_manifest
 from trainables.inference import predict
-from trainables.models.freezing import thaw
 from trainables.models.weights import find
 from trainables.training import DivergedError, Training, _moving
 
@@ -138,29 +135,6 @@ def test_rates_warm_up_then_fall_to_nothing(prepared: Prepared) -> None:
     assert rates[-1] < 0.05 * SCRATCH["lr"]
 
 
-@pytest.mark.parametrize(("part", "trained"), [("none", ()), ("se", ("se",)), ("last", ("blocks.6", "blocks_6"))])
-def test_only_the_named_part_of_an_encoder_trains(part: str, trained: tuple[str, ...]) -> None:
-    import timm
-
-    encoder = timm.create_model("efficientnet_b0", num_classes=0)
-    encoder.train()
-    thaw(encoder, part)
-    free = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
-    expected = {name for name, _ in encoder.named_parameters() if any(f"{word}." in name for word in trained)}
-    assert free == expected
-    moving = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d) and m.training]
-    assert bool(moving) == (part == "last")
-    thaw(encoder, "all")
-    assert all(parameter.requires_grad for parameter in encoder.parameters())
-
-
-def test_unknown_part_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="none, se, last, all"):
-        thaw(torch.nn.Linear(1, 1), "half")
-    with pytest.raises(ValueError, match="no part 'se'"):
-        thaw(torch.nn.Linear(1, 1), "se")
-
-
 def test_moving_average_is_what_is_evaluated_and_kept(prepared: Prepared, tmp_path: Path) -> None:
     training = Training("seg", SCRATCH | {"ema": 0.9}, prepared)
     training.train_epoch()
@@ -231,18 +205,6 @@ def test_average_of_an_unchanging_network_is_that_network() -> None:
         assert torch.equal(mine, theirs)
 
 
-def test_unknown_is_not_balanced_as_a_class(prepared: Prepared) -> None:
-    labels = prepared.labels.copy()
-    masks = prepared.training_masks(prepared.fold_rows(0)[0])
-    labels[masks[0]] = -1
-    data = replace(prepared, labels=labels)
-    order = sampling_order(data, masks, balance="oversample", seed=(0, 1))
-    assert (order == masks[0]).sum() == 1
-    many = np.tile(masks, 100)
-    drawn = sampling_order(data, many, balance="sampler", seed=(0, 1))
-    assert (drawn == masks[0]).mean() < 0.06
-
-
 def test_a_constant_schedule_stays(prepared: Prepared) -> None:
     training = Training("seg", SCRATCH | {"schedule": "constant"}, prepared)
     assert [training.train_epoch()["train/lr"] for _ in range(3)] == [SCRATCH["lr"]] * 3
@@ -270,32 +232,3 @@ def test_checkpoint_predicts_what_the_model_predicts(prepared: Prepared, tmp_pat
     in_parts = torch.cat([predict(model, images[:2]), predict(model, images[2:])])
     torch.testing.assert_close(in_parts, expected, rtol=1e-4, atol=1e-4)
     assert description["classes"] == ["normal", "benign", "malignant"]
-
-
-def test_balanced_sampling_draws_classes_alike(prepared: Prepared) -> None:
-    masks = np.tile(prepared.training_masks(prepared.fold_rows(0)[0]), 50)
-    drawn = prepared.labels[sampling_order(prepared, masks, balance="sampler", seed=(0, 1))]
-    shares = np.bincount(drawn) / len(drawn)
-    np.testing.assert_allclose(shares, 1 / 3, atol=0.04)
-    plain = sampling_order(prepared, masks, balance="none", seed=(0, 1))
-    np.testing.assert_array_equal(np.sort(plain), np.sort(masks))
-
-
-def test_oversampling_shows_every_image_and_small_classes_again(prepared: Prepared) -> None:
-    masks = prepared.training_masks(prepared.fold_rows(0)[0])
-    order = sampling_order(prepared, masks, balance="oversample", seed=(0, 1))
-    counts = np.bincount(prepared.labels[masks])
-    np.testing.assert_array_equal(np.bincount(prepared.labels[order]), counts.max())
-    seen = np.bincount(order, minlength=len(prepared.images))[masks]
-    for label, count in enumerate(counts):
-        often = seen[prepared.labels[masks] == label]
-        assert often.min() >= 1
-        assert often.max() - often.min() <= 1 + (counts.max() % count == 0)
-
-
-def test_batches_are_in_order_and_never_of_one(prepared: Prepared) -> None:
-    masks = np.arange(17)
-    sizes = [len(b[0]) for b in batches(prepared, masks, batch_size=8, device=CPU, augmentation=lambda i, m, s: (i, m))]
-    assert sizes == [8, 9]
-    found = torch.cat([b[0] for b in batches(prepared, masks, batch_size=8, device=CPU, workers=2)])
-    np.testing.assert_array_equal(found[:, 0].numpy(), prepared.images[:17])
