@@ -19,7 +19,6 @@ from trainables.inference import predict
 from trainables.models.weights import find
 from trainables.training import DivergedError, Training, _moving
 
-CPU = torch.device("cpu")
 LITE = {"seg": "smp_unet", "cls": "tf_efficientnet_lite0", "multi": "smp_unet"}
 SCRATCH: dict[str, Any] = {
     "architecture": "unet",
