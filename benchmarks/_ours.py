@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks._work import IMAGE_SIZE, SLOTS, SPACE, configuration, phantom
 from orchestrator import run_search
-from orchestrator.tuning import plan as spaces
+from orchestrator.tuning import launch
+from orchestrator.tuning.plan import Plan
 from search_spaces import seg
 
 
@@ -20,8 +21,8 @@ def space(trial: Any, epochs: int) -> dict[str, Any]:
 
 def run(folder: str, name: str, epochs: int, trials: int) -> None:
     """One search, tracked in `folder`/`name`.db."""
-    plan = spaces.Plan(partial(space, epochs=epochs), first_points=[], sources={}, trials=trials, notes=())
-    spaces.make_plan = lambda *given: plan
+    plan = Plan(partial(space, epochs=epochs), first_points=[], sources={}, trials=trials, notes=())
+    launch.make_plan = lambda *given: plan
     run_search(
         task="seg",
         data=phantom(Path(folder)),

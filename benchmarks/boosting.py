@@ -20,9 +20,9 @@ from orchestrator.cluster.session import ray_session
 from orchestrator.config import loading
 from orchestrator.config.cli import make_settings
 from orchestrator.config.ensemble import EnsembleSettings
-from orchestrator.ensemble import candidates as library
 from orchestrator.ensemble import plan
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
+from orchestrator.ensemble.candidates import search_settings
 from orchestrator.ensemble.member_predictions import held_out
 from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.ensemble.tasks import TaskPool
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = vars(parser.parse_args(argv))
     epochs, seeds = given.pop("epochs"), given.pop("seeds")
     settings = make_settings(EnsembleSettings, given)
-    search = library.search_settings(settings.home, settings.name)
+    search = search_settings(settings.home, settings.name)
     data, _ = loading.read(search, quiet=True)
     task = make_task(search.task, search.classes)
     rows = []

@@ -1,7 +1,7 @@
 """What an architecture costs to train: the entry `costs` of its registry in `search_spaces`, measured.
 
-`python -m benchmarks.costs --task seg|cls NAME [--encoder ENCODER ...]` prints CPU seconds an image of 128 px on one
-thread (batches of 8, the house settings): the median of epochs of 48 images, after one that pays for allocation. NAME
+`python -m benchmarks.costs --task seg|cls NAME [--encoder ENCODER ...]` prints seconds an image of 128 px on one CPU
+thread (batches of 8, the house settings): the median of three epochs of 48 images, each after one that warms up. NAME
 is in the registry already, with any figures. Run it on a quiet machine, and an old neighbour beside it, for figures of
 another machine are good for ratios alone.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -21,28 +20,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from search_spaces import SPACES
-from trainables.data import Prepared, prepare, read_manifest, write_phantom
+from trainables.data import prepare, read_manifest, write_phantom
+from trainables.timing import seconds_per_image
 from trainables.training import Training
 
-SIZE, BATCH, IMAGES, EPOCHS = 128, 8, 48, 3
-
-
-def seconds_per_image(task: str, architecture: str, encoder: str, data: Prepared) -> float:
-    """CPU seconds, which other work on the machine changes less, to train on one image."""
-    config = {
-        **SPACES[task].HOUSE,
-        **{"architecture": architecture, "encoder": encoder, "dropout": 0.0, "batch_size": BATCH},
-        **{"warmup_epochs": 0, "epochs": EPOCHS + 1, "seed": 0, "classes": 3, "image_size": SIZE},
-    }
-    training = Training(task, config, data)
-    training.training_masks = training.training_masks[:IMAGES]
-    training.train_epoch()
-    seconds = []
-    for _ in range(EPOCHS):
-        started = time.process_time()
-        training.train_epoch()
-        seconds.append((time.process_time() - started) / IMAGES)
-    return median(seconds)
+SIZE, IMAGES, TIMES = 128, 48, 3
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,7 +40,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         root = write_phantom(Path(scratch) / "phantom", images=120)
         data = prepare(read_manifest(root), Path(scratch) / "cache", size=SIZE, folds=2)
         for encoder in options.encoder or entry.costs:
-            found = seconds_per_image(options.task, entry.name, encoder, data)
+            config = {
+                **SPACES[options.task].HOUSE,
+                **{"architecture": entry.name, "encoder": encoder, "dropout": 0.0, "batch_size": 8},
+                **{"warmup_epochs": 0, "epochs": 2, "seed": 0, "classes": 3, "image_size": SIZE},
+            }
+            runs = [seconds_per_image(Training(options.task, config, data), IMAGES) for _ in range(TIMES)]
+            found = median(runs)
             print(f'"{encoder}": {found:.3f},  # {entry.costs[encoder]:.3f} in the registry', flush=True)
 
 

@@ -82,7 +82,7 @@ def search(folder: Path, configs: list[dict[str, Any]], packed: int, seconds: fl
         RuntimeError: there are not enough cores.
     """
     plan = Plan(partial(_listed, configs=configs), first_points=[], sources={}, trials=len(configs), notes=())
-    launch.spaces.make_plan = lambda *given: plan
+    launch.make_plan = lambda *given: plan
     uri = f"sqlite:///{folder}/packed-{packed}.db"
     found = run_search(
         data=write_phantom(folder / "phantom", images=IMAGES),

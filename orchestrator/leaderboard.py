@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.common.console import format_seconds
+from orchestrator.common.console import console, format_seconds, shown_on
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.types import Store, TaskName, tracking_uri
 from orchestrator.tracking.ranking import BestPer, Ranking, TrialRow, rank, read_trials
@@ -30,15 +30,16 @@ class LeaderboardSettings(BaseModel):
     experiment: str = Field("", title="NAME", description="one MLflow experiment [all]")
 
 
-def print_rankings(rankings: list[Ranking], console: Console) -> None:
+def print_rankings(rankings: list[Ranking]) -> None:
     """Print one table per ranking, headed by its data."""
+    out = console()
     for number, ranking in enumerate(rankings):
         mark = ", synthetic" if ranking.synthetic else ""
         classes = " (2 classes)" if ranking.classes == 2 else ""
         head = f"{ranking.task}{classes} on {ranking.data_source} (data {ranking.data_fingerprint[:8]}{mark})"
-        console.print("\n" * (number > 0), end="")
-        console.print(head, style="bold", markup=False, highlight=False, soft_wrap=True)
-        console.print(_table(ranking), markup=False, highlight=False)
+        out.print("\n" * (number > 0), end="")
+        out.print(head, style="bold", markup=False, highlight=False, soft_wrap=True)
+        out.print(_table(ranking), markup=False, highlight=False)
 
 
 def as_json(rankings: list[Ranking]) -> str:
@@ -59,10 +60,9 @@ def show(settings: LeaderboardSettings) -> None:
     if settings.as_json:
         print(as_json(rankings))
         return
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160  # a file or a pipe has no width to fit
-    print_rankings(rankings, console)
+    # A file or a pipe has no width to fit.
+    with shown_on(Console(width=None if console().is_terminal else 160)):
+        print_rankings(rankings)
     if not rankings:
         print(f"no trials{f' of task {settings.task}' if settings.task else ''} yet; run python -m orchestrator.search")
 

@@ -12,7 +12,7 @@ from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
 from orchestrator.config import loading
-from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, leave, make_settings, run_command
+from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, given_or_made, leave, make_settings, run_command
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.config.types import WEIGHTS
@@ -42,10 +42,9 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     Raises:
         UserError: a setting is wrong or the data cannot be used; one line says what to do.
     """
-    if settings and fields:
-        raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
-    if settings is None or (settings.resume and not settings.name):
-        settings = resume.load(settings.model_dump(exclude_unset=True) if settings else fields)
+    settings = given_or_made(settings, fields, resume.load)
+    if settings.resume and not settings.name:
+        settings = resume.load(settings.model_dump(exclude_unset=True))
     storage, folder, name = Storage.of(settings.storage), settings.folder, settings.name
     if problem := storage.trouble():
         raise UserError(f"--storage {settings.storage}: {problem}")

@@ -14,6 +14,7 @@ __all__ = [
     "metrics",
     "models",
     "tasks",
+    "timing",
     "training",
     "trial",
 ]

@@ -109,6 +109,19 @@ def parse_fields(
     return {**(_read_yaml(file) if file else {}), **flags}
 
 
+def given_or_made(
+    settings: Settings | None, fields: dict[str, Any], make: Callable[[dict[str, Any]], Settings]
+) -> Settings:
+    """The settings of a call from Python: given as they are, or made of fields.
+
+    Raises:
+        UserError: both are given, or a value is wrong.
+    """
+    if settings is not None and fields:
+        raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
+    return make(fields) if settings is None else settings
+
+
 def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
     """Validated settings.
 

@@ -7,23 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from orchestrator.config.data import SplitSettings
-from orchestrator.config.types import (
-    WEIGHTS,
-    Duration,
-    TaskName,
-    TrackingError,
-    absolute,
-    one_of,
-    tracking_uri,
-)
+from orchestrator.config.types import WEIGHTS, Duration, OwnStore, TaskName, absolute, one_of
 from orchestrator.storage.run_folder import RunFolder
 from search_spaces import SPACES
 
@@ -66,7 +53,7 @@ class SearchSettings(SplitSettings):
     resume: str = Field("", description="go on with the search of this name; its other settings are as they were")
     warm_start: str = Field("", description="tell the sampler the finished trials of an earlier search of this space")
     address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
-    tracking_uri: str = Field(
+    tracking_uri: OwnStore = Field(
         "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
     )
     experiment: str = Field("", description="MLflow experiment [breast-ultrasound-TASK]")
@@ -101,14 +88,6 @@ class SearchSettings(SplitSettings):
         if name and not re.fullmatch(r"[\w][\w .-]*", name):
             raise ValueError("letters, digits, space, '.', '-' and '_' only, starting with a letter or digit")
         return name
-
-    @field_validator("tracking_uri")
-    @classmethod
-    def _absolute_uri(cls, uri: str) -> str:
-        try:
-            return tracking_uri(uri or None)
-        except TrackingError as error:
-            raise ValueError(str(error)) from None
 
     @model_validator(mode="before")
     @classmethod

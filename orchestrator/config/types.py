@@ -54,13 +54,6 @@ def place(value: Any) -> Any:
     return value.rstrip("/") if isinstance(value, str) and "://" in value else absolute(value)
 
 
-def _store(uri: str) -> str:
-    try:
-        return tracking_uri(uri) if uri else ""
-    except TrackingError as error:
-        raise ValueError(str(error)) from None
-
-
 def one_of(name: str, allowed: Iterable[str]) -> str:
     """The name itself.
 
@@ -72,8 +65,8 @@ def one_of(name: str, allowed: Iterable[str]) -> str:
     return name
 
 
-class TrackingError(UserError):
-    """The tracking store cannot be used; the message is one line for the user."""
+class TrackingError(UserError, ValueError):
+    """The tracking store cannot be used; the message is one line for the user, and a validator may raise it."""
 
 
 def tracking_uri(given: str | None = None) -> str:
@@ -100,4 +93,6 @@ Folder = Annotated[Path, BeforeValidator(absolute)]
 #: A folder, or a URI such as s3://bucket/runs.
 Place = Annotated[Path | str, BeforeValidator(place)]
 #: Address of an MLflow store, absolute; "" for the one that a command then names.
-Store = Annotated[str, AfterValidator(_store)]
+Store = Annotated[str, AfterValidator(lambda uri: tracking_uri(uri) if uri else "")]
+#: The same; "" for the one of this machine.
+OwnStore = Annotated[str, AfterValidator(tracking_uri)]

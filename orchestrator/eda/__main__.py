@@ -17,7 +17,7 @@ from orchestrator.config.data import SplitSettings
 from orchestrator.config.types import Folder
 from orchestrator.eda.page import contents
 from orchestrator.eda.survey import survey
-from orchestrator.rendering import html as page
+from orchestrator.rendering import html
 
 
 class EdaSettings(SplitSettings):
@@ -38,7 +38,7 @@ def write_page(settings: EdaSettings) -> Path:
         UserError: the data cannot be used, or the page cannot be written.
     """
     started = time.monotonic()
-    page.check_place(settings.out)
+    html.check_place(settings.out)
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     data, manifest = loading.read(settings)
 
@@ -52,8 +52,8 @@ def write_page(settings: EdaSettings) -> Path:
             manifest, data, settings.cache, settings.duplicate_distance, lambda done: bar.update(job, completed=done)
         )
         bar.update(job, description="drawing the page", total=None)
-        html = page.render("eda.html", **contents(found, settings))
-    page.write(settings.out, html)
+        text = html.render("eda.html", **contents(found, settings))
+    html.write(settings.out, text)
     size = settings.out.stat().st_size / 1e6
     say(f"page    {settings.out} ({size:.1f} MB, {format_seconds(time.monotonic() - started)})")
     return settings.out

@@ -164,7 +164,7 @@ def _results(
             images=int(held.compared.sum()),
             optimistic=held.optimistic,
         ),
-        test=OwnTest.model_validate(test.to_json()),
+        test=OwnTest.model_validate(test.model_dump()),
         test_images=counts,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +40,7 @@ def stored(home: Path, points: Sequence[OperatingPoint] = ()) -> TestResult | No
     """The result of a winner whose test images were scored already; with operating points of now, if any are given."""
     try:
         scored = TestPredictions.load(home / TEST).evidence.scored
-        found = TestResult.from_json(json.loads((home / FIGURES).read_text()))
+        found = TestResult.model_validate_json((home / FIGURES).read_text())
     except UNREADABLE:
         return None
     return found.model_copy(update={"operating_points": apply_thresholds(points, scored)}) if points else found

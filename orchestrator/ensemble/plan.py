@@ -20,8 +20,7 @@ from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
-from orchestrator.ensemble import candidates as library
-from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.candidates import Candidate, CandidateReader, select
 from orchestrator.ensemble.member_predictions import held_out_rows
 from orchestrator.tracking.ranking import rank, read_trials
 from orchestrator.tuning.ledger import Ledger
@@ -48,7 +47,7 @@ def candidates(
     def skip(name: str, why: str) -> None:
         say(f"left out  {name}: {why}")
 
-    found = library.select(iter(library.CandidateReader(rows, team.workers.storage, skip)), count, team.preview, skip)
+    found = select(iter(CandidateReader(rows, team.workers.storage, skip)), count, team.preview, skip)
     if not found:
         raise UserError(
             f"no finished trial of {search.name}'s data has a checkpoint in {settings.storage}; run a search, or give "

@@ -14,9 +14,9 @@ from mlflow.exceptions import MlflowException
 from orchestrator.config.types import TrackingError
 from orchestrator.inference import mlflow_model
 from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
-from orchestrator.tracking import registry as champions
 from orchestrator.tracking.client import quote
 from orchestrator.tracking.ranking import experiments, runs_of
+from orchestrator.tracking.registry import CHAMPION, champion, model_name
 
 #: A tag of an ensemble's run for each winner whose test images were scored.
 SCORED = "test_scored."
@@ -131,18 +131,18 @@ def verdict(task: str, mode: str, new: Contender, beside: BesideBest, champion: 
 
 def promote(client: MlflowClient, task: str, mode: str, new: Contender, beside: BesideBest) -> tuple[bool, str]:
     """Make a new version the champion if the verdict says so; whether it is, and why."""
-    found = champions.champion(client, task)
+    found = champion(client, task)
     if found is not None and str(found.version) == new.version:
         return True, "it is the champion already"
     promoted, why = verdict(task, mode, new, beside, Contender.standing(client, found) if found else None)
     if promoted:
-        client.set_registered_model_alias(champions.model_name(task), champions.CHAMPION, new.version)
+        client.set_registered_model_alias(model_name(task), CHAMPION, new.version)
     return promoted, why
 
 
 def register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]) -> tuple[str, str]:
     """The version of the registered model that this winner is, made unless it is there; and its address."""
-    name = champions.model_name(tags["task"])
+    name = model_name(tags["task"])
     try:
         client.create_registered_model(name)
     except MlflowException as error:

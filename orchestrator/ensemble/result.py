@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
+from orchestrator.inference.format import RESULTS, damaged
 from orchestrator.scoring.final_scores import FinalScores, ModelScores
+from orchestrator.storage.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,6 +126,19 @@ class OwnResults(BaseModel, frozen=True):
     test: OwnTest
     test_images: dict[str, int]
 
+    @classmethod
+    def read(cls, folder: Path) -> OwnResults | None:
+        """Of the product in a folder; None where an older version wrote it.
+
+        Raises:
+            ModelError: the file is damaged.
+        """
+        file = folder / RESULTS
+        try:
+            return cls.model_validate_json(file.read_text()) if file.is_file() else None
+        except (OSError, ValueError) as error:
+            raise damaged(file, error) from None
+
 
 class ScoredData(BaseModel, frozen=True):
     """The data of an ensemble."""
@@ -149,7 +164,7 @@ class ReportedCandidate(BaseModel, frozen=True):
     score: float
 
 
-class EnsembleResult(BaseModel, frozen=True):
+class EnsembleResult(Result, frozen=True):
     """What one ensemble came to.
 
     Attributes:
@@ -192,19 +207,6 @@ class EnsembleResult(BaseModel, frozen=True):
     def tracking_uri(self) -> str:
         """The store that it is registered in."""
         return str(self.settings["tracking_uri"])
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values, for `from_json`."""
-        return self.model_dump(mode="json")
-
-    @classmethod
-    def from_json(cls, stored: Mapping[str, Any]) -> EnsembleResult:
-        """What `to_json` stored, also by an older version.
-
-        Raises:
-            ValueError: it is something else, or lacks something.
-        """
-        return cls.model_validate(stored)
 
     def combiners_frame(self) -> pd.DataFrame:
         """A row a combiner; differences in columns such as `difference_to_best` and `difference_to_best_error`."""

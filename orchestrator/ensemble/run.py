@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from orchestrator.cluster.compatibility import joined
@@ -14,13 +14,12 @@ from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
 from orchestrator.config import loading
-from orchestrator.config.cli import make_settings
+from orchestrator.config.cli import given_or_made, make_settings
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
-from orchestrator.ensemble import candidates as library
 from orchestrator.ensemble import lesion_shape, plan, terminal
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
-from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.candidates import Candidate, newest_search, search_settings
 from orchestrator.ensemble.delivery import deliver
 from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
@@ -49,16 +48,14 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> Ens
     Raises:
         UserError: a setting is wrong, or there is nothing to build from; one line says what to do.
     """
-    if settings and fields:
-        raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
-    settings = settings or make_settings(EnsembleSettings, fields)
+    settings = given_or_made(settings, fields, partial(make_settings, EnsembleSettings))
     if settings.export and settings.export.exists():
         raise UserError(f"--export: {settings.export} exists already; choose a new folder")
     storage = Storage.of(settings.storage)
     if storage.uri:
         pull(storage)
-    name = settings.name or library.newest_search(settings.home, settings.task)
-    search = library.search_settings(settings.home, name)
+    name = settings.name or newest_search(settings.home, settings.task)
+    search = search_settings(settings.home, name)
     if search.task != settings.task:
         raise UserError(f"--name {name}: that is a search of task {search.task}; give --task {search.task}")
     settings = settings.model_copy(update={"tracking_uri": settings.tracking_uri or search.tracking_uri})
@@ -133,7 +130,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
                 **delivered._asdict(),
                 seconds=round(time.monotonic() - started, 1),
             )
-            write_text(search.files.ensemble_report, json.dumps(found.to_json(), indent=2) + "\n")
+            write_text(search.files.ensemble_report, found.to_json())
             tracker.log_picture("", search.files.ensemble_report, "ensemble")
             status, figures, shown = "FINISHED", terminal.figures(found), terminal.tags(found)
         except KeyboardInterrupt:

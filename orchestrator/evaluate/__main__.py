@@ -136,18 +136,13 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, OwnResults | None]:
     Raises:
         UserError: no model there, or a damaged one.
     """
-    from orchestrator.inference.format import RESULTS, locate, read_learnt_from, read_results
+    from orchestrator.inference.format import locate, read_learnt_from
     from orchestrator.inference.predictor import Predictor
     from orchestrator.tracking.download import downloaded
 
     with downloaded(settings.model, settings.tracking_uri or None) as place:
         folder = locate(place, settings.model)
-        own = read_results(folder)
-        try:
-            results = None if own is None else OwnResults.model_validate(own)
-        except ValueError:
-            raise UserError(f"{folder / RESULTS}: damaged; export the model again") from None
-        return Predictor.load(folder), read_learnt_from(folder), results
+        return Predictor.load(folder), read_learnt_from(folder), OwnResults.read(folder)
 
 
 def _table(columns: Mapping[str, ModelScores]) -> None:

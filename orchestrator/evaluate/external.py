@@ -19,6 +19,7 @@ from orchestrator.report.results.means import lesions_unknown
 from orchestrator.report.results.subject import ModelResults, shown
 from orchestrator.scoring.final_scores import ModelScores, model_scores
 from orchestrator.scoring.measure import ImageMetrics, Images, Predicted, measure
+from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.operating_points import OperatingPoint
 from orchestrator.scoring.packed_masks import PackedMasks, read
 from orchestrator.scoring.predictions import TestPredictions
@@ -26,7 +27,7 @@ from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, resamples
 from trainables.data import Manifest, Record, is_phantom
 
 #: Figures of masks that say nothing where lesions are among the images, but the mask of none is known.
-OF_LESIONS = ("dice", "iou", "dice_all", "hd95", "miou")
+OF_LESIONS = {name for name, metric in METRICS.items() if metric.part == "masks"} - {"fpr_normal"}
 
 
 def ask(ensemble: Predictor, fresh: UnseenImages, progress: Progress) -> tuple[ImageMetrics, np.ndarray]:
@@ -135,9 +136,9 @@ def _clean(found: ModelScores, measured: ImageMetrics) -> ModelScores:
     These are a score of two parts that has only one; and what is told of lesions where `lesions_unknown`: a mean of
     normals alone would stand there as one of all images.
     """
-    left_out = set(OF_LESIONS) if lesions_unknown(measured.scored) else set()
+    left_out = OF_LESIONS if lesions_unknown(measured.scored) else set[str]()
     if found.metric == "score" and not {"dice", "auroc"} <= found.scores.keys() - left_out:
-        left_out.add("score")
+        left_out = left_out | {"score"}
         found = found.model_copy(update={"value": None, "interval": None})
     kept = {name: one for name, one in found.scores.items() if name not in left_out}
     return found.model_copy(update={"scores": kept})

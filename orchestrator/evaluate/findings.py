@@ -97,7 +97,7 @@ class Evaluation:
             "faults": [self._fault(fault) for fault in fresh.faults],
             "passed_over": fresh.passed_over,
             "told": self.told(),
-            "external": self.subject.figures.to_json() | {"synthetic": self.subject.synthetic},
+            "external": self.subject.figures.model_dump(mode="json") | {"synthetic": self.subject.synthetic},
             "internal": self.results.model_dump(mode="json") if self.results else None,
         }
 

@@ -122,25 +122,7 @@ def read_learnt_from(folder: Path) -> LearntFrom | None:
         with safe_open(file, "np") as found:
             return LearntFrom(found.get_tensor("hashes"), int(found.metadata()["distance"]))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise _damaged(file, error) from None
-
-
-def read_results(folder: Path) -> dict[str, Any] | None:
-    """What the ensemble in a folder reached on its own data; None where that was not written.
-
-    Raises:
-        ModelError: the file is damaged.
-    """
-    file = folder / RESULTS
-    if not file.is_file():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(file.read_text())
-        if {"held_out", "test", "test_images"} - set(found):
-            raise ValueError("it lacks results")
-    except (OSError, ValueError, TypeError) as error:
-        raise _damaged(file, error) from None
-    return found
+        raise damaged(file, error) from None
 
 
 def read(folder: Path) -> Description:
@@ -158,7 +140,7 @@ def read(folder: Path) -> Description:
     except OSError as error:
         raise ModelError(f"{folder}: no ensemble there ({file.name}: {error.strerror})") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(file, error) from None
+        raise damaged(file, error) from None
 
 
 def described(folder: Path) -> Path | None:
@@ -181,5 +163,6 @@ def locate(folder: Path, model: str) -> Path:
     raise ModelError(f"{model}: no exported model there; give such a folder, or models:/NAME@ALIAS from the registry")
 
 
-def _damaged(file: Path, error: Exception) -> ModelError:
+def damaged(file: Path, error: Exception) -> ModelError:
+    """What to raise of a file of a product that holds something else."""
     return ModelError(f"{file}: damaged ({type(error).__name__}: {first_line(error)}); export the model again")

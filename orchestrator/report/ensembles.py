@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from orchestrator.ensemble.result import Difference, EnsembleResult
 from orchestrator.rendering.document import Block, Heading, Table, Text
 from orchestrator.rendering.numbers import number, with_interval
-from orchestrator.report.find import METRICS
 from orchestrator.report.gather import ReportedSearch
+from orchestrator.scoring.metrics import PRIMARY_WORDS
 
 Rows = list[list[str | int]]
 OPTIMISTIC = (
@@ -36,7 +36,7 @@ def blocks(one: ReportedSearch) -> list[Block]:
 
 def combiners(found: EnsembleResult, title: str) -> Table:
     """The six rows of the comparison, in the order in which they may win."""
-    metric, images = METRICS[found.test.metric], found.compared.images
+    metric, images = PRIMARY_WORDS[found.test.metric], found.compared.images
     masks = any(row.fpr_normal is not None for row in found.combiners)
     rows: Rows = []
     for row in found.combiners:
@@ -75,7 +75,7 @@ def notes(found: EnsembleResult, title: str) -> Table | None:
 
 def candidates(found: EnsembleResult, title: str) -> Table:
     """The trials that the ensemble was built from."""
-    metric = METRICS[found.test.metric]
+    metric = PRIMARY_WORDS[found.test.metric]
     rows: Rows = [[one.name, one.architecture, number(one.score, 4), one.run_id[:8]] for one in found.candidates]
     caption = (
         f"Candidates of {title}, best first: the best {metric} on the validation fold of the search, by which epoch "
@@ -149,7 +149,7 @@ def again(one: ReportedSearch) -> list[Text]:
         return []
     values = ", ".join(number(value, 3) for value in found.values)
     words = (
-        f"Training again: the models of each fold alone reach a test {METRICS[one.ensemble.test.metric]} of "
+        f"Training again: the models of each fold alone reach a test {PRIMARY_WORDS[one.ensemble.test.metric]} of "
         f"{values}; standard deviation {number(found.standard_deviation, 4)} over {len(found.values)} folds."
     )
     if one.task == "cls" and any(part.shape for part in [one.description] if part):
@@ -181,7 +181,7 @@ def overview(studied: Sequence[ReportedSearch]) -> Table:
                 found.winner,
                 len(winner.members),
                 f"{found.compared.images:,}, {len(one.subject.tested):,}",
-                METRICS[test.metric],
+                PRIMARY_WORDS[test.metric],
                 with_error(winner.score, winner.standard_error),
                 with_interval(test.value, test.interval),
                 with_interval(test.difference, test.difference_interval, sign=True),

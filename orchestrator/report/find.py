@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,8 +17,6 @@ from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
 from orchestrator.storage.run_folder import NAMES
 
 TITLES = {"seg": "segmentation", "cls": "classification", "multi": "multi-task"}
-#: Primary metrics in words.
-METRICS = {"dice": "Dice", "auroc": "AUROC", "score": "score"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +90,7 @@ def _entry(search: SearchSettings) -> Entry:
     again = f"run {shlex.join(words)}"
     file = search.files.ensemble_report
     try:
-        found = EnsembleResult.from_json(json.loads(file.read_text()))
+        found = EnsembleResult.read(file)
         written = file.stat().st_mtime
     except FileNotFoundError:
         raise UserError(f"--name {search.name}: it has no ensemble yet; {again}") from None

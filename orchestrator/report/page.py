@@ -19,14 +19,13 @@ from orchestrator.rendering.document import (
 )
 from orchestrator.rendering.numbers import spanned
 from orchestrator.report import ensembles
-from orchestrator.report import ensembles as standing
 from orchestrator.report.checklist import checklist
-from orchestrator.report.find import METRICS
 from orchestrator.report.gather import ReportedSearch, ReportInputs
 from orchestrator.report.model_card import card
 from orchestrator.report.results import cases, curves, errors, observations, paired, scores
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.report.search.section import search_blocks
+from orchestrator.scoring.metrics import PRIMARY_WORDS
 
 
 def contents(gathered: ReportInputs) -> Document:
@@ -66,7 +65,7 @@ def facts(gathered: ReportInputs) -> list[tuple[str, str | int]]:
     for one in gathered.studied:
         test = one.subject.figures
         low, high = test.interval or (math.nan, math.nan)
-        found.append((f"{one.title}: {METRICS[test.metric]}, 95 % {spanned(low, high, 3)}", f"{test.value:.3f}"))
+        found.append((f"{one.title}: {PRIMARY_WORDS[test.metric]}, 95 % {spanned(low, high, 3)}", f"{test.value:.3f}"))
     times = max(one.subject.times_scored or 0 for one in gathered.studied)
     return [*found, ("scorings of the test images", times)]
 
@@ -142,7 +141,7 @@ def _errors(subjects: Sequence[ModelResults]) -> list[Block]:
 
 
 def _overview(studied: Sequence[ReportedSearch]) -> list[Block]:
-    return [standing.overview(studied), *standing.standing(studied)]
+    return [ensembles.overview(studied), *ensembles.standing(studied)]
 
 
 def _each(studied: Sequence[ReportedSearch]) -> list[Block]:

@@ -11,8 +11,8 @@ from orchestrator.common.errors import first_line
 from orchestrator.config.types import TrackingError
 from orchestrator.ensemble import promotion
 from orchestrator.ensemble.result import EnsembleResult
-from orchestrator.tracking import registry as champions
 from orchestrator.tracking.client import open_store
+from orchestrator.tracking.registry import champion
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def registered(client: MlflowClient | str, ensemble: EnsembleResult) -> Registry
         found = client.get_model_version(name, version)
         if found.tags.get("digest") != ensemble.digest:
             return RegistryStatus(version, silence=f"version {version} of {name} in the store is another model")
-        standing = champions.champion(client, ensemble.task)
+        standing = champion(client, ensemble.task)
         times = promotion.times_scored(client, ensemble.data.fingerprint)
     except MlflowException as error:
         return RegistryStatus(version, silence=first_line(error))

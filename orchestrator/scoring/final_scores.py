@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel
@@ -44,19 +43,6 @@ class ModelScores(BaseModel, frozen=True):
     confusion: dict[str, list[list[int]]] = {}
     operating_points: tuple[AppliedPoint, ...] = ()
     uncertainty: Usefulness | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return self.model_dump(mode="json")
-
-    @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> Self:
-        """From what `to_json` gave, whatever else is in it.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        return cls.model_validate(found)
 
 
 class FinalScores(ModelScores, frozen=True):

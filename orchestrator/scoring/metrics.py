@@ -135,6 +135,8 @@ _ALL = (
 METRICS = {metric.name: metric for metric in _ALL}
 #: By which models of a task are ranked.
 PRIMARY = {"seg": "dice", "cls": "auroc", "multi": "score"}
+#: In a word, where it is clear of what.
+PRIMARY_WORDS = {"dice": "Dice", "auroc": "AUROC", "score": "score"}
 #: Scores of each class against the rest, such as `recall_benign`, with their words, in the order of the table.
 PER_CLASS = {
     "precision": "precision",

@@ -24,11 +24,10 @@ from orchestrator.tracking import datasets, description, ui_view
 from orchestrator.tracking.orphans import marks
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tuning import log_figures, logged_models, resume, terminal
-from orchestrator.tuning import plan as spaces
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.callback import SearchCallback
 from orchestrator.tuning.ledger import Ledger
-from orchestrator.tuning.plan import Plan
+from orchestrator.tuning.plan import BATCH_SIZES, Plan, make_plan, most_trials
 from orchestrator.tuning.progress import SearchProgress
 from orchestrator.tuning.scheduler import Asha
 from orchestrator.tuning.search_run import SearchRun
@@ -115,7 +114,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Pla
         try:
             return resources.plan(
                 hosts,
-                trials=spaces.most_trials(settings),
+                trials=most_trials(settings),
                 cpus_per_trial=settings.cpus_per_trial,
                 gpus_per_trial=gpus_per_trial,
                 max_concurrent=settings.max_concurrent,
@@ -125,7 +124,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Pla
 
     fixed = None if settings.gpus_per_trial == "auto" else settings.gpus_per_trial
     shared = share(fixed)
-    plan = spaces.make_plan(settings, data, shared, ledger.identity)
+    plan = make_plan(settings, data, shared, ledger.identity)
     notes = list(plan.notes)
     if ledger.identity:
         resume.check_identity(plan.identity(settings, data), ledger.identity, settings.name)
@@ -135,7 +134,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Pla
             [(choice.architecture, choice.encoder) for choice in plan.choices],
             image_size=settings.image_size,
             classes=settings.classes,
-            batch_size=settings.batch_size or max(spaces.BATCH_SIZES),
+            batch_size=settings.batch_size or max(BATCH_SIZES),
         )
         each = settings.cpus_per_trial or 1
         host = min(with_gpus, key=lambda host: host.cpus / host.gpus)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,18 +33,11 @@ ARTIFACTS = "validation"
 
 
 def _draw(
-    folder: Path,
-    storage: Storage,
-    data: Prepared,
-    originals: PackedMasks | None,
-    gpu: bool,
-    threads: int,
+    folder: Path, storage: Storage, data: Prepared, originals: PackedMasks | None, gpu: bool, threads: int
 ) -> dict[str, bytes]:
-    """The files that belong beside each other, by name: only the driver writes to the search's folder."""
-    with storage.borrow(folder) as weights, tempfile.TemporaryDirectory() as scratch:
-        home = Path(scratch) / "pictures"
-        draw(weights, home, data, originals, gpu=gpu, threads=threads)
-        return {file.name: file.read_bytes() for file in home.iterdir()}
+    """The files by name: only the driver writes to the search's folder."""
+    with storage.borrow(folder) as weights:
+        return draw(weights, data, originals, gpu=gpu, threads=threads)
 
 
 def _keep(files: Mapping[str, bytes], home: Path) -> None:

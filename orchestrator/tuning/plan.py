@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from search_spaces import SPACES, Config, Parameters, recipes
 from trainables.data import Prepared
 from trainables.models.cls import check_encoder
 from trainables.models.weights import Source, find
+from trainables.timing import seconds_per_image
 from trainables.training import Training
 
 BATCH_SIZES = (8, 16, 32)
@@ -267,11 +267,6 @@ def _measure(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        training = Training(settings.task, config, data, sources.get(choice.encoder))
-        training.training_masks = training.training_masks[:16]
-        training.train_epoch()  # the first pass pays for allocation and primitives
-        started = time.perf_counter()
-        training.train_epoch()
-        return (time.perf_counter() - started) / len(training.training_masks)
+        return seconds_per_image(Training(settings.task, config, data, sources.get(choice.encoder)))
     finally:
         torch.set_num_threads(before)

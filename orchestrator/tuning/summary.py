@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import BaseModel, computed_field
 
 from orchestrator.config.loading import split_sizes
+from orchestrator.storage.result import Result
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.ledger import TrialRecord
 from orchestrator.tuning.search_run import SearchRun
@@ -19,11 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class _Values(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class TrialSummary(_Values):
+class TrialSummary(BaseModel, frozen=True):
     """A trial that was started.
 
     Attributes:
@@ -50,7 +46,7 @@ class TrialSummary(_Values):
     checkpoint: Path | None
 
 
-class DataSummary(_Values):
+class DataSummary(BaseModel, frozen=True):
     """The data that it learned from: images used, near-duplicate groups, and images left out."""
 
     fingerprint: str
@@ -63,26 +59,26 @@ class DataSummary(_Values):
     left_out: int
 
 
-class Cost(_Values):
+class Cost(BaseModel, frozen=True):
     """Trials' seconds in a slot, and GPU-hours."""
 
     seconds: float = 0.0
     gpu_hours: float = 0.0
 
 
-class ArchitectureCost(Cost):
+class ArchitectureCost(Cost, frozen=True):
     """What the trials of one architecture cost."""
 
     trials: int = 0
 
 
-class Spent(Cost):
+class Spent(Cost, frozen=True):
     """What all trials cost."""
 
     by_architecture: dict[str, ArchitectureCost]
 
 
-class SearchSummary(_Values):
+class SearchSummary(Result, frozen=True):
     """A search, all its launches together.
 
     Attributes:
@@ -113,19 +109,6 @@ class SearchSummary(_Values):
     def best(self) -> TrialSummary | None:
         """The best trial with a checkpoint; of equals, that of fewer seconds."""
         return next(iter(_ranked(self.trials)), None)
-
-    @classmethod
-    def read(cls, file: Path) -> SearchSummary:
-        """From a `summary.json`.
-
-        Raises:
-            OSError, ValueError: there is none, or it holds something else.
-        """
-        return cls.model_validate_json(file.read_text())
-
-    def to_json(self) -> str:
-        """What `summary.json` holds."""
-        return json.dumps(self.model_dump(mode="json"), indent=2) + "\n"
 
     def with_runs(self, run_id: Callable[[str], str]) -> SearchSummary:
         """With what MLflow calls each trial."""

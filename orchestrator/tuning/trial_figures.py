@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from PIL import Image, ImageDraw
 
 from orchestrator.inference.networks import load_network
 from orchestrator.scoring.packed_masks import PackedMasks
-from orchestrator.storage.atomic import write_text
 from trainables import charts, checkpoint
 from trainables.data import Prepared
 from trainables.evaluation import evaluate_at_original_size
@@ -31,26 +29,27 @@ def shown_rows(task: Task, data: Prepared) -> np.ndarray:
 
 def draw(
     folder: Path,
-    home: Path,
     data: Prepared,
     originals: PackedMasks | None,
     *,
     gpu: bool = False,
     threads: int = 1,
-) -> None:
+) -> dict[str, bytes]:
     """Draw a checkpoint's predictions on the validation images, and score its masks at original size.
 
-    `home` then holds PNG files and `scores.json`; it is written under another name until it is complete. Pictures of
-    synthetic data say so.
+    Pictures of synthetic data say so.
 
     Args:
-        folder: the checkpoint. home: folder of the pictures; what was there is replaced.
+        folder: the checkpoint.
         data: those that the trial was validated on; their files need not be on this host.
         originals: merged masks of `shown_rows` at original size; None for cls.
         gpu: predict on one. threads: as many as the cores that this may use.
 
+    Returns:
+        PNG files and `scores.json`, by name: they belong beside each other.
+
     Raises:
-        OSError, RuntimeError, ValueError: the checkpoint or a picture cannot be read or written.
+        OSError, RuntimeError, ValueError: the checkpoint cannot be read.
     """
     torch.set_num_threads(threads)
     described = json.loads((folder / checkpoint.DESCRIPTION).read_text())
@@ -65,20 +64,16 @@ def draw(
         scores = evaluate_at_original_size(task, outputs, data, rows, truth)
         pixels = [scores[f"pixels_{name}"] for name in ("tn", "fp", "fn", "tp")]
         pictures["pixel_confusion"] = charts.pixel_confusion(np.array(pixels, np.int64).reshape(2, 2))
-    part = home.with_name(f".{home.name}.{os.getpid()}")
-    part.mkdir(parents=True)
-    try:
-        for name, picture in pictures.items():
-            shown = Image.fromarray(picture)
-            if data.synthetic:
-                place = (shown.width - 8, 4)
-                ImageDraw.Draw(shown).text(place, "SYNTHETIC DATA", fill=(230, 140, 0), anchor="ra", font_size=14)
-            shown.save(part / f"{name}.png")
-        write_text(part / SCORES, json.dumps({"checkpoint": _name(folder), "scores": scores}))
-        shutil.rmtree(home, ignore_errors=True)
-        part.rename(home)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    files = {SCORES: json.dumps({"checkpoint": _name(folder), "scores": scores}).encode()}
+    for name, picture in pictures.items():
+        shown = Image.fromarray(picture)
+        if data.synthetic:
+            place = (shown.width - 8, 4)
+            ImageDraw.Draw(shown).text(place, "SYNTHETIC DATA", fill=(230, 140, 0), anchor="ra", font_size=14)
+        stream = io.BytesIO()
+        shown.save(stream, "PNG")
+        files[f"{name}.png"] = stream.getvalue()
+    return files
 
 
 def drawn(home: Path, folder: Path) -> dict[str, float] | None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from orchestrator.common.console import shown_on
 from orchestrator.config.types import TrackingError
 from orchestrator.leaderboard import main, print_rankings
 from orchestrator.tracking import ranking
@@ -95,7 +96,8 @@ def test_tables_are_headed_by_their_data_and_names_are_not_markup() -> None:
     out = io.StringIO()
     phantom = replace(ROW, data_fingerprint="cccc2222dddd", data_source="phantom", synthetic=True, name="[red]x[/] #1")
     failed = replace(ROW, name="unet #9", best=None, seconds=None, stopped="error", run_id="r9")
-    print_rankings(rank([failed, ROW, phantom]), Console(file=out, width=120))
+    with shown_on(Console(file=out, width=120)):
+        print_rankings(rank([failed, ROW, phantom]))
     lines = [" ".join(line.split()) for line in out.getvalue().splitlines()]
     assert lines[0] == "seg on busi (data aaaa1111)"
     assert lines[1] == "# best dice epochs time trial state search run"

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.common.errors import UserError
-from orchestrator.ensemble import candidates as library
+from orchestrator.ensemble.candidates import CandidateReader
 from orchestrator.ensemble.member_predictions import refuse_overlap
 from orchestrator.inference.predictor import Predictor
 from orchestrator.storage.storage import Storage
@@ -100,7 +100,7 @@ def test_the_same_again_trains_nothing_scores_nothing_and_registers_nothing(home
     assert home.trained() == trained
     assert again.model_uri == before["model_uri"]
     assert again.test.times_scored == 3
-    assert again.to_json() == home.found("seg")
+    assert again.model_dump(mode="json") == home.found("seg")
     assert again.test.value == before["test"]["value"]
 
 
@@ -117,12 +117,12 @@ def test_without_out_of_fold_predictions_it_is_called_optimistic(home: Home, cap
 def test_a_damaged_checkpoint_is_left_out_by_name(home: Home, capfd: pytest.CaptureFixture) -> None:
     rows = rank(read_trials(home.uri, None, "seg"))[0].ranked
     said: dict[str, str] = {}
-    first, second = library.CandidateReader(rows, Storage(home.folder / "runs"), said.__setitem__)
+    first, second = CandidateReader(rows, Storage(home.folder / "runs"), said.__setitem__)
     weights = first.checkpoint / "best.safetensors"
     whole = weights.read_bytes()
     try:
         weights.write_bytes(whole[: len(whole) // 2])
-        left = list(library.CandidateReader(rows, Storage(home.folder / "runs"), said.__setitem__))
+        left = list(CandidateReader(rows, Storage(home.folder / "runs"), said.__setitem__))
     finally:
         weights.write_bytes(whole)
     assert [one.name for one in left] == [second.name]
@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_is_left_out_by_name(home: Home, capfd: pytest.Capt
 
 def test_a_member_is_not_scored_on_groups_that_it_was_trained_on(home: Home, tmp_path: Path) -> None:
     rows = rank(read_trials(home.uri, None, "seg"))[0].ranked
-    first = next(iter(library.CandidateReader(rows, Storage(home.folder / "runs"), lambda name, why: None)))
+    first = next(iter(CandidateReader(rows, Storage(home.folder / "runs"), lambda name, why: None)))
     data = prepare(read_manifest(home.phantom), tmp_path, size=64, folds=3)
     refuse_overlap(first.checkpoint, data, data.fold_rows(0)[1])
     with pytest.raises(UserError, match=r"[1-9]\d* of \d+ images to be scored are of groups that it was trained on"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,20 +57,21 @@ STORED: dict[str, Any] = {
 }
 
 
-def test_a_file_is_read_and_written_as_it_was() -> None:
-    found = EnsembleResult.from_json(STORED)
-    assert json.dumps(found.to_json()) == json.dumps(STORED)
+def test_a_file_is_read_and_written_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "ensemble.json").write_text(json.dumps(STORED))
+    found = EnsembleResult.read(tmp_path / "ensemble.json")
+    assert found.to_json() == json.dumps(STORED, indent=2) + "\n"
     assert (found.winning.name, found.tta, found.test.difference) == ("best", False, 0.03)
 
 
 @pytest.mark.parametrize("missing", ["test", "winner", "combiners"])
 def test_a_file_that_lacks_something_is_not_taken(missing: str) -> None:
     with pytest.raises(ValueError, match=missing):
-        EnsembleResult.from_json({name: value for name, value in STORED.items() if name != missing})
+        EnsembleResult.model_validate({name: value for name, value in STORED.items() if name != missing})
 
 
 def test_it_converts_to_tables() -> None:
-    found = EnsembleResult.from_json(STORED)
+    found = EnsembleResult.model_validate(STORED)
     combiners = found.combiners_frame()
     assert combiners.loc["best", ["score", "difference_to_best_error", "members", "winner"]].tolist() == [
         0.9,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.combiners import fit as combiners
+from orchestrator.ensemble.combiners.fit import CombinerFit, fit, predict
 from orchestrator.ensemble.combiners.registry import COMBINERS
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import Difference
@@ -89,9 +89,9 @@ def test_a_row_is_predicted_by_what_was_fitted_on_the_other_folds() -> None:
     found = crossed("mean", held_out)
     assert found.targets.tolist() == held_out.targets[rows].tolist()
     for fold in (1, 4):
-        fitted, _ = combiners.fit("mean", held_out.take(np.flatnonzero(held_out.folds != fold)))
+        fitted, _ = fit("mean", held_out.take(np.flatnonzero(held_out.folds != fold)))
         inside = held_out.folds[rows] == fold
-        expected = combiners.predict(fitted, held_out.take(rows[inside])).probabilities
+        expected = predict(fitted, held_out.take(rows[inside])).probabilities
         np.testing.assert_array_equal(found.probabilities[inside], expected)
 
 
@@ -198,14 +198,14 @@ def test_there_are_six_rows_with_the_reason_where_one_could_not_run() -> None:
 
 
 def test_one_that_fails_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    fit = combiners.CombinerFit.fit
+    fit = CombinerFit.fit
 
-    def failing(fitting: combiners.CombinerFit, name: str) -> object:
+    def failing(fitting: CombinerFit, name: str) -> object:
         if name == "greedy":
             raise FloatingPointError("no luck\nat all")
         return fit(fitting, name)
 
-    monkeypatch.setattr(combiners.CombinerFit, "fit", failing)
+    monkeypatch.setattr(CombinerFit, "fit", failing)
     rows = _compared("cls", classification(n=90))
     assert (rows["greedy"].score, rows["greedy"].note) == (None, "failed: FloatingPointError: no luck")
     assert rows["mean"].score

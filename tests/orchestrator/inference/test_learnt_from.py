@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.inference.format import LEARNT_FROM, RESULTS, LearntFrom, ModelError, read_learnt_from, read_results
+from orchestrator.ensemble.result import OwnResults
+from orchestrator.inference.format import LEARNT_FROM, RESULTS, LearntFrom, ModelError, read_learnt_from
 from orchestrator.inference.predictor import Predictor
 from tests.support.products import small_product
 
@@ -26,11 +27,11 @@ def test_a_product_of_an_older_version_has_neither_and_loads(tmp_path: Path) -> 
     folder = small_product(tmp_path, "cls", networks=1)
     assert not (folder / LEARNT_FROM).exists()
     assert read_learnt_from(folder) is None
-    assert read_results(folder) is None
+    assert OwnResults.read(folder) is None
     Predictor.load(folder)
 
 
-@pytest.mark.parametrize(("name", "read"), [(LEARNT_FROM, read_learnt_from), (RESULTS, read_results)])
+@pytest.mark.parametrize(("name", "read"), [(LEARNT_FROM, read_learnt_from), (RESULTS, OwnResults.read)])
 def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, read) -> None:
     (tmp_path / name).write_bytes(b"\x00 cut")
     with pytest.raises(ModelError, match=f"{name}: damaged .*export the model again") as caught:

@@ -15,8 +15,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from orchestrator.report.__main__ import main
-from orchestrator.scoring import predictions as tested
 from orchestrator.scoring.metrics import METRICS
+from orchestrator.scoring.predictions import TestPredictions
 from tests.support.home import Home
 from tests.support.webpages import Page, assert_self_contained, looked_at
 from trainables.data import CLASSES
@@ -57,10 +57,8 @@ def numbers(cell: str) -> list[float]:
     return [float(found) for found in re.findall(r"[-+]?\d+\.\d+", cell.replace("−", "-"))]
 
 
-def predictions(home: Home, task: str) -> tested.TestPredictions:
-    return tested.TestPredictions.load(
-        home.folder / "runs" / ".cache" / "winners" / home.found(task)["digest"] / "test.npz"
-    )
+def predictions(home: Home, task: str) -> TestPredictions:
+    return TestPredictions.load(home.folder / "runs" / ".cache" / "winners" / home.found(task)["digest"] / "test.npz")
 
 
 def test_all_metrics_and_intervals_are_those_of_the_final_evaluation(page: Page, home: Home) -> None:

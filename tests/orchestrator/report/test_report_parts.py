@@ -63,7 +63,7 @@ def found(**changes: Any) -> EnsembleResult:
         "why_promoted": "--promote never",
         **changes,
     }
-    return EnsembleResult.from_json(stored)
+    return EnsembleResult.model_validate(stored)
 
 
 def combiner(name: str, score: float | None, best: Any, mean: Any, weights: dict[str, float]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def test_combiners_stand_as_they_were_compared() -> None:
 
 
 def test_false_alarms_have_a_column_where_there_are_masks() -> None:
-    rows = [row | {"fpr_normal": 0.25 if row["name"] == "mean" else None} for row in found().to_json()["combiners"]]
+    rows = [row | {"fpr_normal": 0.25 if row["name"] == "mean" else None} for row in found().model_dump()["combiners"]]
     table = ensembles.combiners(found(combiners=rows), "segmentation")
     place = table.columns.index("false alarms on normals")
     assert [row[place] for row in table.rows] == ["-", "0.250", "-", "-"]
@@ -147,7 +147,7 @@ def test_weights_are_those_of_the_winner() -> None:
     (table,) = ensembles.winners_weights(found(), "classification")
     assert table.rows == [["a", "0.250"], ["b", "0.750"]]
     features = {"log p(benign) a": {"benign": 0.5, "malignant": -0.25}}
-    rows = [row | {"weights": {"features": features}} for row in found().to_json()["combiners"]]
+    rows = [row | {"weights": {"features": features}} for row in found().model_dump()["combiners"]]
     (table,) = ensembles.winners_weights(found(combiners=rows), "classification")
     assert table.columns == ("feature", "benign", "malignant")
     assert table.rows == [["log p(benign) a", "+0.500", "−0.250"]]

@@ -12,7 +12,6 @@ from scipy.special import expit, softmax
 
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.scoring import final_scores as evaluation
 from orchestrator.scoring.final_scores import FinalScores, final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure, scores
 from orchestrator.scoring.metrics import METRICS
@@ -31,7 +30,7 @@ from trainables.metrics.seg import hd95
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
-    monkeypatch.setattr(evaluation, "INTERVAL", 100)
+    monkeypatch.setattr("orchestrator.scoring.final_scores.INTERVAL", 100)
 
 
 def _member(held_out: OutOfFoldPredictions, member: int, threshold: float = 0.0) -> Predicted:
@@ -73,7 +72,7 @@ def test_multi_is_what_training_would_log_at_original_size() -> None:
     found = _final("multi", held_out).scores
     fitted_here = {"sensitivity_at_90_specificity", "specificity_at_95_sensitivity"}
     beside = {"hd95"} | {name for name, metric in METRICS.items() if metric.value and name not in expected}
-    assert set(expected) - fitted_here <= set(found) <= set(expected) | beside
+    assert set(found) == (set(expected) - fitted_here) | beside
     assert {name: found[name].value for name in set(found) - beside} == pytest.approx(
         {name: value for name, value in expected.items() if name not in fitted_here}, rel=1e-5
     )
@@ -125,7 +124,7 @@ def test_a_combiner_scores_as_in_its_comparison() -> None:
 
 
 def test_the_difference_to_the_best_single_is_paired(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "INTERVAL", 2000)
+    monkeypatch.setattr("orchestrator.scoring.final_scores.INTERVAL", 2000)
     held_out = segmentation(n=30)
     found = _final("seg", held_out, seed=3)
     a, b = (measure(_member(held_out, member), _images(held_out)).scored for member in (0, 1))
@@ -144,7 +143,7 @@ def test_everything_is_plain_and_finite_even_on_few_images(task: str, primary: s
     points = operating_thresholds(measure(_member(held_out, 0), _images(held_out)).scored)
     found = _final(task, held_out, points=points)
     assert found.metric == primary
-    assert FinalScores.from_json(json.loads(json.dumps(found.to_json(), allow_nan=False))) == found
+    assert FinalScores.model_validate(json.loads(json.dumps(found.model_dump(mode="json"), allow_nan=False))) == found
     assert len(found.operating_points) == (0 if task == "seg" else 2)
 
 

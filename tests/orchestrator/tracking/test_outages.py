@@ -17,7 +17,6 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.config.types import TrackingError
-from orchestrator.tracking import tracker as tracking
 from orchestrator.tracking import writer
 from orchestrator.tracking.client import open_store
 from tests.support.mlflow_runs import TAGS, begin, database, fail_once, free_port, locked, points, runs, trials
@@ -93,7 +92,7 @@ def test_one_bad_value_stops_nothing(store: str, tmp_path: Path, caplog: pytest.
 def test_a_failing_artifact_store_holds_up_no_metric(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    monkeypatch.setattr("orchestrator.tracking.tracker.PATIENCE", 1.0)
     (Path(database(store)).parent / "mlartifacts").write_text("a file where the folder should be")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"png")
@@ -113,7 +112,7 @@ def test_an_outage_is_told_once_and_closing_does_not_hang(
     store: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     tracker = begin(store)
-    monkeypatch.setattr(tracking, "PATIENCE", 1.0)
+    monkeypatch.setattr("orchestrator.tracking.tracker.PATIENCE", 1.0)
     monkeypatch.setattr(writer, "WARN_AFTER", 0.2)
 
     def down(*args: object, **kwargs: object) -> None:

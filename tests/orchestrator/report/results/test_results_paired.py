@@ -154,6 +154,7 @@ def test_fast_metrics_are_those_of_training(seed: int) -> None:
     expected = classification_scores(chances, targets)
     hidden = np.concatenate([targets, [-1]])
     scored = ScoredPredictions(np.vstack([chances, np.ones((1, 3)) / 3]), hidden, None, np.zeros(31, bool))
+    assert {"auroc", "auroc_malignant", "accuracy", "balanced_accuracy", "f1"} <= CLASS.keys() & expected.keys()
     for name, measure in CLASS.items():
         if name not in expected:
             continue  # training does not log it
