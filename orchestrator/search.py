@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.compatibility import joined
@@ -15,7 +14,6 @@ from orchestrator.config import loading
 from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, given_or_made, leave, make_settings, run_command
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
-from orchestrator.config.types import WEIGHTS
 from orchestrator.ensemble.plan import check_truth
 from orchestrator.ensemble.run import build
 from orchestrator.storage.mirror import mirrored
@@ -48,7 +46,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     storage, folder, name = Storage.of(settings.storage), settings.folder, settings.name
     if problem := storage.trouble():
         raise UserError(f"--storage {settings.storage}: {problem}")
-    if settings.weights not in WEIGHTS and not Path(settings.weights).is_dir():
+    if settings.weights_folder and not settings.weights_folder.is_dir():
         raise UserError(f"--weights: {settings.weights!r} is neither auto, imagenet, none nor a folder that exists")
     taken = folder.exists() or storage.has(settings.files.settings)
     if taken and not settings.resume:
@@ -66,7 +64,9 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
             quiet(settings.files.log),
             ray_session(settings.address, settings.dashboard),
             mirrored(storage, folder),  # first: workers are waited for without a limit
-            joined(settings, settings.address, storage) as fitting,
+            joined(
+                settings.address, storage, settings.cpus_per_trial, settings.fixed_gpus, settings.weights_folder
+            ) as fitting,
         ):
             follows = settings.ensemble and ensemble_follows(settings, data)
             found = launch(settings, data, ledger, fitting=fitting)

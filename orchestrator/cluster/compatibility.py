@@ -19,8 +19,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cluster import nodes
 from orchestrator.common.errors import UserError, first_line
-from orchestrator.config.search import SearchSettings
-from orchestrator.config.types import WEIGHTS
 from orchestrator.storage.storage import PATIENCE, Storage, reason
 
 #: The project, and the packages whose sources must be the same on all hosts.
@@ -70,12 +68,14 @@ class HostRequirements:
 
 
 @contextmanager
-def joined(search: SearchSettings, address: str, storage: Storage) -> Iterator[HostRequirements | None]:
+def joined(
+    address: str, storage: Storage, cpus: int | None, gpus: float | None, weights: Path | None
+) -> Iterator[HostRequirements | None]:
     """On a cluster: there is a worker, and all hosts fit together. Yields what later ones must have; None on one host.
 
     Args:
-        search: settings of the search: what a trial gets, and its weights.
         address: of the cluster, "" for none that was named.
+        cpus, gpus: of a trial, where the user fixed them. weights: folder of encoders' weights, where one was given.
 
     Raises:
         UserError: they do not fit, or no host may come that has what a trial needs.
@@ -83,9 +83,8 @@ def joined(search: SearchSettings, address: str, storage: Storage) -> Iterator[H
     if not (nodes.is_one(address) or storage.uri):
         yield None
         return
-    gpus = None if search.gpus_per_trial == "auto" else search.gpus_per_trial
-    nodes.wait_for_workers(search.cpus_per_trial, gpus)
-    with checked(storage, Path(search.weights) if search.weights not in WEIGHTS else None) as fitting:
+    nodes.wait_for_workers(cpus, gpus)
+    with checked(storage, weights) as fitting:
         yield fitting
 
 

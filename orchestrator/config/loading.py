@@ -13,6 +13,8 @@ from trainables.data import CLASSES, DataError, Manifest, Prepared, prepare, rea
 
 #: Faults shown in the terminal; all of them are in the run's folder.
 SHOWN = 20
+#: Said wherever data are phantom images.
+SYNTHETIC = "SYNTHETIC data: phantom images made by this program; their figures say nothing about patients"
 #: Size of the synthetic dataset of the embedded default.
 PHANTOM_IMAGES = 160
 
@@ -70,7 +72,7 @@ def split_sizes(data: Prepared) -> dict[str, int]:
 
 def _tell(data: Prepared, root: Path, layout: str) -> None:
     if data.synthetic:
-        say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
+        say(SYNTHETIC)
     say(f"data    {root} ({layout} layout)")
     folder = root if root.is_dir() else root.parent
     for fault in data.faults[:SHOWN]:

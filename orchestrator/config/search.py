@@ -126,6 +126,16 @@ class SearchSettings(SplitSettings):
         return self.model_dump(mode="json", exclude={"resume", "address"})
 
     @property
+    def fixed_gpus(self) -> float | None:
+        """GPUs of a trial, where they are given as a number."""
+        return None if self.gpus_per_trial == "auto" else self.gpus_per_trial
+
+    @property
+    def weights_folder(self) -> Path | None:
+        """Folder with encoders' weights, where one is given."""
+        return None if self.weights in WEIGHTS else Path(self.weights)
+
+    @property
     def folder(self) -> Path:
         """The run's folder."""
         return self.home / self.name

@@ -10,7 +10,7 @@ from typing import Literal
 import cv2
 from pydantic import Field
 
-from orchestrator.common.console import format_seconds, progress_bar, say
+from orchestrator.common.console import progress_bar, say
 from orchestrator.config import loading
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.data import SplitSettings
@@ -43,7 +43,7 @@ def write_page(settings: EdaSettings) -> Path:
     data, manifest = loading.read(settings)
 
     if data.synthetic:
-        say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
+        say(loading.SYNTHETIC)
     say(f"data    {manifest.root} ({manifest.layout} layout)")
     say(f"        {len(data.images):,} images used, {data.left_out:,} left out; measuring them")
     with progress_bar() as bar:
@@ -54,8 +54,7 @@ def write_page(settings: EdaSettings) -> Path:
         bar.update(job, description="drawing the page", total=None)
         text = html.render("eda.html", **contents(found, settings))
     html.write(settings.out, text)
-    size = settings.out.stat().st_size / 1e6
-    say(f"page    {settings.out} ({size:.1f} MB, {format_seconds(time.monotonic() - started)})")
+    say(html.shown(settings.out, time.monotonic() - started))
     return settings.out
 
 

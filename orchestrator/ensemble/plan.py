@@ -78,15 +78,14 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
 
 def share(search: SearchSettings) -> resources.TrialResources:
     """Slots for an ensemble's trainings and predictions, and what each gets, as the search's trials did."""
-    each = None if search.gpus_per_trial == "auto" else search.gpus_per_trial
-    nodes.wait_for_workers(search.cpus_per_trial, each)
+    nodes.wait_for_workers(search.cpus_per_trial, search.fixed_gpus)
     hosts = nodes.possible()
     try:
         return resources.plan(
             hosts,
             trials=sum(host.cpus for host in hosts),
             cpus_per_trial=search.cpus_per_trial,
-            gpus_per_trial=each,
+            gpus_per_trial=search.fixed_gpus,
             max_concurrent=search.max_concurrent,
         )
     except ValueError as error:

@@ -63,7 +63,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> Ens
     with (
         quiet(search.files.ensemble_log),
         ray_session(settings.address),
-        joined(search, settings.address, storage),
+        joined(settings.address, storage, search.cpus_per_trial, search.fixed_gpus, search.weights_folder),
         mirrored(storage, search.folder, held=False),
     ):
         return build(settings, search, data)

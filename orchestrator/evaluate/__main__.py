@@ -12,7 +12,7 @@ import cv2
 from pydantic import Field
 from rich.table import Table
 
-from orchestrator.common.console import console, format_seconds, progress_bar, say
+from orchestrator.common.console import console, progress_bar, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.data import DataSettings
@@ -125,7 +125,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
     for line in found.told():
         say(f"        {line}")
     _table(found.columns())
-    say(f"page    {out} ({out.stat().st_size / 1e6:.1f} MB, {format_seconds(seconds)}); figures in {beside}")
+    say(f"{html.shown(out, seconds)}; figures in {beside}")
     say("Not a medical device.")
     return out
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
 from orchestrator.rendering.numbers import count, counted
 from orchestrator.storage.atomic import write_text
@@ -58,6 +59,11 @@ def check_place(file: Path, format: str = "html") -> None:
 def visible(text: str) -> str:
     """Text in which what cannot be seen, and what turns its direction, is a replacement character."""
     return _HIDDEN.sub("\ufffd", text)
+
+
+def shown(file: Path, seconds: float) -> str:
+    """A line for the user: where a page is, its size, and how long it took."""
+    return f"page    {file} ({file.stat().st_size / 1e6:.1f} MB, {format_seconds(seconds)})"
 
 
 def write(file: Path, text: str) -> None:

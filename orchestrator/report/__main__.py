@@ -11,9 +11,10 @@ from typing import Literal
 import cv2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from orchestrator.common.console import console, format_seconds, say
+from orchestrator.common.console import console, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import leave, run_command
+from orchestrator.config.loading import SYNTHETIC
 from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
 from orchestrator.rendering.document import to_html
@@ -60,7 +61,7 @@ def write_report(settings: ReportSettings) -> Path:
 
     gathered = gather(settings.storage, settings.name, settings.tracking_uri)
     if gathered.synthetic:
-        say("SYNTHETIC data: phantom images made by this program; their figures say nothing about patients")
+        say(SYNTHETIC)
     for one in gathered.studied:
         test = one.subject.figures
         low, high = test.interval or (math.nan, math.nan)
@@ -71,8 +72,7 @@ def write_report(settings: ReportSettings) -> Path:
         document = contents(gathered)
         text = to_html(document) if settings.format == "html" else to_markdown(document)
     html.write(settings.file, text)
-    size = settings.file.stat().st_size / 1e6
-    say(f"page    {settings.file} ({size:.1f} MB, {format_seconds(time.monotonic() - started)})")
+    say(html.shown(settings.file, time.monotonic() - started))
     return settings.file
 
 

@@ -122,8 +122,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Pla
         except ValueError as error:
             raise UserError(str(error)) from None
 
-    fixed = None if settings.gpus_per_trial == "auto" else settings.gpus_per_trial
-    shared = share(fixed)
+    shared = share(settings.fixed_gpus)
     plan = make_plan(settings, data, shared, ledger.identity)
     notes = list(plan.notes)
     if ledger.identity:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.data import prepare, prepared, read_manifest
+from trainables.data import preparation, prepare, read_manifest
 from trainables.data.duplicates import cluster, near
 from trainables.data.pixels import read_image
 from trainables.data.preparation import image_hashes
@@ -47,7 +47,7 @@ def test_hashes_are_remembered_and_read_again_where_they_are_not(
         read.append(file)
         return read_image(file)
 
-    monkeypatch.setattr(prepared, "read_image", reading)
+    monkeypatch.setattr(preparation, "read_image", reading)
     remembered = image_hashes(data, tmp_path, rows)
     assert read == []
     again = image_hashes(data, tmp_path / "nothing", rows)
