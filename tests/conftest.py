@@ -10,7 +10,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+#: Collected where it is named alone: it alters torch for its process.
+APART = Path(__file__).parent / "pretended_gpu"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out what needs a process of its own, unless it was asked for."""
+    asked = [Path(argument.split("::")[0]).resolve() for argument in config.args]
+    named = any(path == APART or APART in path.parents for path in asked)
+    return True if collection_path == APART and not named else None
 
 
 def _shared(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Augmentation policies by name: image and mask together, decided by a seed and nothing else.
+"""Augmentation on a CPU: image and mask together, decided by a seed and nothing else.
 
 The only file that knows albumentations.
 """
@@ -17,99 +17,10 @@ import albumentations as A
 import cv2
 import numpy as np
 
+from trainables.policies import BLUR_WIDTHS, DISPLACEMENT, SMOOTHNESS, Affine, Policy, policy
+
 #: (image uint8 [H,W], mask uint8 [H,W], seed) -> (image, mask), of the same shapes and dtypes.
 Augmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndarray]]
-
-
-def _affine(
-    zoom: tuple[float, float], shift: float, rotate: float, p: float, shear: float = 0.0, **options: bool
-) -> A.Affine:
-    """Zoom as factors, shift as a fraction of the side, angles in degrees. Masks by nearest neighbour (the default)."""
-    return A.Affine(
-        scale=zoom,
-        translate_percent=(-shift, shift),
-        rotate=(-rotate, rotate),
-        shear=(-shear, shear),
-        border_mode=cv2.BORDER_REFLECT_101,
-        p=p,
-        **options,
-    )
-
-
-def _elastic(size: int, p: float) -> A.ElasticTransform:
-    """Tissue pressed by the probe: smooth over 4 % of the side, displaced by 1.5 to 2 % (one standard deviation).
-
-    A uniform field on -1..1 blurred by a Gaussian of sigma has standard deviation .163 / sigma.
-    """
-    sigma = 0.04 * size
-    return A.ElasticTransform(
-        alpha=0.015 * size * sigma / 0.163,
-        sigma=sigma,
-        noise_distribution="uniform",
-        border_mode=cv2.BORDER_REFLECT_101,
-        p=p,
-    )
-
-
-def _none(size: int) -> list[A.BasicTransform]:
-    return []
-
-
-def _light(size: int) -> list[A.BasicTransform]:
-    return [
-        A.HorizontalFlip(p=0.5),
-        _affine((0.9, 1.1), 0.06, 10, p=0.5, keep_ratio=True),
-        A.RandomBrightnessContrast(0.1, 0.1, p=0.5),
-    ]
-
-
-def _medium(size: int) -> list[A.BasicTransform]:
-    return [
-        A.HorizontalFlip(p=0.5),
-        _affine((0.8, 1.2), 0.1, 20, p=0.7, keep_ratio=True),
-        A.RandomBrightnessContrast(0.2, 0.2, p=0.5),
-        A.RandomGamma((70, 140), p=0.3),
-        A.GaussNoise(std_range=(0.01, 0.04), p=0.2),
-    ]
-
-
-def _strong(size: int) -> list[A.BasicTransform]:
-    return [
-        A.HorizontalFlip(p=0.5),
-        _affine((0.7, 1.4), 0.15, 30, p=0.9, shear=8),
-        _elastic(size, p=0.2),
-        A.RandomBrightnessContrast(0.2, 0.3, p=0.6),
-        A.RandomGamma((60, 160), p=0.4),
-        A.GaussNoise(std_range=(0.02, 0.08), p=0.3),
-        A.GaussianBlur((3, 5), p=0.2),
-    ]
-
-
-def _aug_s(size: int) -> list[A.BasicTransform]:
-    """AUG_S of the reference notebooks, Keras' ranges: rotation 90, shift .2, shear .3 (degrees), zoom .3, flips."""
-    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5), _affine((0.7, 1.3), 0.2, 90, p=1.0, shear=0.3)]
-
-
-def _aug_a(size: int) -> list[A.BasicTransform]:
-    """AUG_A of the reference notebooks: albumentations' ShiftScaleRotate, brightness and contrast, noise, flips."""
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.VerticalFlip(p=0.2),
-        _affine((0.9, 1.1), 0.0625, 15, p=0.6, keep_ratio=True),
-        A.RandomBrightnessContrast(p=0.5),
-        # Variance 10 to 50 of 8 bits, the default of the release that the notebooks used.
-        A.GaussNoise(std_range=(10**0.5 / 255, 50**0.5 / 255), p=0.3),
-    ]
-
-
-POLICIES: dict[str, Callable[[int], list[A.BasicTransform]]] = {
-    "none": _none,
-    "light": _light,
-    "medium": _medium,
-    "strong": _strong,
-    "aug_s": _aug_s,
-    "aug_a": _aug_a,
-}
 
 
 def build_augmentation(name: str, size: int) -> Augmentation:
@@ -118,16 +29,61 @@ def build_augmentation(name: str, size: int) -> Augmentation:
     Raises:
         ValueError: unknown name.
     """
-    if name not in POLICIES:
-        raise ValueError(f"unknown augmentation '{name}': choose from {', '.join(POLICIES)}")
+    chosen = policy(name)
     # A pipeline holds its random state: each thread has its own.
     own = threading.local()
 
     def augment(image: np.ndarray, mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         if not hasattr(own, "pipeline"):
-            own.pipeline = A.Compose(POLICIES[name](size))
+            own.pipeline = A.Compose(_transforms(chosen, size))
         own.pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
         augmented = own.pipeline(image=image, mask=mask)
         return augmented["image"], augmented["mask"]
 
     return augment
+
+
+def _transforms(chosen: Policy, size: int) -> list[A.BasicTransform]:
+    found: list[A.BasicTransform] = []
+    if chosen.horizontal:
+        found.append(A.HorizontalFlip(p=chosen.horizontal))
+    if chosen.vertical:
+        found.append(A.VerticalFlip(p=chosen.vertical))
+    if chosen.affine:
+        found.append(_affine(chosen.affine))
+    if chosen.elastic:
+        found.append(_elastic(size, chosen.elastic))
+    if chosen.tone:
+        found.append(A.RandomBrightnessContrast(chosen.tone.brightness, chosen.tone.contrast, p=chosen.tone.p))
+    if chosen.gamma:
+        found.append(A.RandomGamma((100 * chosen.gamma.low, 100 * chosen.gamma.high), p=chosen.gamma.p))
+    if chosen.noise:
+        found.append(A.GaussNoise(std_range=(chosen.noise.low, chosen.noise.high), p=chosen.noise.p))
+    if chosen.blur:
+        found.append(A.GaussianBlur(BLUR_WIDTHS, p=chosen.blur))
+    return found
+
+
+def _affine(drawn: Affine) -> A.Affine:
+    """Masks by nearest neighbour, the default."""
+    return A.Affine(
+        scale=drawn.zoom,
+        translate_percent=(-drawn.shift, drawn.shift),
+        rotate=(-drawn.rotate, drawn.rotate),
+        shear=(-drawn.shear, drawn.shear),
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=drawn.p,
+        keep_ratio=drawn.keep_ratio,
+    )
+
+
+def _elastic(size: int, p: float) -> A.ElasticTransform:
+    """A uniform field on -1..1 blurred by a Gaussian of sigma has standard deviation .163 / sigma."""
+    sigma = SMOOTHNESS * size
+    return A.ElasticTransform(
+        alpha=DISPLACEMENT * size * sigma / 0.163,
+        sigma=sigma,
+        noise_distribution="uniform",
+        border_mode=cv2.BORDER_REFLECT_101,
+        p=p,
+    )

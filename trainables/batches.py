@@ -20,12 +20,19 @@ Augmentation = Callable[[np.ndarray, np.ndarray, int], tuple[np.ndarray, np.ndar
 
 
 class Batch(NamedTuple):
-    """A batch on the device: images and masks uint8 [B, 1, H, W], labels int64 [B], has_mask bool [B]."""
+    """A batch on the device: images and masks uint8 [B, 1, H, W], labels int64 [B].
+
+    `has_mask`, bool [B], lies on the host, which asks it what to compute: asked on a GPU, it would have to wait.
+    """
 
     images: Tensor
     masks: Tensor
     labels: Tensor
     has_mask: Tensor
+
+    def moved(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        """With what lies on the device moved."""
+        return Batch(move(self.images), move(self.masks), move(self.labels), self.has_mask)
 
     def split(self, most: int) -> list[Batch]:
         """In order, parts of near equal size of at most `most` images; of 3 where `most` is 2 and one would be left."""
@@ -75,10 +82,12 @@ def sampling_order(
     return rng.permutation(masks)
 
 
-def batch_starts(count: int, batch_size: int, *, joined: bool) -> list[int]:
-    """Where the batches of an epoch begin; `joined`: a last batch of one goes with the one before."""
+def batch_bounds(count: int, batch_size: int, *, joined: bool) -> list[tuple[int, int]]:
+    """Where the batches of an epoch begin and end; `joined`: a last batch of one goes with the one before."""
     starts = list(range(0, count, batch_size))
-    return starts[:-1] if joined and len(starts) > 1 and count % batch_size == 1 else starts
+    if joined and len(starts) > 1 and count % batch_size == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], count], strict=True))
 
 
 def batches(
@@ -95,11 +104,11 @@ def batches(
 
     In training a last batch of one image is joined to the one before: one sample has no batch statistics on 1 x 1 maps.
     """
-    starts = batch_starts(len(masks), batch_size, joined=augmentation is not None)
-    chunks = [masks[start:stop] for start, stop in zip(starts, [*starts[1:], len(masks)], strict=True)]
+    bounds = batch_bounds(len(masks), batch_size, joined=augmentation is not None)
     seeds = np.random.SeedSequence(list(seed)).generate_state(max(len(masks), 1))
 
-    def assemble(start: int, chunk: np.ndarray) -> Batch:
+    def assemble(start: int, stop: int) -> Batch:
+        chunk = masks[start:stop]
         rows = data.mask_image[chunk]
         if augmentation is None:
             images, targets = data.images[rows], data.masks[chunk]
@@ -110,13 +119,13 @@ def batches(
             ]
             images, targets = np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
         arrays = images[:, None], targets[:, None], data.labels[rows], data.has_mask[rows]
-        tensors = [torch.from_numpy(array) for array in arrays]
-        return Batch(*(tensor.pin_memory() for tensor in tensors) if device.type == "cuda" else tensors)
+        batch = Batch(*(torch.from_numpy(array) for array in arrays))
+        return batch.moved(Tensor.pin_memory) if device.type == "cuda" else batch
 
     with ThreadPoolExecutor(workers) as pool:
         pending: deque[Future[Batch]] = deque()
-        for start, chunk in zip(starts, chunks, strict=True):
-            pending.append(pool.submit(assemble, start, chunk))
+        for start, stop in bounds:
+            pending.append(pool.submit(assemble, start, stop))
             if len(pending) > 2 * workers:
                 yield _to(pending.popleft().result(), device)
         while pending:
@@ -124,4 +133,4 @@ def batches(
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
+    return batch.moved(lambda tensor: tensor.to(device, non_blocking=True))

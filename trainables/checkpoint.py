@@ -35,7 +35,7 @@ def save(folder: Path, training: Training, best: Mapping[str, Any], weights: Map
         OSError: a file cannot be written; `errno.ENOSPC` where the disk is full.
     """
     # Bytes first, then Python's own files: on a full disk neither library raises OSError, and torch.save hides why.
-    (folder / WEIGHTS).write_bytes(to_bytes({name: tensor.contiguous() for name, tensor in weights.items()}))
+    (folder / WEIGHTS).write_bytes(to_bytes({name: tensor.cpu().contiguous() for name, tensor in weights.items()}))
     description = {
         "task": training.task.name,
         "config": training.config,
@@ -63,5 +63,7 @@ def trained_on(training: Training) -> list[str]:
 
 def resume(folder: Path, training: Training) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Put `training` back where it was; returns `best` and `weights` as they were saved."""
-    training.load_state_dict(torch.load(folder / STATE, weights_only=True, map_location=training.device))
+    # Onto the host: each part goes to where it belongs by itself, and Adam's counter of steps belongs on the host. On a
+    # GPU, every step would wait for it.
+    training.load_state_dict(torch.load(folder / STATE, weights_only=True, map_location="cpu"))
     return json.loads((folder / DESCRIPTION).read_text())["best"], load_file(folder / WEIGHTS)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trainables.devices import autocast
 from trainables.memory import halving
 
 BATCH = 32
@@ -18,7 +19,7 @@ def predict(model: nn.Module, images: np.ndarray, *, tta: bool = False) -> Any:
     """Outputs of a model on the CPU for grey images uint8 [N, H, W]: float32 [N, ...], or a tuple of such tensors.
 
     Args:
-        model: on the device that is to be used; CUDA predicts in bfloat16.
+        model: on the device that is to be used; a GPU that computes in bfloat16 predicts in it.
         images: at the size that the model was trained with.
         tta: mean of the logits of each image and of its mirror image (left and right), masks mirrored back.
 
@@ -32,7 +33,7 @@ def predict(model: nn.Module, images: np.ndarray, *, tta: bool = False) -> Any:
 def _predict(model: nn.Module, images: np.ndarray, tta: bool, batch_size: int) -> Any:
     device = next(model.parameters()).device
     parts = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.inference_mode(), autocast(device):
         for start in range(0, len(images), batch_size):
             batch = torch.from_numpy(np.array(images[start : start + batch_size]))[:, None].to(device)
             outputs = _outputs(model, batch)

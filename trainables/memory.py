@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -9,8 +10,17 @@ import torch
 
 Result = TypeVar("Result")
 
-#: torch's allocator on a CPU, and CUDA's libraries outside it, raise a RuntimeError of no class of its own.
-MESSAGES = ("can't allocate memory", "CUDA error: out of memory", "ALLOC_FAILED")
+#: torch's allocator on a CPU, and CUDA's libraries outside it, raise a RuntimeError of no class of its own. A library
+#: that finds no memory for its workspace says that it found no algorithm, or that it could not begin.
+MESSAGES = (
+    "can't allocate memory",
+    "CUDA error: out of memory",
+    "ALLOC_FAILED",
+    "unable to find an engine to execute this computation",
+    "Unable to find a valid cuDNN algorithm",
+    "CUBLAS_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_INTERNAL_ERROR",
+)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -32,5 +42,11 @@ def halving(attempt: Callable[[int], Result], size: int, *, least: int) -> tuple
                 raise
         # Not in the `except`: there the traceback still holds the tensors of what failed.
         size = max(least, (size + 1) // 2)
-        if torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        release()
+
+
+def release() -> None:
+    """Give back what nothing uses any more: another process may want it of the same GPU."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()

@@ -5,32 +5,33 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from search_spaces.recipes import Config
 from trainables.augment import build_augmentation
-from trainables.batches import Batch, batch_starts, batches, sampling_order
+from trainables.batches import Batch, batch_bounds, batches, sampling_order
 from trainables.data.manifest import DataError
 from trainables.data.prepared import Prepared
+from trainables.device_batches import device_images, lives_on
+from trainables.devices import autocast
 from trainables.memory import halving
 from trainables.models.freezing import thaw
 from trainables.models.heads import load_body
 from trainables.models.weights import Source, load
+from trainables.moving_average import MovingAverage
+from trainables.optimizers import build_optimizer
+from trainables.policies import policy
 from trainables.tasks import make_task
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
-}
 GRADIENT_NORM = 1.0
 EVALUATION_BATCH = 32
+#: Threads that prepare batches for a GPU; more of them keep each other, and the one that launches, from working.
+FEEDING = 4
 
 
 class DivergedError(FloatingPointError):
@@ -59,8 +60,8 @@ class Training:
         weights: where the encoder's come from, None for an architecture without an encoder; or those of the same
             network, to begin with: its head is drawn anew.
         fold: the fold to validate on; its images and the test images are never trained on.
-        device: CUDA trains in bfloat16 with float32 weights, a CPU in float32. Batches are prepared by as many threads
-            as torch has.
+        device: a GPU that computes in bfloat16 trains in it, with float32 weights, and holds the images itself where
+            they are few enough; else, as on a CPU, batches are prepared by as many threads as torch has.
         image_weights: float64 [N], how often each image is drawn, in proportion; None for an epoch that visits all.
     """
 
@@ -76,7 +77,7 @@ class Training:
         image_weights: np.ndarray | None = None,
     ) -> None:
         self.task, self.config = make_task(task, config.get("classes", 3)), dict(config)
-        self.data, self.workers, self.device = data, torch.get_num_threads(), torch.device(device)
+        self.data, self.device = data, torch.device(device)
         learnt, held_out = data.fold_rows(fold)
         rows = self.task.rows(data)
         self.training_rows, self.validation_rows = np.intersect1d(learnt, rows), np.intersect1d(held_out, rows)
@@ -88,11 +89,11 @@ class Training:
         self.model: Any = self._model(weights).to(self.device)
         self.model.to(memory_format=torch.channels_last)
         decay = config.get("ema", 0.0)
-        self.averaged = AveragedModel(self.model, multi_avg_fn=_moving(decay), use_buffers=True) if decay else None
+        self.averaged = MovingAverage(self.model, decay) if decay else None
         self.loss = self.task.loss(config, data.labels[data.mask_image[self.training_masks]])
-        self.augmentation = build_augmentation(config["augmentation"], data.images.shape[-1])
-        self.optimizer = self._optimizer()
-        self.steps_per_epoch = len(batch_starts(len(self._order(0)), config["batch_size"], joined=True))
+        self.input = self._input()
+        self.optimizer = build_optimizer(self.model, config)
+        self.steps_per_epoch = len(batch_bounds(len(self._order(0)), config["batch_size"], joined=True))
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._rate)
         self.epoch, self.evaluation_batch = 0, EVALUATION_BATCH
         self.micro_batch: int | None = None
@@ -116,26 +117,17 @@ class Training:
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         self.model.train()
         self._thaw()
-        loader = batches(
-            self.data,
-            self._order(self.epoch),
-            batch_size=self.config["batch_size"],
-            device=self.device,
-            augmentation=self.augmentation,
-            seed=seed,
-            workers=self.workers,
-        )
+        loader = self.input(self._order(self.epoch), self.config["batch_size"], seed)
         total, seen, waited = torch.zeros((), device=self.device), 0, 0.0
         started = asked = time.perf_counter()
         for batch in loader:
             waited += time.perf_counter() - asked
             count = len(batch.images)
             size = min(self.micro_batch or count, count)
-            loss, fitting = halving(functools.partial(self._backward, batch), size, least=2)
+            (loss, norm), fitting = halving(functools.partial(self._backward, batch), size, least=2)
             if fitting < size:
                 self.micro_batch = fitting
             # A step on a NaN gradient would destroy weights that may still be worth keeping.
-            norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.get("clip", GRADIENT_NORM) or math.inf)
             if not torch.isfinite(norm + loss):
                 raise DivergedError(f"loss is not finite in epoch {self.epoch + 1}")
             self.optimizer.step()
@@ -161,12 +153,12 @@ class Training:
         return scores
 
     def _evaluate(self, rows: np.ndarray, batch_size: int) -> dict[str, float]:
-        metrics = self.task.metrics().to(self.device)
+        metrics = self.task.metrics()
         total = torch.zeros((), device=self.device)
         model = self.best_model.eval()
         with torch.inference_mode():
-            for batch in batches(self.data, rows, batch_size=batch_size, device=self.device, workers=self.workers):
-                with self._autocast():
+            for batch in self.input(rows, batch_size, None):
+                with autocast(self.device):
                     outputs = model(batch.images)
                 self.task.update(metrics, outputs, batch)
                 total += self.loss(outputs, batch) * len(batch.images)
@@ -195,17 +187,21 @@ class Training:
         self.micro_batch = state.get("micro_batch")
         self.evaluation_batch = state.get("evaluation_batch", EVALUATION_BATCH)
 
-    def _backward(self, batch: Batch, most: int) -> Tensor:
-        """Loss of a batch, scalar, and its gradients, with at most `most` images in a forward pass."""
+    def _backward(self, batch: Batch, most: int) -> tuple[Tensor, Tensor]:
+        """Gradients of a batch, clipped, with at most `most` images in a forward pass; its loss, and their norm before.
+
+        All of a step that takes memory is here: the optimizer has its own since it was made.
+        """
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for part in batch.split(most):
-            with self._autocast():
+            with autocast(self.device):
                 outputs = self.model(part.images)
             loss = self.loss(outputs, part) * (len(part.images) / len(batch.images))
             loss.backward()
             losses.append(loss.detach())
-        return torch.stack(losses).sum()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.get("clip", GRADIENT_NORM) or math.inf)
+        return torch.stack(losses).sum(), norm
 
     def _model(self, weights: Source | Mapping[str, Tensor] | None) -> Any:
         model = self.task.build(self.config)
@@ -217,19 +213,6 @@ class Training:
         else:
             model.set_normalisation(*_statistics(self.data.images, self.training_rows))
         return model
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        options: dict[str, Any] = {"lr": self.config["lr"], "weight_decay": self.config["weight_decay"]}
-        if self.config["optimizer"] == "sgd":
-            options["momentum"] = 0.9
-        encoder = list(self.model.encoder.parameters()) if self.model.encoder is not None else []
-        inside = {id(parameter) for parameter in encoder}
-        others = [parameter for parameter in self.model.parameters() if id(parameter) not in inside]
-        linear = [parameter for parameter in others if parameter.ndim == 2]
-        others = [parameter for parameter in others if parameter.ndim != 2]
-        decay = self.config.get("head_weight_decay", self.config["weight_decay"])
-        groups = [{"params": others}, {"params": encoder}, {"params": linear, "weight_decay": decay}]
-        return OPTIMIZERS[self.config["optimizer"]]([group for group in groups if group["params"]], **options)
 
     def _order(self, epoch: int) -> np.ndarray:
         seed = (self.config["seed"], epoch)
@@ -258,20 +241,24 @@ class Training:
             part = self.config.get("frozen_part", "none") if frozen else self.config.get("thawed_part", "all")
             thaw(self.model.encoder, part)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
-
-
-def _moving(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Exponential moving average whose decay grows from .1: a short training must not be an average of its start."""
-
-    def update(averaged: Any, current: Any, count: Any) -> None:
-        if not torch.is_floating_point(averaged[0]):  # indices and counters have no mean
-            torch._foreach_copy_(averaged, current)
-            return
-        get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, current, count)
-
-    return update
+    def _input(self) -> Callable[[np.ndarray, int, Sequence[int] | None], Iterator[Batch]]:
+        """What yields batches of masks, in order and of a size; augmented where there is a seed, as in training."""
+        data, device, name = self.data, self.device, self.config["augmentation"]
+        if lives_on(device, data):
+            chosen, images = policy(name), device_images(data, device)
+            return lambda masks, count, seed: images.batches(
+                masks, batch_size=count, policy=None if seed is None else chosen, seed=seed or (0,)
+            )
+        augmentation, threads = build_augmentation(name, data.images.shape[-1]), torch.get_num_threads()
+        return lambda masks, count, seed: batches(
+            data,
+            masks,
+            batch_size=count,
+            device=device,
+            augmentation=None if seed is None else augmentation,
+            seed=seed or (0,),
+            workers=threads if device.type == "cpu" else min(threads, FEEDING),
+        )
 
 
 def _statistics(images: np.ndarray, rows: np.ndarray) -> tuple[float, float]:

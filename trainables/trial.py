@@ -19,7 +19,7 @@ from ray import tune
 from torch import Tensor
 
 from search_spaces.recipes import Config
-from trainables import checkpoint
+from trainables import checkpoint, devices
 from trainables.data.prepared import Prepared
 from trainables.models.weights import Source
 from trainables.training import DivergedError, Training
@@ -29,14 +29,15 @@ from trainables.training import DivergedError, Training
 class TrialContext:
     """What all trials of a search have in common; travels through Ray's object store once a node.
 
-    `fitting` raises where a host, which may have come later, does not fit the others.
+    `gpus` are those of a trial: 0, 1 or a fraction of one. `fitting` raises where a host, which may have come later,
+    does not fit the others.
     """
 
     task: str
     data: Prepared
     sources: dict[str, Source] = field(default_factory=dict)
     threads: int = 1
-    gpu: bool = False
+    gpus: float = 0.0
     fitting: Callable[[], None] | None = None
 
 
@@ -47,14 +48,21 @@ class Trial(tune.Trainable):
     """
 
     def setup(self, config: Config, shared: TrialContext) -> None:  # type: ignore[override]
-        """Called once a worker: threads and data stay from trial to trial."""
+        """Called once a worker: threads and data stay from trial to trial.
+
+        Raises:
+            UnusableGpuError: no trial can train on this GPU.
+        """
         if shared.fitting:
             shared.fitting()
         self.shared = shared
         self.broken: Exception | None = None
         torch.set_num_threads(shared.threads)
         cv2.setNumThreads(1)  # images are small, and batches are already prepared side by side
-        self.device = torch.device("cuda" if shared.gpu else "cpu")
+        self.device = torch.device("cuda" if shared.gpus else "cpu")
+        if shared.gpus:
+            devices.try_out()
+            devices.limit_memory(shared.gpus)
         gc.freeze()  # what is imported by now stays: collecting between trials need not walk it, 350 ms each time
         self._start(config)
 
@@ -125,7 +133,7 @@ class Trial(tune.Trainable):
 
     def _copied(self) -> dict[str, Tensor]:
         """The model's weights now, on the CPU."""
-        return {name: tensor.detach().cpu().clone() for name, tensor in self.training.best_model.state_dict().items()}
+        return {name: tensor.to("cpu", copy=True) for name, tensor in self.training.best_model.state_dict().items()}
 
     def _halved(self) -> dict[str, int]:
         """`micro_batch`, images a forward pass, where memory ran out; else nothing."""

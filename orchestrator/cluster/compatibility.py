@@ -9,7 +9,7 @@ import socket
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,10 +151,10 @@ def _asker() -> Callable[[], dict[str, str]]:
     """Tells versions. Ray pickles an inner function by value, so hosts without this project, or another, answer."""
 
     def ask() -> dict[str, str]:
-        try:
-            project = importlib.metadata.version(PROJECT)
-        except importlib.metadata.PackageNotFoundError:
-            project = "not installed"
+        installed = dict.fromkeys((PROJECT, "torch"), "not installed")
+        for name in installed:
+            with suppress(importlib.metadata.PackageNotFoundError):
+                installed[name] = importlib.metadata.version(name)
         sources = hashlib.sha256()
         for package in PACKAGES:
             spec = importlib.util.find_spec(package)
@@ -164,7 +164,8 @@ def _asker() -> Callable[[], dict[str, str]]:
         return {
             "Python": ".".join(str(part) for part in sys.version_info[:3]),
             "Ray": ray.__version__,
-            PROJECT: f"{project} (sources {sources.hexdigest()[:8]})",
+            "torch": installed["torch"],  # with its build, as +cpu
+            PROJECT: f"{installed[PROJECT]} (sources {sources.hexdigest()[:8]})",
         }
 
     return ask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import ray
 import torch
@@ -48,6 +48,7 @@ def gpus_per_trial(
     cpus: int,
     gpus: float,
     cpus_per_trial: int = 1,
+    memory: int | None = None,
 ) -> tuple[float, str]:
     """GPUs a trial for `resources.plan`, and the reason, one line; (0, "") without a GPU. Ray must be there.
 
@@ -56,12 +57,16 @@ def gpus_per_trial(
         configs: the largest configurations of the space; see `largest`.
         data: prepared data.
         sources: where encoders' weights come from.
-        cpus, gpus: all there are; the GPUs are taken to be alike.
+        cpus, gpus: of the host with the fewest cores for a GPU.
         cpus_per_trial: what the user fixed, else 1.
+        memory: bytes of the smallest GPU of all, which a trial may come to; None where it is the one measured on.
     """
     if gpus < 1:
         return 0.0, ""
-    trials, reason = pack(measure(task, configs, data, sources), cpus, int(gpus), cpus_per_trial)
+    found = measure(task, configs, data, sources)
+    if memory and memory < found.total:
+        found = replace(found, used=min(found.used, memory), total=memory)
+    trials, reason = pack(found, cpus, int(gpus), cpus_per_trial)
     return resources.fraction(trials), reason
 
 

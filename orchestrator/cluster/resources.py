@@ -41,7 +41,7 @@ def plan(
     Args:
         hosts: those that trials may run on; a trial runs on one.
         trials: number of trials of the search.
-        cpus_per_trial, gpus_per_trial, max_concurrent: what the user fixed.
+        cpus_per_trial, gpus_per_trial (at most 1), max_concurrent: what the user fixed.
 
     Raises:
         ValueError: a trial needs more than any host has, or GPUs would stay partly unused.
@@ -56,7 +56,7 @@ def plan(
             f"--cpus-per-trial {cpus_per_trial or 1}: only {cpus} cores {where}; lower it, or leave it out"
         )
     if gpus_each:
-        _refuse_stranded(gpus_each, sorted({host.gpus for host in hosts if host.gpus}))
+        _refuse_stranded(gpus_each)
     slots = fitting(hosts, cpus_per_trial or 1, gpus_each)
     if not slots:
         both = f"{cpus_per_trial or 1} cores and {gpus_each:g} GPUs"
@@ -81,32 +81,21 @@ def fraction(trials: int) -> float:
 
 
 def _on_gpus(each: float, gpus: int) -> int:
-    """How many trials of `each` GPUs fit. A fraction lies on one GPU, and whole GPUs are not shared."""
-    return gpus * (UNITS // int(each * UNITS)) if each < 1 else gpus // int(each)
+    """How many trials of `each` GPUs, at most 1, fit: a fraction lies on one GPU."""
+    return gpus * (UNITS // int(each * UNITS))
 
 
-def _refuse_stranded(each: float, counts: Sequence[int]) -> None:
-    """See that trials of `each` GPUs use all GPUs of every host.
-
-    Args:
-        counts: GPUs of the hosts that have any.
+def _refuse_stranded(each: float) -> None:
+    """See that trials of `each` GPUs, at most 1, use all of one.
 
     Raises:
-        ValueError: GPUs would stay partly unused; the message names the next number that uses them all.
+        ValueError: it would stay partly unused; the message names the next number that uses it all.
     """
-    if each < 1:
-        units = int(each * UNITS)
-        if not units:
-            raise ValueError(f"--gpus-per-trial {each:g}: Ray shares a GPU in steps of {1 / UNITS}; give that or more")
-        fits, left = divmod(UNITS, units)
-        good = fraction(fits)
-        if left >= STRANDED * UNITS and each < good:
-            unused = f"{fits} on a GPU would leave {1 - fits * each:.3g} of it unused"
-            raise ValueError(f"--gpus-per-trial {each:g}: {unused}; give {good:g}")
-        return
-    for gpus in counts:
-        if left := gpus % int(each):
-            # Upwards first; 1 divides them all.
-            numbers = (*range(int(each), counts[-1] + 1), *range(int(each), 0, -1))
-            whole = next(number for number in numbers if not any(count % number for count in counts))
-            raise ValueError(f"--gpus-per-trial {each:g}: {left} of {gpus} GPUs would stay unused; give {whole}")
+    units = int(each * UNITS)
+    if not units:
+        raise ValueError(f"--gpus-per-trial {each:g}: Ray shares a GPU in steps of {1 / UNITS}; give that or more")
+    fits, left = divmod(UNITS, units)
+    good = fraction(fits)
+    if left >= STRANDED * UNITS and each < good:
+        unused = f"{fits} on a GPU would leave {1 - fits * each:.3g} of it unused"
+        raise ValueError(f"--gpus-per-trial {each:g}: {unused}; give {good:g}")

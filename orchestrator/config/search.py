@@ -112,9 +112,8 @@ class SearchSettings(SplitSettings):
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
-        share = self.gpus_per_trial if isinstance(self.gpus_per_trial, float) else 0.0
-        if share > 1 and share % 1:
-            raise ValueError("gpus_per_trial: above 1, whole GPUs only")
+        if isinstance(self.gpus_per_trial, float) and self.gpus_per_trial > 1:
+            raise ValueError("gpus_per_trial: a trial trains on one GPU, others would idle; give 1, or a fraction")
         if self.task == "seg" and self.classes != 3:
             raise ValueError("classes: for cls and multi only; seg has no classes")
         if not self.epochs and not self.recipes_only and not self.resume:

@@ -79,13 +79,15 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
 def share(search: SearchSettings) -> resources.TrialResources:
     """Slots for an ensemble's trainings and predictions, and what each gets, as the search's trials did."""
     nodes.wait_for_workers(search.cpus_per_trial, search.fixed_gpus)
-    hosts = nodes.possible()
+    hosts, gpus = nodes.possible(), search.fixed_gpus
+    if search.gpus_per_trial == "auto" and any(host.gpus for host in hosts):
+        gpus = Ledger(search.folder, hold=False).gpus or None  # what was measured
     try:
         return resources.plan(
             hosts,
             trials=sum(host.cpus for host in hosts),
             cpus_per_trial=search.cpus_per_trial,
-            gpus_per_trial=search.fixed_gpus,
+            gpus_per_trial=gpus,
             max_concurrent=search.max_concurrent,
         )
     except ValueError as error:

@@ -79,9 +79,13 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
 
     # Before the lock is held, by which the dead runs of an ensemble that was killed are told from living ones.
     tracker = Tracker(settings.tracking_uri, search.experiment, describe=description.update)
-    with closing(tracker), plan.alone(search.files.ensemble_lock, search.name), plan.terminable():
+    with (
+        closing(tracker),
+        plan.alone(search.files.ensemble_lock, search.name),
+        plan.terminable(),
+        TaskPool(plan.share(search), search.files.predictions, Storage.of(settings.storage)) as workers,
+    ):
         task = make_task(search.task, search.classes)
-        workers = TaskPool(plan.share(search), search.files.predictions, Storage.of(settings.storage))
         team = MemberTrainer(task, search, data, workers, settings.tta, settings.out_of_fold)
         team.prepared[search.image_size, search.masks] = data
         plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])

@@ -1,4 +1,4 @@
-"""Trainings and predictions beside a search, as Ray tasks: as many at a time as there are slots, kept when done."""
+"""Trainings and predictions beside a search, in workers: as many at a time as there are slots, kept when done."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
 import numpy as np
 import ray
 import torch
 
-from orchestrator.cluster import nodes
 from orchestrator.cluster.resources import TrialResources
+from orchestrator.cluster.workers import RETRIES, Call, WorkerPool
 from orchestrator.common.errors import first_line
 from orchestrator.ensemble import remote_training
 from orchestrator.ensemble.member import PredictionRequest
@@ -32,9 +32,6 @@ from trainables.models.weights import Source
 log = logging.getLogger(__name__)
 Key = TypeVar("Key", bound=Hashable)
 
-#: A task whose worker or host dies, or whose storage goes away, is tried again so often; a training goes on from its
-#: last checkpoint.
-RETRIES = 5
 #: Logits beyond are cut: half precision holds up to 65,504.
 LARGEST = 1e4
 
@@ -62,13 +59,8 @@ def _finite(logits: np.ndarray) -> np.ndarray:
     return finite
 
 
-# Under names of their own: where a decorator takes a function's name, Ray pickles its code with all that it mentions,
-# which torch does not survive, instead of where to find it.
-_TRAIN, _PREDICT = (ray.remote(max_retries=RETRIES)(task) for task in (_train, _predict))
-
-
 class TaskPool:
-    """Runs trainings and predictions.
+    """Runs trainings and predictions; a context that ends its workers. A training goes on from its last checkpoint.
 
     Args:
         share: slots, and the cores and GPUs of each task.
@@ -79,7 +71,14 @@ class TaskPool:
     def __init__(self, share: TrialResources, cache: Path, storage: Storage) -> None:
         self.slots, self.storage, self._share, self._cache = share.slots, storage, share, cache
         self._stored: dict[str, Any] = {}
-        self._first_of = nodes.first_of(share)
+        self._workers = WorkerPool(share)
+
+    def __enter__(self) -> Self:
+        self._workers.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._workers.__exit__(*error)
 
     def train(
         self,
@@ -124,40 +123,33 @@ class TaskPool:
             said[i] = outputs
         return said
 
-    def _run(self, begin: Mapping[Key, Callable[[], Any]]) -> Iterator[tuple[Key, Any]]:
-        """The tasks as they end: what they return, or raise. What the storage kept from its end is begun again."""
-        running, tries = {start(): key for key, start in begin.items()}, Counter[Key]()
-        while running:
-            task = self._first_of(list(running))
-            key = running.pop(task)
-            try:
-                found = ray.get(task)
-            except ray.exceptions.RayError as error:
-                found = _cause(error)
-            if self._unanswered(found) and tries[key] < RETRIES:
-                tries[key] += 1
-                log.warning("storage %s: %s; the ensemble waits", self.storage.uri, reason(found))
-                with suppress(OSError):
-                    self.storage.await_answer()
-                    running[begin[key]()] = key
-                    continue
-            yield key, found
+    def _run(self, calls: Mapping[Key, Call]) -> Iterator[tuple[Key, Any]]:
+        """The calls as they end: what they return, or raise. What the storage kept from its end is begun again."""
+        tries, left = Counter[Key](), dict(calls)
+        while left:
+            again = dict[Key, Call]()
+            for key, found in self._workers.run(left):
+                if self._unanswered(found) and tries[key] < RETRIES:
+                    tries[key] += 1
+                    log.warning("storage %s: %s; the ensemble waits", self.storage.uri, reason(found))
+                    with suppress(OSError):
+                        self.storage.await_answer()
+                        again[key] = left[key]
+                        continue
+                yield key, found
+            left = again
 
-    def _training(self, job: Job, data: Prepared, source: Source | None) -> Callable[[], Any]:
-        sized = (bool(self._share.gpus), self._share.cpus)
-        return lambda: self._sized(_TRAIN).remote(job, self.storage, self._put(data), source, *sized)
+    def _training(self, job: Job, data: Prepared, source: Source | None) -> Call:
+        return (_train, job, self.storage, self._put(data), source, bool(self._share.gpus), self._share.cpus)
 
-    def _prediction(self, ask: PredictionRequest) -> Callable[[], Any]:
+    def _prediction(self, ask: PredictionRequest) -> Call:
         given = (ask.checkpoint, self.storage, self._put(ask.data), ask.rows, ask.tta)
-        return lambda: self._sized(_PREDICT).remote(*given, bool(self._share.gpus), self._share.cpus)
+        return (_predict, *given, bool(self._share.gpus), self._share.cpus)
 
     def _unanswered(self, found: Any) -> TypeGuard[OSError]:
         """Whether a task failed for want of what hosts share under a URI: no fault of this host, or of a file."""
         its_own = isinstance(found, FileNotFoundError) or getattr(found, "errno", None) is not None
         return bool(self.storage.uri) and isinstance(found, OSError) and not its_own
-
-    def _sized(self, task: Any) -> Any:
-        return task.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus)
 
     def _put(self, data: Prepared) -> Any:
         if data.prepared_fingerprint not in self._stored:
@@ -169,12 +161,6 @@ class TaskPool:
         parts = (weights, ask.data.prepared_fingerprint.encode(), ask.rows.tobytes(), bytes([ask.tta]))
         name = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
         return self._cache / f"{name[:32]}.npz"
-
-
-def _cause(error: Exception) -> BaseException:
-    """What a task raised, or what became of its worker."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, BaseException) else error
 
 
 def _read(file: Path) -> Logits | None:

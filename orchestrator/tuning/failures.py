@@ -13,9 +13,11 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 
 from orchestrator.cluster.compatibility import HostError
+from orchestrator.common.errors import first_line
 from orchestrator.storage.storage import PATIENCE
 from orchestrator.tuning.resume import drop_strays
 from orchestrator.tuning.search_run import SearchRun
+from trainables.devices import UnusableGpuError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class Failure:
     """Why a trial failed the last time, from what Tune keeps on the driver's host.
 
     Attributes:
-        reason: the last line of its error.
+        reason: its error's class and the first line of its message: CUDA's say in the last how to debug torch.
         error: what was raised, by the trial or as its worker began; else what Ray says of the worker, or None.
         never_ran: its worker could not even begin.
     """
@@ -54,7 +56,10 @@ class Failure:
             return cls(reason, None, never_ran=False)
         never_ran = isinstance(error, ActorDiedError) and error.actor_init_failed
         raised = error.args[0] if never_ran else error
-        return cls(reason, raised.cause if isinstance(raised, RayTaskError) else raised, never_ran)
+        if isinstance(raised, RayTaskError):
+            raised = raised.cause
+            reason = f"{type(raised).__name__}: {first_line(raised)}"
+        return cls(reason, raised, never_ran)
 
     @property
     def disk_full(self) -> bool:
@@ -95,7 +100,7 @@ class FailurePolicy:
     def _hopeless(self, trial_id: str, failure: Failure) -> bool:
         """Whether nothing can go on: a host does not fit the others, or the disk is full, and half of a file goes."""
         run = self._run
-        if isinstance(failure.error, HostError):
+        if isinstance(failure.error, HostError | UnusableGpuError):
             run.budget.give_up(f"{failure.error}; then resume")
             return True
         if run.fitting and failure.never_ran and (problem := run.fitting.misfit()):

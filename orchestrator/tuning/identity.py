@@ -16,6 +16,7 @@ class Identity:
         choices: what a trial can be: architecture, encoder, epochs and recipe of each.
         first_points: parameters of the first trials.
         weights: what kind of weights each encoder starts from.
+        augmented_on: "cpu" or "gpu": whose draws trials train on. Searches of before had the CPU's alone.
         id: by which MLflow tells it from others of its name.
     """
 
@@ -27,3 +28,4 @@ class Identity:
     first_points: list[Parameters] = field(default_factory=list)
     weights: dict[str, str] = field(default_factory=dict)
     id: str = ""
+    augmented_on: str = "cpu"

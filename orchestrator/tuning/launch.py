@@ -12,7 +12,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 from ray import tune
 
-from orchestrator.cluster import gpu_packing, nodes, resources
+from orchestrator.cluster import cards, gpu_packing, nodes, resources
 from orchestrator.cluster.compatibility import HostRequirements
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import say
@@ -127,6 +127,8 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Pla
     notes = list(plan.notes)
     if ledger.identity:
         resume.check_identity(plan.identity(settings, data), ledger.identity, settings.name)
+    found = cards.tried() if shared.gpus else {}
+    notes += cards.notes(found)
     if settings.gpus_per_trial == "auto" and with_gpus:
         costly = gpu_packing.largest(
             settings.task,
@@ -138,7 +140,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Pla
         each = settings.cpus_per_trial or 1
         host = min(with_gpus, key=lambda host: host.cpus / host.gpus)
         fraction, reason = gpu_packing.gpus_per_trial(
-            settings.task, costly, data, plan.sources, host.cpus, host.gpus, each
+            settings.task, costly, data, plan.sources, host.cpus, host.gpus, each, cards.least_memory(found)
         )
         shared = share(fraction)
         notes.append(reason)
@@ -164,7 +166,7 @@ def _train(run: SearchRun, tracker: Tracker, known: list[FrozenTrial]) -> None:
     callback = SearchCallback(run, tracker, progress)
     callback.replay(ledger.history)
     ledger.history.clear()
-    context = TrialContext(settings.task, run.data, plan.sources, share.cpus, gpu=share.gpus > 0, fitting=run.fitting)
+    context = TrialContext(settings.task, run.data, plan.sources, share.cpus, gpus=share.gpus, fitting=run.fitting)
     tuner = build_tuner(run, tune.with_parameters(Trial, shared=context), searcher, scheduler, callback)
     with _interruptible(budget), progress:
         try:

@@ -121,6 +121,7 @@ class Ledger:
     Attributes:
         identity: of the search; None before its first launch.
         full: the disk is; the reserve was given up for the last events.
+        gpus: GPUs of each trial, by the latest launch.
 
     Raises:
         UserError: another process holds it.
@@ -132,7 +133,7 @@ class Ledger:
         self.identity: Identity | None = None
         self.launches = 0
         self.spent = 0.0  # seconds, by earlier launches
-        self._gpus, self._holder = 0.0, ""
+        self.gpus, self._holder = 0.0, ""
         self.folder, self.full = folder, False
         self._reserve = RunFolder(folder).reserve
         self._file = RunFolder(folder).ledger.open("a+b" if hold else "rb", buffering=0)
@@ -209,7 +210,7 @@ class Ledger:
         now = self.clock()
         records = list(self.trials.values())  # the terminal's thread asks, too
         running = sum(now - record.stopped for record in records if record.state == "running")
-        return sum(record.gpu_seconds for record in records) + running * self._gpus
+        return sum(record.gpu_seconds for record in records) + running * self.gpus
 
     def close(self) -> None:
         """Let go of the search."""
@@ -251,7 +252,7 @@ class Ledger:
     def _apply(self, event: Event) -> None:
         kind, clock = event.event, event.clock
         if kind == "launch":
-            self.identity, self._gpus = event.identity, event.gpus
+            self.identity, self.gpus = event.identity, event.gpus
             self._holder = f" (process {event.pid} on {event.host})"
             self.launches += 1
             for record in self.trials.values():
@@ -264,7 +265,7 @@ class Ledger:
         record = self.trials[event.trial]
         if record.state == "running":
             record.seconds += clock - record.stopped
-            record.gpu_seconds += (clock - record.stopped) * self._gpus
+            record.gpu_seconds += (clock - record.stopped) * self.gpus
         record.stopped = clock
         if kind == "started":
             record.state, record.ending = "running", ""

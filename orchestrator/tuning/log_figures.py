@@ -1,4 +1,4 @@
-"""Pictures and final figures of every trial with a checkpoint: drawn as Ray tasks after a search, best first."""
+"""Pictures and final figures of every trial with a checkpoint: drawn by workers after a search, best first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from orchestrator.cluster import nodes
+from orchestrator.cluster.workers import WorkerPool
 from orchestrator.common.console import progress_bar, say
 from orchestrator.common.errors import first_line
 from orchestrator.scoring.packed_masks import PackedMasks
@@ -51,10 +51,6 @@ def _keep(files: Mapping[str, bytes], home: Path) -> None:
         part.rename(home)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-# Under a name of its own: see `orchestrator.ensemble.tasks`.
-_DRAW = ray.remote(max_retries=1)(_draw)
 
 
 def log_again(folder: Path) -> None:
@@ -98,34 +94,29 @@ def log_all(run: SearchRun, trials: Sequence[TrialSummary], tracker: Tracker) ->
             waiting.append((row, folder))
         else:
             hand_over(row, scores)
-    running: dict[Any, tuple[TrialSummary, Path]] = {}
-    first_of = nodes.first_of(share)
     try:
-        with progress_bar() as bar:
+        with progress_bar() as bar, WorkerPool(share) as workers:
             job = bar.add_task("pictures", total=len(waiting))
             stored: Any = (ray.put(run.data), ray.put(_originals(run.task, run.data))) if waiting else ()
-            while waiting or running:
-                while waiting and len(running) < share.slots:
-                    row, folder = waiting.pop(0)
-                    sized: Any = _DRAW.options(num_cpus=share.cpus, num_gpus=share.gpus)
-                    gpu = bool(share.gpus)
-                    task = sized.remote(folder, run.storage, *stored, gpu, share.cpus)
-                    running[task] = row, folder
-                drawing = first_of(list(running))
-                row, folder = running.pop(drawing)
+            rows = {row.trial_id: (row, folder) for row, folder in waiting}
+            drawings = {
+                trial_id: (_draw, folder, run.storage, *stored, bool(share.gpus), share.cpus)
+                for trial_id, (_, folder) in rows.items()
+            }
+            for trial_id, found in workers.run(drawings):
+                row, folder = rows[trial_id]
                 try:
-                    home = pictures / row.trial_id
-                    _keep(ray.get(drawing), home)
-                    hand_over(row, drawn(home, folder))
-                except (ray.exceptions.RayError, OSError) as error:
-                    cause = getattr(error, "cause", None) or error
-                    log.warning("no pictures of trial %s: %s", row.name, first_line(cause))
+                    if isinstance(found, BaseException):
+                        raise found
+                    _keep(found, pictures / trial_id)
+                except Exception as error:  # whatever was raised in a worker, or in writing here
+                    log.warning("no pictures of trial %s: %s", row.name, first_line(error))
+                else:
+                    hand_over(row, drawn(pictures / trial_id, folder))
                 bar.advance(job)
     except DataError as error:
         say(f"pictures left out: {error}")
     except KeyboardInterrupt:
-        for drawing in running:
-            ray.cancel(drawing, force=True)
         say("pictures left out")
     return given
 

@@ -17,6 +17,7 @@ from orchestrator.config.search import SearchSettings
 from orchestrator.tuning.identity import Identity
 from search_spaces import SPACES, Config, Parameters, recipes
 from trainables.data import Prepared
+from trainables.device_batches import lives_on
 from trainables.models.cls import check_encoder
 from trainables.models.weights import Source, find
 from trainables.timing import seconds_per_image
@@ -36,6 +37,7 @@ class Plan:
         trials: number of trials.
         notes: what a user should know, a line each.
         choices: what a trial can be: architecture, encoder, epochs and recipe of each.
+        augmented_on: see `Identity`.
     """
 
     space: Callable[[Any], Config]
@@ -44,6 +46,7 @@ class Plan:
     trials: int
     notes: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
+    augmented_on: str = "cpu"
 
     def identity(self, settings: SearchSettings, data: Prepared, search_id: str = "") -> Identity:
         """What `make_plan` needs to make the same plan for a resumed search, and what that must agree with."""
@@ -56,6 +59,7 @@ class Plan:
             first_points=self.first_points,
             weights={name: source.kind for name, source in self.sources.items()},
             id=search_id,
+            augmented_on=self.augmented_on,
         )
 
     def weights_source(self, encoder: str) -> str:
@@ -120,6 +124,7 @@ def make_plan(
         trials,
         tuple(notes),
         tuple(choices),
+        "gpu" if resources.gpus and lives_on(torch.device("cuda"), data) else "cpu",
     )
 
 

@@ -131,7 +131,7 @@ def differences(settings: Mapping[str, Any], before: Mapping[str, Any]) -> str:
 
 
 def check_identity(now: Identity, before: Identity, name: str) -> None:
-    """Refuse to go on with other data, or from other weights.
+    """Refuse to go on with other data, from other weights, or with another way from an image to a batch.
 
     Raises:
         UserError: the difference, in words.
@@ -152,6 +152,12 @@ def check_identity(now: Identity, before: Identity, name: str) -> None:
                 f"--resume {name}: weights of {encoder} were {kind} and are {now.weights.get(encoder)} here; "
                 "install or give them (--weights) as before, or start another search"
             )
+    if now.augmented_on != before.augmented_on:
+        here, there = now.augmented_on.upper(), before.augmented_on.upper()
+        raise UserError(
+            f"--resume {name}: its images were augmented on a {there} and would be on a {here} here, so trials would "
+            "not compare; resume it as before, or start another search"
+        )
 
 
 def _shown(value: Any) -> str:

@@ -153,10 +153,10 @@ def test_a_cluster_is_what_was_named(monkeypatch: pytest.MonkeyPatch, alive: lis
     assert nodes.is_one("")
 
 
-@pytest.mark.parametrize("name", ["Python", "Ray", compatibility.PROJECT])
+@pytest.mark.parametrize("name", ["Python", "Ray", "torch", compatibility.PROJECT])
 def test_versions_that_differ_are_named_with_both(name: str) -> None:
     mine = compatibility.versions()
-    assert set(mine) == {"Python", "Ray", compatibility.PROJECT}
+    assert set(mine) == {"Python", "Ray", "torch", compatibility.PROJECT}
     assert not compatibility.different(mine, dict(mine))
     line = compatibility.different(mine, {**mine, name: "0.0.1"})
     assert line.startswith(f"it has {name} 0.0.1, the driver {mine[name]}; ")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from search_spaces.seg import AUGMENTATIONS
-from trainables.augment import POLICIES, build_augmentation
+from trainables.augment import build_augmentation
+from trainables.policies import POLICIES
 
 SIZE = 96
 NAMES = tuple(POLICIES)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch.optim.swa_utils import AveragedModel
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from search_spaces import SPACES
 from search_spaces.recipes import RECIPES
@@ -17,7 +18,8 @@ from trainables import checkpoint
 from trainables.data import Prepared, prepare, read_manifest
 from trainables.inference import predict
 from trainables.models.weights import find
-from trainables.training import DivergedError, Training, _moving
+from trainables.moving_average import MovingAverage
+from trainables.training import DivergedError, Training
 
 LITE = {"seg": "smp_unet", "cls": "tf_efficientnet_lite0", "multi": "smp_unet"}
 SCRATCH: dict[str, Any] = {
@@ -197,11 +199,26 @@ def test_average_of_an_unchanging_network_is_that_network() -> None:
     import timm
 
     model = timm.create_model("swin_tiny_patch4_window7_224", num_classes=0, img_size=64)
-    averaged = AveragedModel(model, multi_avg_fn=_moving(0.99), use_buffers=True)
+    averaged = MovingAverage(model, 0.99)
     for _ in range(20):
         averaged.update_parameters(model)
     for mine, theirs in zip(averaged.module.buffers(), model.buffers(), strict=True):
         assert torch.equal(mine, theirs)
+
+
+def test_a_moving_average_is_torchs_own_with_a_decay_that_grows() -> None:
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        get_ema_multi_avg_fn(min(0.6, (1 + int(count)) / (10 + int(count))))(averaged, current, count)
+
+    model = torch.nn.Linear(3, 2)
+    mine, theirs = MovingAverage(model, 0.6), AveragedModel(model, multi_avg_fn=update)
+    for seed in range(20):
+        torch.manual_seed(seed)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter)
+        mine.update_parameters(model)
+        theirs.update_parameters(model)
+        assert _same(dict(mine.state_dict()), dict(theirs.state_dict()))
 
 
 def test_a_constant_schedule_stays(prepared: Prepared) -> None:

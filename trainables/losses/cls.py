@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -32,6 +33,7 @@ def build_loss(config: Config, labels: np.ndarray, classes: int) -> Loss:
     if config["loss"] not in ("ce", "focal"):
         raise ValueError(f"unknown loss '{config['loss']}': choose from ce, focal")
     balanced = class_weights(labels, classes) if config["balance"] == "weights" else torch.ones(classes)
+    balanced_on = functools.cache(balanced.to)  # each device once: a step need not upload them
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         known = targets >= 0
@@ -43,7 +45,7 @@ def build_loss(config: Config, labels: np.ndarray, classes: int) -> Loss:
             losses = focal(logits, target, config["focal_gamma"])
         # Divided by the number of images and not, as PyTorch does, by the sum of their weights: otherwise a batch of
         # one class would not feel its weight at all.
-        weights = balanced.to(losses)[target] * known
+        weights = balanced_on(losses.device)[target] * known
         return (weights * losses).sum() / known.sum().clamp(min=1)
 
     return loss

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from search_spaces.recipes import Config
+from trainables.devices import upload
 from trainables.losses import cls, seg
 
 #: (mask logits, class logits), masks, has_mask, targets -> scalar
@@ -38,7 +39,13 @@ def build_loss(config: Config, targets: np.ndarray, classes: int) -> MultiLoss:
 
     def loss(outputs: tuple[Tensor, Tensor], masks: Tensor, has_mask: Tensor, targets: Tensor) -> Tensor:
         mask_logits, class_logits = outputs
-        mask = mask_loss(mask_logits[has_mask], masks[has_mask]) if has_mask.any() else 0 * mask_logits.sum()
+        if has_mask.all():
+            mask = mask_loss(mask_logits, masks)
+        elif has_mask.any():
+            rows = upload(has_mask.nonzero()[:, 0], mask_logits.device)
+            mask = mask_loss(mask_logits[rows], masks[rows])
+        else:
+            mask = 0 * mask_logits.sum()
         return weight * mask + (1 - weight) * class_loss(class_logits, targets)
 
     return loss

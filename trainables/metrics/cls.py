@@ -198,14 +198,16 @@ class ClassificationMetrics(Metric):
             raise ValueError(
                 f"logits of {self.classes} classes are [B, {self.classes}], these are {list(logits.shape)}"
             )
-        self.logits.append(logits[labels >= 0])
-        self.labels.append(labels[labels >= 0])
+        self.logits.append(logits)  # chosen from in `compute`: a GPU would have to be waited for
+        self.labels.append(labels)
 
     def compute(self) -> dict[str, float]:
         """The scores; empty if nothing was added."""
         if not len(self.logits):
             return {}
-        probabilities = dim_zero_cat(self.logits).to("cpu", torch.float64).softmax(1)
+        labels = dim_zero_cat(self.labels).cpu()
+        known = labels >= 0
+        probabilities = dim_zero_cat(self.logits).to("cpu", torch.float64)[known].softmax(1)
         # A network that overflows on an image knows nothing about it.
         probabilities = probabilities.nan_to_num(1 / self.classes)
-        return classification_scores(probabilities.numpy(), dim_zero_cat(self.labels).cpu().numpy())
+        return classification_scores(probabilities.numpy(), labels[known].numpy())

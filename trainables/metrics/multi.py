@@ -73,12 +73,15 @@ class MultiMetrics(Metric):
     def update(
         self, mask_logits: Tensor, class_logits: Tensor, masks: Tensor, has_mask: Tensor, targets: Tensor
     ) -> None:
-        """Add a batch.
+        """Add a batch. All of it goes to the CPU, where boxes are found: once a batch, not with every question.
 
         Args:
             mask_logits: floating point [B,1,H,W]. class_logits: floating point [B,K].
             masks: 0 and 1, [B,1,H,W]. has_mask: bool [B]. targets: int64 [B], 0..K-1, or -1 for unknown.
         """
+        mask_logits, class_logits, masks, has_mask, targets = (
+            tensor.cpu() for tensor in (mask_logits, class_logits, masks, has_mask, targets)
+        )
         self.labels.update(class_logits, targets)
         if has_mask.any():
             self.masks.update(mask_logits[has_mask], masks[has_mask])
@@ -93,7 +96,7 @@ class MultiMetrics(Metric):
         background = masks[0].numel() - counts.sum(1)
         self.confusion += class_pixel_confusion(counts, background, 1 + lesion.argmax(1), truth)
         probabilities = lesion.tolist()
-        for i, (logits, mask) in enumerate(zip(mask_logits.cpu().numpy(), masks.cpu().numpy(), strict=True)):
+        for i, (logits, mask) in enumerate(zip(mask_logits.numpy(), masks.numpy(), strict=True)):
             self.predicted.append(predicted_boxes(logits[0], probabilities[i]))
             self.truth.append(true_boxes(mask[0] > 0, int(truth[i]) - 1))
 

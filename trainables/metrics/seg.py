@@ -97,4 +97,4 @@ class SegmentationMetrics(Metric):
 
     def compute(self) -> dict[str, float]:
         """The scores; empty if nothing was added."""
-        return segmentation_scores(dim_zero_cat(self.counts)) if len(self.counts) else {}
+        return segmentation_scores(dim_zero_cat(self.counts).cpu()) if len(self.counts) else {}

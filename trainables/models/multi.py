@@ -70,8 +70,7 @@ def refine(mask_logits: Tensor, class_logits: Tensor) -> MultiOutputs:
     normal = class_logits.argmax(1) == NORMAL
     empty = ~(mask_logits > 0).flatten(1).any(1)
     masks = torch.where(normal[:, None, None, None], mask_logits.clamp(max=RULED_OUT), mask_logits)
-    lesion = [index for index in range(len(CLASSES)) if index != NORMAL]
-    least = class_logits[:, lesion].logsumexp(1) - RULED_OUT
+    least = class_logits[:, NORMAL + 1 :].logsumexp(1) - RULED_OUT  # a list as index would be uploaded
     classes = class_logits.clone()
     classes[:, NORMAL] = torch.where(empty, torch.maximum(class_logits[:, NORMAL], least), class_logits[:, NORMAL])
     return masks, classes

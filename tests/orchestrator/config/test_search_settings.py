@@ -59,6 +59,7 @@ def test_every_field_is_a_flag_and_every_option_of_the_issue_is_there() -> None:
         "masks": "duplicate",
         "arch": "unet",
         "encoder": "resnet18",
+        "gpus_per_trial": "0.5",
     }
     for name, field in SearchSettings.model_fields.items():
         flag = "--" + name.replace("_", "-")
@@ -69,6 +70,12 @@ def test_every_field_is_a_flag_and_every_option_of_the_issue_is_there() -> None:
         else:
             value = values.get(name, "7")
             assert getattr(parse(flag, value), name) not in (None, (), "")
+
+
+def test_a_second_gpu_of_a_trial_would_idle() -> None:
+    with pytest.raises(UserError, match=r"gpus_per_trial: a trial trains on one GPU, others would idle; give 1"):
+        parse("--gpus-per-trial", "2")
+    assert parse("--gpus-per-trial", "1").gpus_per_trial == 1
 
 
 def test_settings_survive_their_own_yaml(tmp_path: Path) -> None:

@@ -96,28 +96,28 @@ def test_a_task_is_tried_again_but_not_for_ever(
 ) -> None:
     storage = Shaky(tmp_path / "runs", uri, tmp_path / "state")
     job = Job(storage.home / "one" / "folds" / "a" / "fold-1", "seg", CONFIG, fold=1)
-    workers = TaskPool(TrialResources(1, 1, 0), tmp_path / "cache", storage)
-    ended: dict[str, dict[str, Any] | BaseException] = {}
+    with TaskPool(TrialResources(1, 1, 0), tmp_path / "cache", storage) as workers:
+        ended: dict[str, dict[str, Any] | BaseException] = {}
 
-    def train() -> dict[str, Any] | BaseException:
-        workers.train({"one": job}, {"one": prepared}, {"one": None}, ended.__setitem__)
-        return ended["one"]
+        def train() -> dict[str, Any] | BaseException:
+            workers.train({"one": job}, {"one": prepared}, {"one": None}, ended.__setitem__)
+            return ended["one"]
 
-    def predict() -> Logits | str:
-        (answer,) = workers.predict([PredictionRequest(job.folder, prepared, np.arange(3))])
-        return answer
+        def predict() -> Logits | str:
+            (answer,) = workers.predict([PredictionRequest(job.folder, prepared, np.arange(3))])
+            return answer
 
-    storage.goes_away(times)
-    found = train()
-    assert job.done == succeeds
-    if not succeeds:
-        assert isinstance(found, OSError)
-        assert "NETWORK_CONNECTION" in first_line(found), "not where Ray says that it was"
+        storage.goes_away(times)
         found = train()
-    assert found == job.outcome
+        assert job.done == succeeds
+        if not succeeds:
+            assert isinstance(found, OSError)
+            assert "NETWORK_CONNECTION" in first_line(found), "not where Ray says that it was"
+            found = train()
+        assert found == job.outcome
 
-    storage.goes_away(times)
-    if not succeeds:
-        with pytest.raises(OSError, match="NETWORK_CONNECTION"):
-            predict()
-    assert isinstance(predict(), Logits)
+        storage.goes_away(times)
+        if not succeeds:
+            with pytest.raises(OSError, match="NETWORK_CONNECTION"):
+                predict()
+        assert isinstance(predict(), Logits)
