@@ -113,7 +113,7 @@ def _ask_product(folder: Path, team: MemberTrainer, said: OutOfFoldPredictions, 
     Raises:
         RuntimeError: it says something else.
     """
-    product = Predictor.load(folder)
+    product = Predictor.load(folder, "cpu")  # the driver has no share of a GPU
     place = {digest: row for row, digest in enumerate(team.data.image_digests)}
     unsure = np.empty(len(said))
     for i, digest in enumerate(said.digests):

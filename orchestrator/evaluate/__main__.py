@@ -88,13 +88,15 @@ def evaluate(settings: EvaluateSettings) -> Path:
     from orchestrator.evaluate.page import document
     from orchestrator.rendering.document import to_html
     from orchestrator.rendering.markdown import to_markdown
+    from trainables import devices
     from trainables.data import is_phantom, read_manifest
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     manifest = read_manifest(settings.data, settings.layout)
     ensemble, learnt_from, results = _load(settings)
     description = ensemble.description
-    say(f"model   {settings.model}: task {description.task}, {description.main.combination.name}")
+    device = devices.shown(ensemble.device)
+    say(f"model   {settings.model}: task {description.task}, {description.main.combination.name}; on {device}")
     say(f"data    {manifest.root} ({manifest.layout} layout), {len(manifest.records):,} images")
     with progress_bar() as bar:
         job = bar.add_task("examining images", total=None)

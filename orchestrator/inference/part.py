@@ -11,11 +11,14 @@ from safetensors import SafetensorError
 from scipy.special import expit, softmax
 from torch import nn
 
+from orchestrator.common.errors import UserError, first_line
 from orchestrator.inference.combination import Combination, Head
 from orchestrator.inference.format import ModelError, Network, Part
 from orchestrator.inference.networks import Logits, enlarge, load_network, network_logits
 from orchestrator.inference.uncertainty import mask_uncertainty
 from trainables.data.pixels import placement, to_original_size
+from trainables.devices import shown
+from trainables.memory import is_out_of_memory
 
 
 class Loader:
@@ -29,16 +32,30 @@ class Loader:
         """The network, ready to predict.
 
         Raises:
-            ModelError: its file is missing or damaged, or this version cannot build it.
+            ModelError: its file is missing or damaged, or this version cannot build it. UserError: a full GPU.
         """
         file = self._folder / network.file
         if network.file not in self._loaded:
             try:
                 self._loaded[network.file] = load_network(file, network.task, network.config, self._device)
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+                refuse_full_gpu(error, self._device)
                 reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
                 raise ModelError(f"{file}: cannot be loaded ({reason}); export the model again") from None
         return self._loaded[network.file]
+
+
+def refuse_full_gpu(error: Exception, device: torch.device) -> None:
+    """Tell of a GPU without room, which is no fault of the model.
+
+    Raises:
+        UserError: the error means that the device's memory ran out.
+    """
+    if device.type == "cuda" and isinstance(error, RuntimeError) and is_out_of_memory(error):
+        raise UserError(
+            f"{shown(device)}: its memory is full ({first_line(error)}); end what else runs on it, or hide it: "
+            "CUDA_VISIBLE_DEVICES= before the command predicts on the CPU"
+        ) from None
 
 
 class LoadedPart:

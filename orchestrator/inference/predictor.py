@@ -16,7 +16,7 @@ import torch
 from orchestrator.inference.format import Description, read
 from orchestrator.inference.lesion_shape import lesion_shape
 from orchestrator.inference.networks import Logits
-from orchestrator.inference.part import LoadedPart, Loader
+from orchestrator.inference.part import LoadedPart, Loader, refuse_full_gpu
 from orchestrator.inference.prediction import Prediction, lesion_boxes
 from orchestrator.inference.uncertainty import class_uncertainty
 from trainables.data.pixels import resize_image
@@ -59,6 +59,7 @@ class Predictor:
 
         Raises:
             ModelError: no such folder, or something in it is missing or damaged; one line for the user.
+            UserError: a GPU without room.
         """
         folder = Path(folder)
         description = read(folder)
@@ -80,7 +81,11 @@ class Predictor:
         return found
 
     def forward(self, images: Sequence[np.ndarray]) -> list[Outputs]:
-        """What the networks say of grey images, uint8 [H,W]: the first and longest step, for `finish`."""
+        """What the networks say of grey images, uint8 [H,W]: the first and longest step, for `finish`.
+
+        Raises:
+            UserError: a GPU without room for a single image.
+        """
         found: list[Outputs] = []
         parts = [self._main, self._shape] if self._shape else [self._main]
         keep_aspect, tta = self.description.keep_aspect, self.description.tta
@@ -90,7 +95,11 @@ class Predictor:
                 size: np.stack([resize_image(image, size, keep_aspect) for image in batch])
                 for size in {size for part in parts for size in part.sizes}
             }
-            logits = [part.logits(squares, tta) for part in parts]
+            try:
+                logits = [part.logits(squares, tta) for part in parts]
+            except RuntimeError as error:
+                refuse_full_gpu(error, self.device)
+                raise
             found += [Outputs(*(_take(one, i) for one in logits)) for i in range(len(batch))]
         return found
 

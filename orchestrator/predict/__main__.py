@@ -41,6 +41,7 @@ def predict(settings: PredictSettings) -> int:
     import cv2
 
     from orchestrator.predict.files import find_images, make_room, predict_files
+    from trainables.devices import shown
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     images, closed = find_images(settings.images, settings.out)
@@ -63,7 +64,7 @@ def predict(settings: PredictSettings) -> int:
     for path, cause in report.unreadable:
         print(f"skipped: {path}: {cause}", file=sys.stderr)
     skipped = f", {len(report.unreadable)} skipped" if report.unreadable else ""
-    print(f"{len(report.rows)} predicted{skipped}: results in {settings.out}")
+    print(f"{len(report.rows)} predicted on {shown(ensemble.device)}{skipped}: results in {settings.out}")
     if report.trained_on:
         print(f"{report.trained_on} of them belong to groups that the model was trained on: they look better than new")
     if ensemble.description.synthetic:

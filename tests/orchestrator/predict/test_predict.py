@@ -87,7 +87,7 @@ def test_everything_is_written_at_original_size(multi: Path, tmp_path: Path, cap
     assert sorted(path.name for path in out.iterdir()) == ["masks", "overlays", "predictions.csv"]
     assert not list(out.rglob(".*")), "nothing temporary is left"
     said = capsys.readouterr()
-    assert "20 predicted: results in" in said.out
+    assert "20 predicted on cpu: results in" in said.out
     assert "Not a medical device" in said.out
     assert "SYNTHETIC" not in said.out
     assert said.err == ""
@@ -202,7 +202,7 @@ def test_unreadable_files_are_listed_and_skipped(seg: Path, tmp_path: Path, caps
         "skipped: in/empty.png: 0 bytes",
         "skipped: in/text.png: not an image",
     ]
-    assert "1 predicted, 4 skipped" in said.out
+    assert "1 predicted on cpu, 4 skipped" in said.out
 
 
 def test_any_readable_image_will_do(seg: Path, tmp_path: Path) -> None:
