@@ -1,7 +1,7 @@
 # Two commands for a new user: `make search` and `make test`. Both make .venv first, once.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: search setup check test test-all bench lint types clean help
+.PHONY: search setup check test test-all bench gpu-check lint types clean help
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,9 @@ test: $(STAMP)  ## everything that runs anywhere: under 25 minutes on 2 cores
 
 test-all: lint types  ## adds the long tests; its output is kept in docs/
 	set -o pipefail; { $(PRETENDED_GPU) -v && $(BIN)/python -m pytest -v --durations=15; } 2>&1 | sed -u -e "s|$(CURDIR)|.|g" -e "s|/tmp/pytest-of-[^' ]*|TMP|g" | tee docs/test-all.txt
+
+gpu-check: $(STAMP)  ## on a machine with a GPU: what works, what fits and what bounds it, in 8 minutes (ARGS="--data DIR")
+	@$(BIN)/python -m benchmarks.gpu_check $(ARGS)
 
 bench: $(STAMP)  ## measure what is claimed, with nothing else running on the machine: about an hour on 2 cores
 	@for name in input search scale overhead packing predict cluster; do echo; echo "## $$name"; echo; $(BIN)/python -m benchmarks.$$name 2>> bench.log || exit 1; done

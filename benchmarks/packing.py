@@ -155,13 +155,13 @@ def sampling() -> Iterator[list[Sample]]:
         thread.join()
 
 
-def measure(folder: Path) -> list[dict[str, str | float]]:
-    """A row for each number of trials on the GPU."""
+def measure(folder: Path, numbers: Sequence[int] = PACKED, seconds: float = SECONDS) -> list[dict[str, str | float]]:
+    """A row for each number of trials on the GPU, 1 first; `seconds` of the search with one."""
     rows: list[dict[str, str | float]] = []
     configs, alone, one = configurations(), dict[int, float](), 0.0
-    for packed in PACKED:
+    for packed in numbers:
         with sampling() as samples:
-            spans = search(folder, configs * max(1, packed // 2), packed, SECONDS if packed == 1 else None)
+            spans = search(folder, configs * max(1, packed // 2), packed, seconds if packed == 1 else None)
         begin, end = busy(spans, packed)
         if packed == 1:
             alone = {span.number: span.end - span.start for span in spans}

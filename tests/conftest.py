@@ -22,6 +22,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path == APART and not named else None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    needing = [item for item in items if item.get_closest_marker("cuda")]
+    if needing:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in needing:
+                item.add_marker(pytest.mark.skip(reason="no GPU that torch can use"))
+
+
 def _shared(name: str) -> Path:
     folder = SHARED / name
     if not folder.is_dir():

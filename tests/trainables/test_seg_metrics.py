@@ -77,9 +77,7 @@ def test_logits_are_cut_at_probability_one_half() -> None:
     assert confusion_counts(logits, torch.ones(1, 1, 1, 3)).tolist() == [[1, 0, 2]]
 
 
-@pytest.mark.parametrize(
-    "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
-)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_the_metric_is_the_same_in_any_batches_and_after_a_reset(device: str) -> None:
     predicted, target = (torch.from_numpy(m).to(device) for m in _masks(1, 11, 0.3))
     whole = segmentation_scores(confusion_counts(predicted, target))

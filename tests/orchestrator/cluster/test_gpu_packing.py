@@ -17,8 +17,6 @@ GIB = 2**30
 SMALL = {"seg": ("pspnet", "mobilenetv3_large_100"), "cls": ("mobilenetv3_small", "mobilenetv3_small_100")}
 SMALL["multi"] = SMALL["seg"]
 
-cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU on this machine")
-
 
 def small(task: str, **changed: Any) -> dict[str, Any]:
     (config,) = largest(task, [SMALL[task]], image_size=64, classes=3, batch_size=8)
@@ -101,16 +99,14 @@ def test_a_brief_training_sees_a_batch_of_the_largest_size(prepared: Prepared, m
     assert sizes == [4, 5]  # a last batch of one image is joined to the one before
 
 
-@cuda
-@pytest.mark.slow
+@pytest.mark.cuda
 def test_a_small_configuration_is_measured_and_packed(prepared: Prepared, ray_local: None) -> None:
     fraction, reason = gpus_per_trial("seg", [small("seg")], prepared, {}, cpus=4, gpus=1)
     assert fraction == 0.25, reason  # so small a network leaves the cores as the limit
     assert "pspnet" in reason
 
 
-@cuda
-@pytest.mark.slow
+@pytest.mark.cuda
 def test_what_runs_out_of_memory_counts_as_the_whole_gpu(prepared: Prepared) -> None:
     fitting = need("seg", small("seg"), prepared, None)
     assert 0 < fitting.used < fitting.total
