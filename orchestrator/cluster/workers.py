@@ -92,7 +92,7 @@ class WorkerPool:
                 except ray.exceptions.RayError as error:
                     found, worker = _cause(error), None
                     deaths[own] += 1
-                    if deaths[own] <= RETRIES:
+                    if deaths[own] <= RETRIES or (own is None and self._busy):
                         waiting.extendleft([own] if own is not None else [])
                         continue
                     if own is None:  # none can even begin
@@ -102,6 +102,8 @@ class WorkerPool:
                     self._idle.append(worker)
                 if own is not None:
                     yield own, found
+                else:
+                    deaths[None] = 0
         finally:
             for _, worker in self._busy.values():  # whoever asked has left
                 ray.kill(worker)

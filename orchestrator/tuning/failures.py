@@ -56,7 +56,7 @@ class Failure:
             return cls(reason, None, never_ran=False)
         never_ran = isinstance(error, ActorDiedError) and error.actor_init_failed
         raised = error.args[0] if never_ran else error
-        if isinstance(raised, RayTaskError):
+        if isinstance(raised, RayTaskError) and isinstance(raised.cause, BaseException):
             raised = raised.cause
             reason = f"{type(raised).__name__}: {first_line(raised)}"
         return cls(reason, raised, never_ran)

@@ -13,7 +13,7 @@ from trainables.augment import build_augmentation
 from trainables.device_augment import augment, draw
 from trainables.policies import POLICIES, Affine, Policy
 
-SIZE, COUNT = 96, 400
+SIZE, COUNT = 96, 250
 NAMES = [name for name in POLICIES if name != "none"]
 
 

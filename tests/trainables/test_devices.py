@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -46,6 +48,17 @@ def test_a_full_gpu_is_told_as_full(monkeypatch: pytest.MonkeyPatch) -> None:
         devices.UnusableGpuError, match=r"its memory is full \(CUDA out of memory.*MiB\.\); end what else"
     ):
         devices.try_out()
+
+
+def test_a_packed_trial_may_take_its_share_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float] = []
+    total = 80 * 2**30
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=total))
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", limits.append)
+    for gpus in (0.0, 1.0, 0.25):
+        devices.limit_memory(gpus)
+    (limit,) = limits
+    assert limit * total == 0.25 * total - devices.CONTEXT, "what CUDA takes for the process is not torch's to give"
 
 
 def test_a_cpu_trains_in_float32() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from orchestrator.cluster import gpu_packing
 from orchestrator.cluster.gpu_packing import MOST, Need, gpus_per_trial, largest, need, pack, train_briefly
 from search_spaces import SPACES
 from trainables.data import Prepared
@@ -61,6 +62,16 @@ def test_what_does_not_fit_alone_gets_a_gpu_and_smaller_batches() -> None:
 
 def test_without_a_gpu_there_is_nothing_to_measure(prepared: Prepared) -> None:
     assert gpus_per_trial("seg", [small("seg")], prepared, {}, cpus=16, gpus=0) == (0.0, "")
+
+
+def test_the_smallest_card_of_all_decides(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_packing, "measure", lambda *given: Need("unet, batch 32", 5 * GIB, 80 * GIB))
+    given = ("seg", [small("seg")], prepared, {}, 64, 1, 1)
+    assert gpus_per_trial(*given) == gpus_per_trial(*given, 80 * GIB)
+    fraction, reason = gpus_per_trial(*given, 16 * GIB)
+    assert fraction == 0.5
+    assert "memory allows 2 (unet, batch 32, needs 5 of 16 GiB)" in reason
+    assert "does not fit in 4 GiB" in gpus_per_trial(*given, 4 * GIB)[1]
 
 
 def test_the_costliest_pairs_at_their_largest() -> None:

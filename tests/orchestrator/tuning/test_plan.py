@@ -11,11 +11,14 @@ import optuna
 import pytest
 
 from orchestrator.cluster.resources import TrialResources
+from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.plan import Plan, make_plan
+from orchestrator.tuning.resume import check_identity
 from search_spaces import SPACES
+from trainables import device_batches
 from trainables.data import Prepared
 
 ONE_CORE = TrialResources(slots=1, cpus=1, gpus=0)
@@ -63,3 +66,18 @@ def test_a_resumed_search_tries_what_it_did(tmp_path: Path, prepared: Prepared) 
     assert again.first_points == plan.first_points
     assert again.choices == plan.choices
     assert again.trials == 60
+
+
+def test_a_search_goes_on_only_where_its_images_are_augmented_as_before(
+    tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _settings(tmp_path)
+    on_cpu, on_gpu = (make_plan(settings, prepared, TrialResources(1, 1, gpus)) for gpus in (0.0, 0.5))
+    before, now = (plan.identity(settings, prepared) for plan in (on_gpu, on_cpu))
+    check_identity(before, before, "night")
+    with pytest.raises(UserError, match=r"^--resume night: its images were augmented on a GPU and would be on a CPU"):
+        check_identity(now, before, "night")
+    stored = {name: value for name, value in asdict(now).items() if name != "augmented_on"}
+    check_identity(now, Identity(**stored), "of a version that had the CPU's draws alone")
+    monkeypatch.setattr(device_batches, "MOST", 0)  # too many images for a GPU: the host augments
+    assert make_plan(settings, prepared, TrialResources(1, 1, 1.0)).augmented_on == "cpu"
