@@ -11,6 +11,7 @@ import ray
 import torch
 
 from orchestrator.cluster import resources
+from orchestrator.cluster.resources import Host
 from search_spaces import SPACES, Config
 from trainables.data import Prepared
 from trainables.memory import is_out_of_memory
@@ -45,8 +46,7 @@ def gpus_per_trial(
     configs: Sequence[Config],
     data: Prepared,
     sources: Mapping[str, Source],
-    cpus: int,
-    gpus: float,
+    host: Host,
     cpus_per_trial: int = 1,
     memory: int | None = None,
 ) -> tuple[float, str]:
@@ -57,16 +57,16 @@ def gpus_per_trial(
         configs: the largest configurations of the space; see `largest`.
         data: prepared data.
         sources: where encoders' weights come from.
-        cpus, gpus: of the host with the fewest cores for a GPU.
+        host: the one with the fewest cores for a GPU.
         cpus_per_trial: what the user fixed, else 1.
         memory: bytes of the smallest GPU of all, which a trial may come to; None where it is the one measured on.
     """
-    if gpus < 1:
+    if not host.gpus:
         return 0.0, ""
     found = measure(task, configs, data, sources)
     if memory and memory < found.total:
         found = replace(found, used=min(found.used, memory), total=memory)
-    trials, reason = pack(found, cpus, int(gpus), cpus_per_trial)
+    trials, reason = pack(found, host.cpus, host.gpus, cpus_per_trial)
     return resources.fraction(trials), reason
 
 

@@ -140,7 +140,7 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Pla
         each = settings.cpus_per_trial or 1
         host = min(with_gpus, key=lambda host: host.cpus / host.gpus)
         fraction, reason = gpu_packing.gpus_per_trial(
-            settings.task, costly, data, plan.sources, host.cpus, host.gpus, each, cards.least_memory(found)
+            settings.task, costly, data, plan.sources, host, each, cards.least_memory(found)
         )
         shared = share(fraction)
         notes.append(reason)

@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.cluster import gpu_packing
 from orchestrator.cluster.gpu_packing import MOST, Need, gpus_per_trial, largest, need, pack, train_briefly
+from orchestrator.cluster.resources import Host
 from search_spaces import SPACES
 from trainables.data import Prepared
 from trainables.tasks import TASKS
@@ -61,12 +62,12 @@ def test_what_does_not_fit_alone_gets_a_gpu_and_smaller_batches() -> None:
 
 
 def test_without_a_gpu_there_is_nothing_to_measure(prepared: Prepared) -> None:
-    assert gpus_per_trial("seg", [small("seg")], prepared, {}, cpus=16, gpus=0) == (0.0, "")
+    assert gpus_per_trial("seg", [small("seg")], prepared, {}, Host(16)) == (0.0, "")
 
 
 def test_the_smallest_card_of_all_decides(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_packing, "measure", lambda *given: Need("unet, batch 32", 5 * GIB, 80 * GIB))
-    given = ("seg", [small("seg")], prepared, {}, 64, 1, 1)
+    given = ("seg", [small("seg")], prepared, {}, Host(64, 1), 1)
     assert gpus_per_trial(*given) == gpus_per_trial(*given, 80 * GIB)
     fraction, reason = gpus_per_trial(*given, 16 * GIB)
     assert fraction == 0.5
@@ -112,7 +113,7 @@ def test_a_brief_training_sees_a_batch_of_the_largest_size(prepared: Prepared, m
 
 @pytest.mark.cuda
 def test_a_small_configuration_is_measured_and_packed(prepared: Prepared, ray_local: None) -> None:
-    fraction, reason = gpus_per_trial("seg", [small("seg")], prepared, {}, cpus=4, gpus=1)
+    fraction, reason = gpus_per_trial("seg", [small("seg")], prepared, {}, Host(4, 1))
     assert fraction == 0.25, reason  # so small a network leaves the cores as the limit
     assert "pspnet" in reason
 
