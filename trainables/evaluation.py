@@ -12,7 +12,7 @@ from torch import Tensor
 
 from trainables.batches import Batch
 from trainables.data.manifest import DataError
-from trainables.data.pixels import UnreadableError, read_mask, to_original_size
+from trainables.data.pixels import UnreadableError, fit_mask, read_mask, to_original_size
 from trainables.data.prepared import Prepared
 from trainables.metrics.seg import confusion_counts, hd95, pixel_confusion
 from trainables.tasks.base import Outputs, Task
@@ -69,6 +69,7 @@ def read_merged_mask(data: Prepared, row: int) -> np.ndarray:
     for file in data.mask_files[row]:
         try:
             mask, _ = read_mask(Path(file))
+            mask = fit_mask(mask, merged.shape) if data.resized_masks else mask
         except UnreadableError as error:
             raise DataError(f"{file}: {error}; it was readable when the data were prepared: restore the file") from None
         if mask.shape != merged.shape:

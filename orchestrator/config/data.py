@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from orchestrator.config.types import Folder, Place, one_of
 from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import HOME, Storage
-from trainables.data import LAYOUTS
 from trainables.data.duplicates import DEFAULT_DISTANCE
+from trainables.data.folders import NAMES as LAYOUTS
 
 
 class DataSettings(BaseModel):
@@ -21,6 +21,10 @@ class DataSettings(BaseModel):
 
     data: Folder | None = Field(None, description="folder of images, or a CSV table; without it a phantom is made")
     layout: str = Field("auto", description=f"layout of the folder: auto, {', '.join(LAYOUTS)}")
+
+    patient: str = Field(
+        "", title="COLUMN|PATTERN", description="what names the patient: a column, or file names as {patient}_{any}"
+    )
 
     @field_validator("layout")
     @classmethod

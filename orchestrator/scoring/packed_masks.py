@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.common.errors import UserError
-from trainables.data.pixels import UnreadableError, read_image, read_mask
+from trainables.data.pixels import UnreadableError, fit_mask, read_image, read_mask
 
 
 class PackedMasks:
@@ -62,7 +62,7 @@ def read(image_file: str, mask_files: Sequence[str]) -> tuple[np.ndarray, list[n
         for file in mask_files:
             mask, _ = read_mask(Path(file))
             if mask.any():
-                masks.append(mask)
+                masks.append(fit_mask(mask, image.shape))
     except (UnreadableError, OSError) as error:
         raise UserError(f"{file}: {error}; it was good a moment ago, run again") from None
     return image, masks

@@ -1,6 +1,6 @@
 """Data: read -> check -> group -> split -> prepare. Nothing here needs torch."""
 
-from trainables.data.folders import LAYOUTS, read_manifest
+from trainables.data.folders import read_manifest
 from trainables.data.manifest import CLASSES, NORMAL, UNKNOWN, DataError, Fault, Manifest, Record
 from trainables.data.phantom import is_phantom, write_phantom
 from trainables.data.preparation import prepare
@@ -8,7 +8,6 @@ from trainables.data.prepared import Prepared
 
 __all__ = [
     "CLASSES",
-    "LAYOUTS",
     "NORMAL",
     "UNKNOWN",
     "DataError",
@@ -19,6 +18,7 @@ __all__ = [
     "cache",
     "duplicates",
     "examine",
+    "folders",
     "grouping",
     "is_phantom",
     "manifest",

@@ -38,7 +38,7 @@ class ExaminedIndex:
     @staticmethod
     def key(record: Record) -> str:
         """What the outcome depends on: the files' bytes, the label and the number of masks."""
-        return content_key(digest(record), record.label, len(record.masks))
+        return content_key(digest(record), record.label, len(record.masks)) + ":resized" * record.resized_masks
 
     def image_hash(self, key: str) -> np.ndarray:
         """The perceptual hash of a remembered image, uint8 [128]."""

@@ -11,7 +11,10 @@ import numpy as np
 
 from trainables.data.duplicates import perceptual_hash
 from trainables.data.manifest import LEFT_OUT_WITH_IMAGE, NORMAL, UNKNOWN, Fault, Record
-from trainables.data.pixels import UnreadableError, read_image, read_mask, resize_image, resize_mask
+from trainables.data.pixels import FEW, UnreadableError, fit_mask, read_image, read_mask, resize_image, resize_mask
+
+#: Share of an image above which a mask is not believed.
+MOST_LESION = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +81,24 @@ def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarr
     empty: list[Path] = []
     for path in record.masks:
         try:
-            mask, two_valued = read_mask(path)
+            mask, values = read_mask(path)
         except UnreadableError as error:
             faults.append(Fault(path, str(error), LEFT_OUT_WITH_IMAGE))
             continue
+        if record.resized_masks:
+            mask = fit_mask(mask, shape)
         if mask.shape != shape:
             sizes = f"{mask.shape[1]} x {mask.shape[0]} pixels, its image {shape[1]} x {shape[0]}"
             faults.append(Fault(path, f"mask of another size than its image ({sizes})", LEFT_OUT_WITH_IMAGE))
             continue
-        if not two_valued:
+        if values > FEW:
             faults.append(Fault(path, "mask not two-valued", "thresholded at half range"))
+        elif values > 2:
+            faults.append(Fault(path, f"mask of {values} values", "all but the smallest are lesion"))
+        if mask.mean() > MOST_LESION:
+            covered = f"mask covers {mask.mean():.0%} of its image: is it inverted?"
+            faults.append(Fault(path, covered, LEFT_OUT_WITH_IMAGE))
+            continue
         if not mask.any():
             empty.append(path)
         elif record.label == NORMAL:

@@ -13,6 +13,7 @@ import numpy as np
 from trainables.data import duplicates, splits
 from trainables.data.examine import Decoded
 from trainables.data.manifest import CLASSES, LEFT_OUT, UNKNOWN, DataError, Fault, Manifest, Record
+from trainables.data.patients import shared_prefixes
 
 #: What is wrong with an image whose near-duplicates disagree with it.
 OTHER_CLASS = "near-duplicate of another class"
@@ -138,7 +139,12 @@ def group(
         split=split,
         faults=tuple(sorted(faults, key=lambda fault: fault.file)),
         left_out=len(examined) - len(rows) + sum(fault.left_out for fault in manifest.faults),
-        notes=(*group_notes(clusters, groups, distance), *_side_notes(sides, test_source), *notes),
+        notes=(
+            *group_notes(clusters, groups, distance),
+            *patient_notes(manifest, rows),
+            *_side_notes(sides, test_source),
+            *notes,
+        ),
     )
 
 
@@ -236,6 +242,23 @@ def group_notes(clusters: np.ndarray, groups: np.ndarray, distance: int) -> list
         notes.append(
             f"warning: one near-duplicate cluster holds {size} images; "
             f"if they are not the same lesion, try --duplicate-distance {distance // 2}"
+        )
+    return notes
+
+
+def patient_notes(manifest: Manifest, rows: Sequence[ExaminedRecord]) -> list[str]:
+    """Whose images these are, as far as anything says so: a split by patient rests on it."""
+    patients = {(row.record.source, row.record.patient) for row in rows if row.record.patient}
+    if patients:
+        nobody = sum(not row.record.patient for row in rows)
+        without = f"; {nobody} images of nobody known" if nobody else ""
+        return [f"patients: {len(patients)}, from {manifest.patients_from}{without}"]
+    notes = ["patients unknown: images of one patient may be in train and in test"]
+    for name in manifest.unread:
+        notes.append(f"warning: nothing reads the column {name!r}: if it names patients, give --patient {name}")
+    if shared := shared_prefixes(manifest):
+        notes.append(
+            f"warning: file names such as {shared} may name patients: if so, give --patient '{{patient}}_{{any}}'"
         )
     return notes
 

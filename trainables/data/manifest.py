@@ -52,6 +52,7 @@ class Record:
         source: name of the dataset it comes from; "" if not given.
         split: side of the split that is given for it, one of `splits.SIDES`; "" if none is.
         subgroups: (column, value) pairs for reports, the same columns for every record.
+        resized_masks: whether its masks are its own picture at another size.
     """
 
     image: Path
@@ -61,13 +62,15 @@ class Record:
     source: str = ""
     split: str = ""
     subgroups: tuple[tuple[str, str], ...] = ()
+    resized_masks: bool = False
 
 
 @dataclass(frozen=True)
 class Manifest:
     """All records of a dataset in path order, its layout's name, and whether the layout has masks at all.
 
-    root is the folder that was read, or the table itself.
+    root is the folder that was read, or the table itself. `left_over` images were read by no rule. `patients_from` says
+    where patients are known from, in words; "" where nothing names them. `unread` are columns that may name them.
     """
 
     root: Path
@@ -75,6 +78,9 @@ class Manifest:
     has_masks: bool
     records: tuple[Record, ...]
     faults: tuple[Fault, ...]
+    left_over: int = 0
+    patients_from: str = ""
+    unread: tuple[str, ...] = ()
 
     @classmethod
     def ordered(

@@ -12,7 +12,10 @@ from PIL import Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MAX_MEGAPIXELS = 64
+#: Values of a mask up to which they are kinds of pixels, and not shades.
+FEW = 8
 
+_LOSSY = (".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 #: How files of these formats begin: tells a cut-off image from a file that never was one.
 _SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -56,20 +59,36 @@ def read_image(path: Path) -> np.ndarray:
         raise UnreadableError("truncated or damaged") from error
 
 
-def read_mask(path: Path) -> tuple[np.ndarray, bool]:
-    """Decode a mask as bool [H, W] (True = lesion), and whether the file holds at most two values.
+def read_mask(path: Path) -> tuple[np.ndarray, int]:
+    """Decode a mask as bool [H, W] (True = lesion), and how many values the file holds; above `FEW` they are shades.
 
-    Of two values the larger is lesion; a constant file is all lesion, or empty if it is zero. Anything else is
-    thresholded at half of the 8-bit range.
+    Of two values the larger is lesion; a constant file is all lesion, or empty if it is zero. Up to `FEW` values are
+    kinds of lesion, and the smallest is background. More, and those of a JPEG, are shades, thresholded at half of the
+    8-bit range. Where the colour is constant and the transparency is not, that is the mask.
 
     Raises:
         UnreadableError: as read_image.
     """
     grey = read_image(path)
-    low, high = grey.min(), grey.max()
-    if not ((grey == low) | (grey == high)).all():
-        return grey > 127, False
-    return (grey == high) & (high > 0), True
+    if grey.min() == grey.max() and (alpha := _transparency(path)) is not None:
+        grey = alpha
+    values = np.unique(grey)
+    if len(values) > (2 if path.suffix.lower() in _LOSSY else FEW):
+        return grey > 127, max(len(values), FEW + 1)
+    return grey > (values[0] if len(values) > 1 else 0), len(values)
+
+
+def fit_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask, bool [H, W], at the size of its image, by nearest neighbour; as it is where it has that size."""
+    if mask.shape == shape:
+        return mask
+    return cv2.resize(mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+def _transparency(path: Path) -> np.ndarray | None:
+    """The transparency of a file that was read before, uint8 [H, W]; None where there is none."""
+    with Image.open(path, formats=_FORMATS) as image:
+        return np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
 
 
 def to_grey(image: Image.Image) -> np.ndarray:

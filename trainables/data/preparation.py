@@ -114,6 +114,7 @@ def prepare(
         synthetic=is_phantom(manifest.root),
         data_fingerprint=data_fingerprint,
         prepared_fingerprint=prepared_fingerprint,
+        resized_masks=any(record.resized_masks for record in records),
     )
 
 

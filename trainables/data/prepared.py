@@ -35,6 +35,7 @@ class Prepared:
         classes: the class order that labels index.
         synthetic: whether they are phantom images.
         data_fingerprint: identity of contents, labels, groups and splits, hexadecimal.
+        resized_masks: whether mask files may be of another size than their image, whose picture they are.
         prepared_fingerprint: the same with size, aspect and mask mode; names the cache.
     """
 
@@ -60,6 +61,7 @@ class Prepared:
     synthetic: bool
     data_fingerprint: str
     prepared_fingerprint: str
+    resized_masks: bool = False
 
     @property
     def has_masks(self) -> bool:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
+from trainables.data import words
 from trainables.data.manifest import CLASSES, LEFT_OUT, UNKNOWN, DataError, Fault, Manifest, Record
+from trainables.data.patients import unread_columns
 
 COLUMNS = ("image", "mask", "label", "patient", "source", "split")
 #: Between the masks of one image.
 SEPARATOR = ";"
-#: What the column split may say, in any case, and what it means.
-SPLITS = {"train": "train", "validation": "validation", "val": "validation", "valid": "validation", "test": "test"}
+#: The name of this layout.
+TABLE = "csv"
 #: Another column with at most this many values divides the images into sub-groups.
 MOST_SUBGROUPS = 10
 
@@ -25,8 +28,11 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() == ".csv" and path.is_file()
 
 
-def read_csv(table: Path) -> Manifest:
+def read_csv(table: Path, patient: str = "") -> Manifest:
     """Read a table of COLUMNS, all but `image` optional; paths are absolute or relative to the table's folder.
+
+    Args:
+        patient: the column that names the patient; "" for `patient`. A pattern of file names is of no account here.
 
     Whether the files exist is found out when they are decoded. Column names and labels may be in any case.
 
@@ -34,6 +40,10 @@ def read_csv(table: Path) -> Manifest:
         DataError: not a CSV file; no column `image`, or neither `mask` nor `label`.
     """
     rows = read_table(table)
+    if patient and "{" not in patient:
+        if patient.lower() not in rows:
+            raise DataError(f"{table}: no column {patient!r} (found: {', '.join(rows.columns)})")
+        rows["patient"] = rows[patient.lower()]
     if "image" not in rows or not {"mask", "label"} & set(rows):
         found = ", ".join(rows.columns)
         raise DataError(f"{table}: needs a column image, and mask or label or both; name them so (found: {found})")
@@ -57,17 +67,32 @@ def read_csv(table: Path) -> Manifest:
             faults.append(fault)
         if fault is None or not fault.left_out:
             records.append(record)
-    return Manifest.ordered(table, "csv", "mask" in rows, records, faults)
+    manifest = Manifest.ordered(table, TABLE, "mask" in rows, records, faults)
+    known = any(record.patient for record in records)
+    unread = tuple(unread_columns(map(str, rows.columns), (*COLUMNS, *subgroups)))
+    return replace(manifest, patients_from=f"column {patient or 'patient'}" if known else "", unread=unread)
 
 
 def read_table(table: Path) -> pd.DataFrame:
-    """The cells of a CSV file as stripped strings, "" where empty; column names in lower case.
+    """The cells of a CSV file, or of a workbook's first sheet, as stripped strings; column names in lower case.
+
+    Columns of a CSV file stand between commas, semicolons or tabs, whatever its first line has most of.
 
     Raises:
-        DataError: not a CSV file in UTF-8, or two columns of one name.
+        DataError: not a CSV file in UTF-8, no workbook, or two columns of one name.
     """
     try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False, index_col=False)
+        if table.suffix.lower() == ".xlsx":
+            rows = pd.read_excel(table, dtype=str, keep_default_na=False)
+        else:
+            with table.open(encoding="utf-8-sig") as file:
+                header = file.readline()
+            separator = max(",;\t", key=header.count)
+            rows = pd.read_csv(table, sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    except ImportError:
+        raise DataError(
+            f"{table}: reading a workbook needs openpyxl: pip install openpyxl, or save it as CSV"
+        ) from None
     except ValueError as error:  # pandas' own errors and UnicodeDecodeError are ValueErrors
         raise DataError(f"{table}: not a CSV file in UTF-8 ({str(error).splitlines()[0]}); save it as one") from error
     rows.columns = rows.columns.str.strip().str.lower()
@@ -90,10 +115,10 @@ def _record(row: Mapping[Hashable, str], folder: Path, subgroups: list[str]) -> 
     return Record(
         image=_file(folder, row["image"]),
         masks=tuple(dict.fromkeys(_file(folder, name) for name in masks if name)),
-        label=CLASSES.index(label) if label in CLASSES else UNKNOWN,
-        patient=row.get("patient", ""),
+        label=words.class_of(label),
+        patient=words.patient_of(row.get("patient", "")),
         source=row.get("source", ""),
-        split=SPLITS.get(row.get("split", "").lower(), ""),
+        split=words.side_of(row.get("split", "")),
         subgroups=tuple((column, row[column]) for column in subgroups),
     )
 
@@ -106,7 +131,7 @@ def _fault(record: Record, row: Mapping[Hashable, str]) -> Fault | None:
     """What is wrong with one row, the gravest thing first."""
     if "split" in row and not record.split:
         problem = f"unknown split {row['split']!r}" if row["split"] else "no split"
-        return Fault(record.image, f"{problem} (known: {', '.join(SPLITS)})")
+        return Fault(record.image, f"{problem} (known: {', '.join(words.ALL_SIDES)})")
     if record.label == UNKNOWN and row.get("label"):
         problem = f"unknown label {row['label']!r} (known: {', '.join(CLASSES)})"
         return Fault(record.image, problem, "label unknown" if record.masks else LEFT_OUT)

@@ -14,7 +14,7 @@ from orchestrator.rendering.numbers import counted, number, percent
 from orchestrator.report.results.means import by_image
 from orchestrator.report.results.subject import ImageFiles, ModelResults
 from trainables.data import CLASSES
-from trainables.data.pixels import UnreadableError, read_image, read_mask
+from trainables.data.pixels import UnreadableError, fit_mask, read_image, read_mask
 
 #: Box that a picture fills, width and height in pixels.
 BOX = (340, 420)
@@ -133,7 +133,7 @@ def _outlined(shown: ImageFiles, predicted: np.ndarray | None) -> np.ndarray | N
     """The image with both outlines, uint8 RGB, at its own aspect; None where a file cannot be read."""
     try:
         image = read_image(shown.image)
-        masks = [read_mask(file)[0] for file in shown.masks]
+        masks = [fit_mask(read_mask(file)[0], image.shape) for file in shown.masks]
     except (UnreadableError, OSError):
         return None
     scale = min(BOX[0] / image.shape[1], BOX[1] / image.shape[0])

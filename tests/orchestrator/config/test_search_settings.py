@@ -92,7 +92,7 @@ def test_settings_survive_their_own_yaml(tmp_path: Path) -> None:
     [
         (["--arch", "vgg"], "--arch: unknown architecture 'vgg': choose from unet, resunet"),
         (["--encoder", "vgg"], "choose from tf_efficientnet_lite0"),
-        (["--layout", "dicom"], "choose from auto, busi"),
+        (["--layout", "dicom"], "choose from auto, bus-uclm"),
         (["--task", "sgm"], "'seg'"),
         (["--trials", "many"], "--trials: input should be a valid integer"),
         (["--epochs", "-1"], "--epochs: "),
@@ -119,7 +119,7 @@ def test_errors_are_one_line_that_lists_what_is_allowed(argv: list[str], expecte
 def test_unknown_line_in_the_file_lists_the_known(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("epoch: 3")
-    with pytest.raises(UserError, match="--epoch: no such setting; choose from data, layout, test_source"):
+    with pytest.raises(UserError, match="--epoch: no such setting; choose from data, layout, patient, test_source"):
         parse("--config", str(file))
     file.write_text("{ a")
     with pytest.raises(UserError, match="not valid YAML"):

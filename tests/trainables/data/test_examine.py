@@ -53,7 +53,9 @@ def test_a_sound_record(tmp_path: Path) -> None:
 
 
 def test_letterboxed(tmp_path: Path) -> None:
-    decoded = decode(record(tmp_path, BENIGN, EMPTY + 255), 32, True)
+    high = EMPTY.copy()
+    high[:, :40] = 255
+    decoded = decode(record(tmp_path, BENIGN, high), 32, True)
     assert decoded.masks is not None
     assert decoded.masks[0].any(axis=1).nonzero()[0].tolist() == list(range(4, 28))
 
@@ -75,8 +77,9 @@ def test_without_masks_nothing_is_asked_of_them(tmp_path: Path) -> None:
 
 
 def grey_mask() -> np.ndarray:
+    """A lesion with shades below half beside it."""
     mask = LEFT.copy()
-    mask[:, 16:20] = 120
+    mask[:, 16:30] = np.linspace(10, 120, 14).astype(np.uint8)
     return mask
 
 
@@ -85,6 +88,19 @@ def grey_mask() -> np.ndarray:
     [
         (BENIGN, [LEFT, EMPTY], True, ["scan (1)_mask_1.png: empty mask beside others; ignored"]),
         (BENIGN, [grey_mask()], True, ["scan (1)_mask_0.png: mask not two-valued; thresholded at half range"]),
+        (BENIGN, [LEFT // 255], True, []),
+        (
+            BENIGN,
+            [(LEFT // 255 * (1 + COLUMNS % 2)).astype(np.uint8)],
+            True,
+            ["scan (1)_mask_0.png: mask of 3 values; all but the smallest are lesion"],
+        ),
+        (
+            MALIGNANT,
+            [EMPTY + 255],
+            False,
+            ["scan (1)_mask_0.png: mask covers 100% of its image: is it inverted?; left out with its image"],
+        ),
         (MALIGNANT, [EMPTY], False, ["scan (1)_mask_0.png: empty lesion mask; left out with its image"]),
         (NORMAL, [LEFT], False, ["scan (1)_mask_0.png: lesion mask on a normal; left out with its image"]),
         (

@@ -12,7 +12,7 @@ import pytest
 from pandas.errors import ParserWarning
 from PIL import Image
 
-from trainables.data.folders import LAYOUTS, read_manifest
+from trainables.data.folders import NAMES, read_manifest
 from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Manifest
 
 
@@ -81,7 +81,7 @@ def test_every_structure_fault_of_busi_has_its_line(tmp_path: Path) -> None:
 
 
 def test_class_folders_without_masks(tmp_path: Path) -> None:
-    put(tmp_path, "benign/a.png", "NORMAL/b.tif", "other/c.png")
+    put(tmp_path, "benign/a.png", "NORMAL/b.tif")
     manifest = read_manifest(tmp_path)
     assert (manifest.layout, manifest.has_masks, manifest.faults) == ("classes", False, ())
     assert found(manifest) == {"NORMAL/b.tif": ("normal", []), "benign/a.png": ("benign", [])}
@@ -89,10 +89,14 @@ def test_class_folders_without_masks(tmp_path: Path) -> None:
 
 def test_layout_can_be_overridden(tmp_path: Path) -> None:
     put(tmp_path, "benign/a.png", "benign/a_mask.png", "images/x.png", "masks/x.png")
-    assert read_manifest(tmp_path).layout == "busi"
+    with pytest.raises(
+        DataError, match=r"2 of 4 images would be left over by layout busi .*; seen: benign: \*\.png 2, im"
+    ):
+        read_manifest(tmp_path)
+    assert found(read_manifest(tmp_path, "busi")) == {"benign/a.png": ("benign", ["a_mask.png"])}
     assert found(read_manifest(tmp_path, "classes")) == {"benign/a.png": ("benign", [])}
     assert found(read_manifest(tmp_path, "folders")) == {"images/x.png": ("unknown", ["x.png"])}
-    with pytest.raises(DataError, match=f"unknown layout 'coco'; allowed: auto, {', '.join(LAYOUTS)}"):
+    with pytest.raises(DataError, match=f"unknown layout 'coco'; allowed: auto, {', '.join(NAMES)}"):
         read_manifest(tmp_path, "coco")
 
 
@@ -147,7 +151,7 @@ def test_labels_and_patients_of_a_table(tmp_path: Path) -> None:
         "d": (UNKNOWN, "P3"),
         "e": (UNKNOWN, ""),
         "g, 1": (CLASSES.index("benign"), "0012"),
-        "é": (CLASSES.index("benign"), "NA"),
+        "é": (CLASSES.index("benign"), ""),  # NA is nobody
     }
     assert lines(manifest) == [
         "images/d.png: unknown label 'cyst' in labels.csv (known: normal, benign, malignant); label unknown",
@@ -195,7 +199,7 @@ def test_short_and_overlong_rows(tmp_path: Path) -> None:
     [
         (b"", "not a CSV file"),
         (b"image,label\n\xff\xfe\xfa,benign\n", "not a CSV file in UTF-8"),
-        (b"id;label\na;benign\n", r"call it one of image, file, filename, name \(found: id;label\)"),
+        (b"number,label\n7,benign\n", r"call it one of image, file, filename, .* \(found: number, label\)"),
     ],
 )
 def test_unusable_tables_are_one_line(tmp_path: Path, content: bytes, message: str) -> None:
@@ -212,7 +216,7 @@ def test_unusable_tables_are_one_line(tmp_path: Path, content: bytes, message: s
 def test_one_level_below(tmp_path: Path, names: list[str]) -> None:
     inner = tmp_path / "data (copy) ü"
     put(inner, *names)
-    put(tmp_path, "docs/figure.png", ".cache/benign/x.png")
+    put(tmp_path, ".cache/benign/x.png")
     (tmp_path / "LICENSE.txt").touch()
     manifest = read_manifest(tmp_path)
     assert manifest.root == inner
@@ -239,10 +243,11 @@ def test_unusable_paths_are_one_clear_line(tmp_path: Path) -> None:
     for name, message in [
         ("missing", "no such folder or table; give the folder"),
         ("file.png", "neither a folder nor a table; give the folder"),
-        ("empty", r"no usable image.*known layout \(busi: .*; folders: .*; classes: .*; csv: .*\)"),
-        ("deep", r"no usable image"),
+        ("empty", r"no usable image.*seen: nothing; .*known layout \(.*; busi: .*; folders: .*; classes: .*\)"),
+        ("deep", r"no usable image.*seen: er/still/benign: \*\.png 1; "),
         ("hollow", r"no usable image in layout 'classes'.*benign: class has no images"),
         ("bare", r"no usable image in layout 'busi'.*3 faults, the first: .*a.png: image without mask; left out"),
+        ("file.csv", "no such folder or table"),
     ]:
         with pytest.raises(DataError, match=message) as error:
             read_manifest(tmp_path / name)

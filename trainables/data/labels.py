@@ -1,0 +1,91 @@
+"""What a table says of the images of a folder: label, patient, sub-groups."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from trainables.data import words
+from trainables.data.layouts import Table
+from trainables.data.listing import Listing
+from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault
+from trainables.data.paths import composed, fields
+from trainables.data.patients import unread_columns
+from trainables.data.pixels import IMAGE_SUFFIXES
+from trainables.data.table import read_table
+
+
+class Told(NamedTuple):
+    """Of one image."""
+
+    label: int = UNKNOWN
+    patient: str = ""
+    subgroups: tuple[tuple[str, str], ...] = ()
+
+
+def find_table(table: Table, listing: Listing) -> str | None:
+    """The path of the table; None where there is none."""
+    return next((path for path in listing.others if fields(table.file, path) is not None), None)
+
+
+def read_labels(file: Path, table: Table, images: Mapping[str, Path]) -> tuple[dict[str, Told], list[Fault], list[str]]:
+    """What the table says of each image, by its path, and what is wrong with it; the order of rows is no matter.
+
+    And columns that may name patients, and that nothing reads.
+
+    Raises:
+        DataError: it cannot be read, or no column names the image.
+    """
+    rows = read_table(file)
+    key = next((column for column in table.key if column in rows), None)
+    if key is None:
+        wanted, present = ", ".join(table.key), ", ".join(rows.columns)
+        raise DataError(f"{file}: no column names the image; call it one of {wanted} (found: {present})")
+    label, patient = (
+        next((column for column in columns if column in rows and column != key), "")
+        for columns in (table.label, table.patient)
+    )
+    subgroups = [column for column in table.subgroups if column in rows]
+    by_name: dict[str, list[str]] = defaultdict(list)
+    for path in images:
+        for name in {PurePosixPath(path).stem, PurePosixPath(path).name}:
+            by_name[_named(name)].append(path)
+    said: dict[str, set[tuple[str, str, tuple[tuple[str, str], ...]]]] = defaultdict(set)
+    faults = []
+    for row in rows.to_dict("records"):
+        named = _images_of(row, key, by_name)
+        if not named:
+            faults.append(Fault(file, f"row {row[key]!r} names no image", "ignored"))
+        for path in named:
+            groups = tuple((column, row[column]) for column in subgroups)
+            said[path].add((row.get(label, "").lower(), words.patient_of(row.get(patient, "")), groups))
+    told: dict[str, Told] = {}
+    for path, image in images.items():
+        if len(said[path]) > 1:
+            faults.append(Fault(image, f"rows of {file.name} disagree"))
+            continue
+        nothing = ("", "", tuple((column, "") for column in subgroups))
+        word, who, groups = next(iter(said[path]), nothing)
+        told[path] = Told(words.class_of(word), who, groups)
+        if not said[path]:
+            faults.append(Fault(image, f"no row in {file.name}", "label unknown"))
+        elif told[path].label == UNKNOWN and label:
+            known = ", ".join(CLASSES)
+            faults.append(Fault(image, f"unknown label {word!r} in {file.name} (known: {known})", "label unknown"))
+    return told, faults, unread_columns(rows.columns, (key, label, patient, *subgroups))
+
+
+def _images_of(row: Mapping[Hashable, str], key: str, by_name: Mapping[str, list[str]]) -> list[str]:
+    """The images that a row names; a number may have lost its zeros."""
+    name = _named(row[key])
+    if name in by_name or not name.isdigit():
+        return by_name.get(name, [])
+    return [path for stem, paths in by_name.items() if stem.isdigit() and int(stem) == int(name) for path in paths]
+
+
+def _named(name: str) -> str:
+    """A file's name as a table may give it: the suffix, if there is one, in lower case."""
+    path = PurePosixPath(composed(name))
+    return path.stem + path.suffix.lower() if path.suffix.lower() in IMAGE_SUFFIXES else path.name

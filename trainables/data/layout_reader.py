@@ -1,0 +1,170 @@
+"""A folder by a layout: which file is an image, which its mask, what a table says of it, and what is left over."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trainables.data import words
+from trainables.data.labels import Told, find_table, read_labels
+from trainables.data.layouts import Layout
+from trainables.data.listing import Listing
+from trainables.data.manifest import NORMAL, UNKNOWN, Fault, Manifest, Record
+from trainables.data.paths import fields
+
+#: What a mask may be called after the name of its image.
+_EXTENDS = re.compile(r"[ _-](masks?|gt|seg|segmentation|tumou?r|lesion|annotation)\b.*|_mask.*", re.IGNORECASE)
+
+
+@dataclass
+class Matched:
+    """The files of a folder by a layout, as '/'-separated relative paths.
+
+    Attributes:
+        images: fields of each image. masks: of each image that has some, in numeric order.
+        lone: masks without image. left_over: what no rule reads.
+    """
+
+    images: dict[str, dict[str, Any]] = field(default_factory=dict)
+    masks: dict[str, list[str]] = field(default_factory=dict)
+    lone: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
+
+
+def match(layout: Layout, listing: Listing) -> Matched:
+    """Sort the files of a folder."""
+    found, masks = Matched(), list[str]()
+    for path in listing.images:
+        if _first(layout.ignored, path) is not None:
+            continue
+        own = _first(layout.images, path)
+        if own is not None:
+            found.images[path] = own
+        if _first(layout.masks, path) is not None:
+            masks.append(path)
+        elif own is None:
+            found.left_over.append(path)
+    _attach(layout, found, masks)
+    stems = {PurePosixPath(path).with_suffix("").as_posix().lower() for path in found.images}
+    for path in list(found.images):
+        if path not in found.masks and _extends(PurePosixPath(path).with_suffix("").as_posix().lower(), stems):
+            del found.images[path]
+            if not layout.unmarked:
+                found.lone.append(path)
+    return found
+
+
+def fits(layout: Layout, listing: Listing, found: Matched) -> bool:
+    """Whether a folder can be of a layout at all."""
+    if layout.table and layout.needs_table and find_table(layout.table, listing) is None:
+        return False
+    if layout.unmarked:
+        return bool(found.images) or bool(_class_folders(listing.root))
+    return bool(found.images) and bool(found.masks or found.lone)
+
+
+def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> Manifest:
+    """The records and faults of a folder.
+
+    Raises:
+        DataError: its table cannot be used.
+    """
+    root, faults = listing.root, list(listing.faults)
+    table = find_table(layout.table, listing) if layout.table else None
+    told, unread = dict[str, Told](), list[str]()
+    if layout.table and table:
+        told, of_table, unread = read_labels(root / table, layout.table, {p: root / p for p in found.images})
+        faults += of_table
+    lost = {fault.file for fault in faults if fault.left_out}
+    records = []
+    for path, own in found.images.items():
+        said = told.get(path, Told())
+        label = said.label if said.label != UNKNOWN else words.class_of(own.get("class") or "")
+        record = Record(
+            root / path,
+            tuple(root / mask for mask in found.masks.get(path, [])),
+            label,
+            patient=said.patient or words.patient_of(own.get("patient") or ""),
+            split=words.side_of(own.get("split") or ""),
+            subgroups=said.subgroups,
+            resized_masks=layout.resized_masks,
+        )
+        if record.image in lost:
+            continue
+        if layout.unmarked or record.masks or label == NORMAL:
+            records.append(record)
+        else:
+            faults.append(Fault(record.image, "image without mask"))
+    faults += [Fault(root / mask, "mask without image", "ignored") for mask in found.lone]
+    faults += _empty_classes(layout, listing, found)
+    faults += _left_over(root, found.left_over)
+    return replace(
+        Manifest.ordered(root, name, not layout.unmarked, records, faults),
+        left_over=len(found.left_over) + sum(fault.left_out for fault in listing.faults),
+        patients_from=_patients_from(layout, table, told),
+        unread=tuple(unread),
+    )
+
+
+def _attach(layout: Layout, found: Matched, masks: list[str]) -> None:
+    """Give each image its masks; what is a mask of an image is no image."""
+    by_key = {_key(own): path for path, own in found.images.items()}
+    numbered: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for mask in masks:
+        for text in layout.masks:
+            named = fields(text, mask)
+            image = by_key.get(_key(named)) if named else None
+            if named and image is not None and image != mask:
+                found.images.pop(mask, None)
+                plain = text.endswith("{name}")
+                numbered[image].append((-1 if plain else int(named.get("number") or 0), mask))
+                break
+        else:
+            if found.images.pop(mask, None) is not None or _first(layout.masks, mask) is not None:
+                found.lone.append(mask)
+    found.masks = {image: [mask for _, mask in sorted(own)] for image, own in numbered.items() if image in found.images}
+
+
+def _extends(stem: str, stems: set[str]) -> bool:
+    """Whether a name is that of another image and a word for a mask, or says of itself that it is one."""
+    if "_mask" in PurePosixPath(stem).name:
+        return True
+    return any(stem[: found.start()] in stems for found in _EXTENDS.finditer(stem))
+
+
+def _first(patterns: tuple[str, ...], path: str) -> dict[str, Any] | None:
+    return next((found for text in patterns if (found := fields(text, path)) is not None), None)
+
+
+def _key(named: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What names an image, and its masks alike."""
+    return tuple(sorted((name, value.lower()) for name, value in named.items() if name != "number" and value))
+
+
+def _patients_from(layout: Layout, table: str | None, told: dict[str, Told]) -> str:
+    if table and any(said.patient for said in told.values()):
+        return table
+    return "file names" if any("{patient}" in text for text in layout.images) else ""
+
+
+def _class_folders(root: Path) -> list[Path]:
+    return [folder for folder in sorted(root.iterdir()) if folder.is_dir() and words.class_of(folder.name) != UNKNOWN]
+
+
+def _empty_classes(layout: Layout, listing: Listing, found: Matched) -> list[Fault]:
+    if not any(text.startswith("{class}/") for text in layout.images):
+        return []
+    full = {path.split("/")[0] for path in found.images}
+    return [Fault(f, "class has no images", "ignored") for f in _class_folders(listing.root) if f.name not in full]
+
+
+def _left_over(root: Path, paths: list[str]) -> list[Fault]:
+    """A line a folder."""
+    counts = Counter(PurePosixPath(path).parent.as_posix() for path in paths)
+    return [
+        Fault(root / folder, f"{count} image{'s' * (count > 1)} that no rule of the layout reads", "left over")
+        for folder, count in counts.items()
+    ]
