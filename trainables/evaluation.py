@@ -68,7 +68,7 @@ def read_merged_mask(data: Prepared, row: int) -> np.ndarray:
     merged = np.zeros(tuple(data.sizes[row]), bool)
     for file in data.mask_files[row]:
         try:
-            mask, _ = read_mask(Path(file))
+            mask, _ = read_mask(Path(file), merged.shape)
             mask = fit_mask(mask, merged.shape) if data.resized_masks else mask
         except UnreadableError as error:
             raise DataError(f"{file}: {error}; it was readable when the data were prepared: restore the file") from None

@@ -60,7 +60,7 @@ def read(image_file: str, mask_files: Sequence[str]) -> tuple[np.ndarray, list[n
     try:
         image, masks = read_image(Path(file)), []
         for file in mask_files:
-            mask, _ = read_mask(Path(file))
+            mask, _ = read_mask(Path(file), image.shape)
             if mask.any():
                 masks.append(fit_mask(mask, image.shape))
     except (UnreadableError, OSError) as error:

@@ -12,6 +12,7 @@ import numpy as np
 from trainables.data.duplicates import perceptual_hash
 from trainables.data.manifest import LEFT_OUT_WITH_IMAGE, NORMAL, UNKNOWN, Fault, Record
 from trainables.data.pixels import FEW, UnreadableError, fit_mask, read_image, read_mask, resize_image, resize_mask
+from trainables.data.polygons import content, is_polygons
 
 #: Share of an image above which a mask is not believed.
 MOST_LESION = 0.8
@@ -81,7 +82,7 @@ def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarr
     empty: list[Path] = []
     for path in record.masks:
         try:
-            mask, values = read_mask(path)
+            mask, values = read_mask(path, shape)
         except UnreadableError as error:
             faults.append(Fault(path, str(error), LEFT_OUT_WITH_IMAGE))
             continue
@@ -115,8 +116,12 @@ def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarr
 def _file_digest(path: Path) -> str:
     """Sha256 hex of a file's bytes; of the cause where it cannot be opened, so that it is no file of 0 bytes."""
     try:
+        if is_polygons(path):
+            return hashlib.sha256(content(path)).hexdigest()
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    except (ValueError, KeyError, TypeError) as error:
+        return hashlib.sha256(f"not polygons: {error}".encode()).hexdigest()
     except OSError as error:
         return hashlib.sha256(f"cannot be opened: {error.strerror}".encode()).hexdigest()
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trainables.data import words
+from trainables.data import medical, words
+from trainables.data.annotations import annotated, annotation_files, labels_by_value
 from trainables.data.labels import Told, find_table, read_labels
 from trainables.data.layouts import Layout
 from trainables.data.listing import Listing
@@ -61,6 +62,8 @@ def fits(layout: Layout, listing: Listing, found: Matched) -> bool:
     """Whether a folder can be of a layout at all."""
     if layout.table and layout.needs_table and find_table(layout.table, listing) is None:
         return False
+    if layout.annotations:
+        return bool(found.images) and bool(annotation_files(layout, listing))
     if layout.unmarked:
         return bool(found.images) or bool(_class_folders(listing.root))
     return bool(found.images) and bool(found.masks or found.lone)
@@ -78,18 +81,28 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
     if layout.table and table:
         told, of_table, unread = read_labels(root / table, layout.table, {p: root / p for p in found.images})
         faults += of_table
+    drawn = annotated(layout, listing, list(found.images))
+    for path, one in drawn.items():
+        found.masks[path] = [one.mask] if one.mask else []
+        if len(one.classes) > 1:
+            faults.append(Fault(root / path, "polygons of several classes", "label unknown"))
+    by_value = labels_by_value(layout, listing, found.masks)
     lost = {fault.file for fault in faults if fault.left_out}
     records = []
     for path, own in found.images.items():
         said = told.get(path, Told())
         label = said.label if said.label != UNKNOWN else words.class_of(own.get("class") or "")
+        label = drawn[path].label if path in drawn else label
+        label = by_value.get(path, label)
+        header = medical.header(root / path) if medical.is_medical(root / path) else medical.Header()
         record = Record(
             root / path,
             tuple(root / mask for mask in found.masks.get(path, [])),
             label,
-            patient=said.patient or words.patient_of(own.get("patient") or ""),
+            patient=said.patient or words.patient_of(own.get("patient") or header.patient),
             split=words.side_of(own.get("split") or ""),
-            subgroups=said.subgroups,
+            subgroups=said.subgroups or header.scanner,
+            spacing_mm=header.spacing_mm,
             resized_masks=layout.resized_masks,
         )
         if record.image in lost:
@@ -104,7 +117,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
     return replace(
         Manifest.ordered(root, name, not layout.unmarked, records, faults),
         left_over=len(found.left_over) + sum(fault.left_out for fault in listing.faults),
-        patients_from=_patients_from(layout, table, told),
+        patients_from=_patients_from(layout, table, told, records),
         unread=tuple(unread),
     )
 
@@ -144,9 +157,11 @@ def _key(named: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted((name, value.lower()) for name, value in named.items() if name != "number" and value))
 
 
-def _patients_from(layout: Layout, table: str | None, told: dict[str, Told]) -> str:
+def _patients_from(layout: Layout, table: str | None, told: dict[str, Told], records: list[Record]) -> str:
     if table and any(said.patient for said in told.values()):
         return table
+    if any(record.patient and medical.is_medical(record.image) for record in records):
+        return "DICOM headers"
     return "file names" if any("{patient}" in text for text in layout.images) else ""
 
 

@@ -35,6 +35,8 @@ class Layout:
         ignored: patterns of what is known not to belong.
         unmarked: whether it may be without masks.
         resized_masks: whether masks are the image's picture at another size, of the same aspect.
+        annotations: pattern of the files that polygons come from: `data.yaml` of YOLO, or JSON of COCO; "" for none.
+        values: the JSON file whose `labels` say what the values of masks mean; "" for none.
         table: of the images, which may be there; `needs_table` where it must.
         of: the data set that is distributed so, for a person; "" for a form that many have.
     """
@@ -45,6 +47,8 @@ class Layout:
     ignored: tuple[str, ...] = ()
     unmarked: bool = False
     resized_masks: bool = False
+    annotations: str = ""
+    values: str = ""
     table: Table | None = None
     needs_table: bool = False
 
@@ -118,6 +122,23 @@ LAYOUTS: dict[str, Layout] = {
         "folders train, val, test with class folders in them",
         images=("{split}/{class}/{name}", "{split}/{class}/{images}/{name}"),
         masks=(*_masks("{split}/{class}/"), *_masks("{split}/{class}/{masks}/", "{name}")),
+    ),
+    "coco": Layout(
+        "COCO: folders, as train, valid and test, with images and _annotations.coco.json",
+        images=("{split}/{name}", "{split}/{images}/{name}", "{images}/{name}", "{name}"),
+        annotations="{**}{name}.json",
+    ),
+    "yolo": Layout(
+        "YOLO: folders train, valid, test with images and labels (polygons), data.yaml",
+        images=("{split}/{images}/{name}", "{images}/{split}/{name}", "{images}/{name}"),
+        annotations="data.yaml",
+    ),
+    "nnunet": Layout(
+        "nnU-Net: folders imagesTr (NAME_0000) and labelsTr (NAME), dataset.json",
+        images=("imagesTr/{name}_0000",),
+        masks=("labelsTr/{name}",),
+        ignored=("imagesTs/{**}{name}",),
+        values="dataset.json",
     ),
     "split-folders": Layout(
         "folders train, val, test with folders images and masks in them",

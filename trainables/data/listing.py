@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.data.manifest import Fault
+from trainables.data.medical import is_medical
 from trainables.data.pixels import IMAGE_SUFFIXES
 
 #: Images in formats that are not read: said, where other files (notes, tables) are passed over in silence.
-FOREIGN_SUFFIXES = frozenset({".dcm", ".gif", ".jp2", ".pgm", ".ppm", ".webp"})
+FOREIGN_SUFFIXES = frozenset({".gif", ".jp2", ".pgm", ".ppm", ".webp"})
 #: Folders that systems leave beside data.
 _SYSTEM = ("lost+found", "__macosx", "$recycle.bin", "system volume information")
 
@@ -69,7 +70,7 @@ def list_files(root: Path) -> Listing:
             file = Path(place, name)
             path = file.relative_to(root).as_posix()
             suffix = file.suffix.lower()
-            image_like = suffix in IMAGE_SUFFIXES
+            image_like = suffix in IMAGE_SUFFIXES or is_medical(file)
             if problem := _unusable(file):
                 if image_like:
                     faults.append(Fault(file, problem))
@@ -80,7 +81,7 @@ def list_files(root: Path) -> Listing:
             else:
                 others.append(path)
                 if suffix in FOREIGN_SUFFIXES:
-                    faults.append(Fault(file, "not PNG, JPEG, BMP or TIFF", "ignored"))
+                    faults.append(Fault(file, "not PNG, JPEG, BMP, TIFF, DICOM or NIfTI", "ignored"))
     return Listing(root, tuple(sorted(images)), tuple(sorted(others)), tuple(faults))
 
 

@@ -53,6 +53,7 @@ class Record:
         split: side of the split that is given for it, one of `splits.SIDES`; "" if none is.
         subgroups: (column, value) pairs for reports, the same columns for every record.
         resized_masks: whether its masks are its own picture at another size.
+        spacing_mm: millimetres a pixel; 0 where they are not known.
     """
 
     image: Path
@@ -63,6 +64,7 @@ class Record:
     split: str = ""
     subgroups: tuple[tuple[str, str], ...] = ()
     resized_masks: bool = False
+    spacing_mm: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import unicodedata
 from functools import cache
 from typing import Any
 
-from trainables.data import words
+from trainables.data import medical, words
 from trainables.data.pixels import IMAGE_SUFFIXES
 
 #: What a field matches within a part of a path; those of one name are its key.
@@ -21,7 +21,7 @@ _FIELDS = {
     "name": r"[^/]+?",
     "any": r"[^/]*?",
 }
-_SUFFIX = "(?:" + "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES)) + ")"
+_SUFFIX = "(?:" + "|".join(re.escape(suffix) for suffix in (*sorted(IMAGE_SUFFIXES), *medical.SUFFIXES)) + ")"
 
 
 @cache

@@ -10,6 +10,11 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from trainables.data import medical
+from trainables.data.manifest import DataError
+from trainables.data.medical import is_medical
+from trainables.data.polygons import PolygonError, draw, is_polygons
+
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 MAX_MEGAPIXELS = 64
 #: Values of a mask up to which they are kinds of pixels, and not shades.
@@ -30,7 +35,7 @@ class UnreadableError(ValueError):
 
 
 def read_image(path: Path) -> np.ndarray:
-    """Decode the first frame of a PNG, JPEG, BMP or TIFF file as uint8 [H, W] grey.
+    """Decode the first frame of a PNG, JPEG, BMP, TIFF, DICOM or NIfTI file as uint8 [H, W] grey.
 
     8-bit grey comes out unchanged, alpha and EXIF rotation are ignored, colour becomes luma (ITU-R 601). Deeper data
     are scaled linearly from 0..their own maximum: scanners rarely fill 16 bits, and 12 of them would come out black.
@@ -40,6 +45,8 @@ def read_image(path: Path) -> np.ndarray:
     """
     if _head(path) == b"":
         raise UnreadableError("0 bytes")
+    if is_medical(path):
+        return _read_medical(path)
     try:
         with Image.open(path, formats=_FORMATS) as image:
             _check_size(image.width * image.height)
@@ -59,16 +66,21 @@ def read_image(path: Path) -> np.ndarray:
         raise UnreadableError("truncated or damaged") from error
 
 
-def read_mask(path: Path) -> tuple[np.ndarray, int]:
+def read_mask(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
     """Decode a mask as bool [H, W] (True = lesion), and how many values the file holds; above `FEW` they are shades.
 
     Of two values the larger is lesion; a constant file is all lesion, or empty if it is zero. Up to `FEW` values are
     kinds of lesion, and the smallest is background. More, and those of a JPEG, are shades, thresholded at half of the
-    8-bit range. Where the colour is constant and the transparency is not, that is the mask.
+    8-bit range. Where the colour is constant and the transparency is not, that is the mask. Polygons are filled.
+
+    Args:
+        shape: height and width of its image; polygons have none of their own.
 
     Raises:
         UnreadableError: as read_image.
     """
+    if is_polygons(path):
+        return _read_polygons(path, shape), 2
     grey = read_image(path)
     if grey.min() == grey.max() and (alpha := _transparency(path)) is not None:
         grey = alpha
@@ -83,6 +95,28 @@ def fit_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if mask.shape == shape:
         return mask
     return cv2.resize(mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
+
+
+def _read_medical(path: Path) -> np.ndarray:
+    try:
+        pixels = medical.read(path)
+    except OSError as error:
+        raise UnreadableError(f"cannot be opened ({error.strerror or error})") from None
+    except DataError:
+        raise
+    except ValueError as error:
+        raise UnreadableError(str(error)) from None
+    _check_size(pixels.size)
+    return pixels if pixels.dtype == np.uint8 else _scale(pixels)
+
+
+def _read_polygons(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return draw(path, shape)
+    except PolygonError as error:
+        raise UnreadableError(str(error)) from None
+    except OSError as error:
+        raise UnreadableError(f"cannot be opened ({error.strerror})") from None
 
 
 def _transparency(path: Path) -> np.ndarray | None:

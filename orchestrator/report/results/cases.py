@@ -133,7 +133,7 @@ def _outlined(shown: ImageFiles, predicted: np.ndarray | None) -> np.ndarray | N
     """The image with both outlines, uint8 RGB, at its own aspect; None where a file cannot be read."""
     try:
         image = read_image(shown.image)
-        masks = [fit_mask(read_mask(file)[0], image.shape) for file in shown.masks]
+        masks = [fit_mask(read_mask(file, image.shape)[0], image.shape) for file in shown.masks]
     except (UnreadableError, OSError):
         return None
     scale = min(BOX[0] / image.shape[1], BOX[1] / image.shape[0])

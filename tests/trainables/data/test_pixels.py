@@ -173,7 +173,7 @@ LESION = (ROWS - 15) ** 2 + (COLUMNS - 22) ** 2 < 60
 )
 def test_two_valued_masks_take_the_larger_value(tmp_path: Path, values: np.ndarray) -> None:
     Image.fromarray(values).save(tmp_path / "mask.png")
-    mask, values = read_mask(tmp_path / "mask.png")
+    mask, values = read_mask(tmp_path / "mask.png", (0, 0))
     assert values <= 2
     assert mask.dtype == bool
     np.testing.assert_array_equal(mask, LESION)
@@ -186,7 +186,7 @@ def test_rgba_and_palette_masks(tmp_path: Path) -> None:
     red.putpalette([0, 0, 0, 128, 0, 0])
     red.save(tmp_path / "b.png")
     for name in ("a.png", "b.png"):
-        mask, values = read_mask(tmp_path / name)
+        mask, values = read_mask(tmp_path / name, (0, 0))
         assert values <= 2
         np.testing.assert_array_equal(mask, LESION)
 
@@ -194,7 +194,7 @@ def test_rgba_and_palette_masks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "lesion"), [(0, False), (1, True), (255, True)])
 def test_constant_masks(tmp_path: Path, value: int, lesion: bool) -> None:
     Image.new("L", (5, 4), value).save(tmp_path / "mask.png")
-    mask, values = read_mask(tmp_path / "mask.png")
+    mask, values = read_mask(tmp_path / "mask.png", (0, 0))
     assert values <= 2
     assert (mask == lesion).all()
 
@@ -204,31 +204,31 @@ def test_other_masks_are_thresholded_at_half_range(tmp_path: Path, scale: int) -
     shades = [0, 1, 20, 60, 90, 127, 128, 200, 255]
     values = np.array([shades]) * scale
     Image.fromarray(values.astype(np.uint8 if scale == 1 else np.uint16)).save(tmp_path / "mask.png")
-    mask, found = read_mask(tmp_path / "mask.png")
+    mask, found = read_mask(tmp_path / "mask.png", (0, 0))
     assert found == len(shades) > FEW
     assert mask.tolist() == [[shade > 127 for shade in shades]]
 
 
 def test_few_values_are_kinds_of_lesion(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1, 2, 0]], np.uint8)).save(tmp_path / "index.png")
-    assert read_mask(tmp_path / "index.png")[0].tolist() == [[False, True, True, False]]
+    assert read_mask(tmp_path / "index.png", (0, 0))[0].tolist() == [[False, True, True, False]]
     colours = np.array([[[0, 0, 0], [0, 255, 0], [255, 0, 0], [0, 0, 0]]], np.uint8)
     Image.fromarray(colours).save(tmp_path / "colours.png")
-    mask, found = read_mask(tmp_path / "colours.png")
+    mask, found = read_mask(tmp_path / "colours.png", (0, 0))
     assert (mask.tolist(), found) == ([[False, True, True, False]], 3)
 
 
 def test_transparency_is_the_mask_where_colour_says_nothing(tmp_path: Path) -> None:
     alpha = np.where(LESION, 255, 0).astype(np.uint8)
     Image.merge("LA", [Image.new("L", alpha.shape[::-1], 255), Image.fromarray(alpha)]).save(tmp_path / "alpha.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "alpha.png")[0], LESION)
+    np.testing.assert_array_equal(read_mask(tmp_path / "alpha.png", (0, 0))[0], LESION)
     Image.merge("LA", [Image.fromarray(alpha), Image.new("L", alpha.shape[::-1], 255)]).save(tmp_path / "colour.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "colour.png")[0], LESION)
+    np.testing.assert_array_equal(read_mask(tmp_path / "colour.png", (0, 0))[0], LESION)
 
 
 def test_jpeg_mask_is_said_not_to_be_two_valued(tmp_path: Path) -> None:
     Image.fromarray(np.where(LESION, 255, 0).astype(np.uint8)).save(tmp_path / "mask.jpg", quality=90)
-    mask, values = read_mask(tmp_path / "mask.jpg")
+    mask, values = read_mask(tmp_path / "mask.jpg", (0, 0))
     assert values > FEW
     np.testing.assert_array_equal(mask, LESION)
 
