@@ -44,7 +44,7 @@ REQUIREMENTS = (
 CODE = {
     "orchestrator": ("common/__init__.py", "common/errors.py", "inference"),
     "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
-    "trainables": ("data", "inference.py", "memory.py", "models"),
+    "trainables": ("data", "devices.py", "inference.py", "memory.py", "models"),
 }
 #: Where the model lies among a run's artifacts.
 ARTIFACT_PATH = "model"
