@@ -1,7 +1,8 @@
-"""`python -m orchestrator.eda`: look at a dataset before anything is trained on it; writes one HTML page."""
+"""`python -m orchestrator.eda`: look at a dataset before anything is trained on it; writes one HTML page, or JSON."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from orchestrator.config import loading
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.data import SplitSettings
 from orchestrator.config.types import Folder
+from orchestrator.eda.inventory import inventory
 from orchestrator.eda.page import contents
 from orchestrator.eda.survey import survey
 from orchestrator.rendering import html
@@ -25,6 +27,7 @@ class EdaSettings(SplitSettings):
 
     out: Folder = Field(Path("eda.html"), validate_default=True, description="the page to write")
     storage: Folder = Field(Path("runs"), validate_default=True, description="folder for prepared data")
+    format: Literal["html", "json"] = Field("html", description="a page, or what is in the data in numbers")
     # No flags.
     masks: Literal["merge"] = "merge"
     keep_aspect: Literal[False] = False
@@ -45,7 +48,11 @@ def write_page(settings: EdaSettings) -> Path:
     if data.synthetic:
         say(loading.SYNTHETIC)
     say(f"data    {manifest.root} ({manifest.layout} layout)")
-    say(f"        {len(data.images):,} images used, {data.left_out:,} left out; measuring them")
+    say(f"        {len(data.images):,} images used, {data.left_out:,} left out")
+    if settings.format == "json":
+        html.write(settings.out, json.dumps(inventory(data, manifest), indent=2, ensure_ascii=False) + "\n")
+        say(f"figures {settings.out}")
+        return settings.out
     with progress_bar() as bar:
         job = bar.add_task("measuring images", total=len(data.files))
         found = survey(

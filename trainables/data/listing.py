@@ -13,8 +13,11 @@ from trainables.data.pixels import IMAGE_SUFFIXES
 
 #: Images in formats that are not read: said, where other files (notes, tables) are passed over in silence.
 FOREIGN_SUFFIXES = frozenset({".gif", ".jp2", ".pgm", ".ppm", ".webp"})
-#: Folders that systems leave beside data.
-_SYSTEM = ("lost+found", "__macosx", "$recycle.bin", "system volume information")
+#: Folders that systems, and this program, leave beside data.
+_OTHERS = (
+    *("lost+found", "__macosx", "$recycle.bin", "system volume information"),
+    *("runs", "mlruns", "mlartifacts"),
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Listing:
 
 
 def list_files(root: Path) -> Listing:
-    """Walk a folder. Hidden names and those of systems are passed over, links to folders are followed once."""
+    """Walk a folder. Hidden names and what does not belong to data are passed over; links are followed once."""
     images, others, faults = list[str](), list[str](), list[Fault]()
     seen: set[tuple[int, int]] = set()
 
@@ -63,7 +66,7 @@ def list_files(root: Path) -> Listing:
             folders.clear()
             continue
         seen.add((here.st_dev, here.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _SYSTEM)
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name.lower() not in _OTHERS)
         for name in sorted(files):
             if name.startswith("."):
                 continue

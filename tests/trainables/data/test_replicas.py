@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from PIL import Image
 
 from trainables.data import CLASSES, DataError, Manifest, read_manifest
 from trainables.data.examine import decode
+from trainables.data.pixels import read_image
 
 NAMES = ("benign",) * 4 + ("malignant",) * 4 + ("normal",) * 2
 
@@ -153,6 +157,49 @@ def breast(root: Path, items: list[Item]) -> None:
     book.save(root / "clinical.xlsx")
 
 
+def coco(root: Path, items: list[Item]) -> None:
+    for part in ("train", "valid"):
+        chosen = [item for item in items[:8] if (item.number % 4 == 0) == (part == "valid")]
+        said: dict[str, Any] = {
+            "images": [{"id": item.number, "file_name": f"{item.number}.png"} for item in chosen],
+            "annotations": [
+                {"image_id": item.number, "category_id": 1 + (item.name == "malignant"), "segmentation": [ring(item)]}
+                for item in chosen
+            ],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(("lesion", "benign", "malignant"))],
+        }
+        for item in chosen:
+            save(item.image, root / part / f"{item.number}.png")
+        (root / part / "_annotations.coco.json").write_text(json.dumps(said))
+
+
+def yolo(root: Path, items: list[Item]) -> None:
+    for item in items[:8]:
+        folder = root / ("valid" if item.number % 4 == 0 else "train")
+        save(item.image, folder / f"images/{item.number}.png")
+        (folder / "labels").mkdir(exist_ok=True)
+        height, width = item.mask.shape
+        points = [value / (width, height)[i % 2] for i, value in enumerate(ring(item))]
+        line = f"{int(item.name == 'malignant')} {' '.join(f'{point:.5f}' for point in points)}\n"
+        (folder / f"labels/{item.number}.txt").write_text(line)
+    (root / "data.yaml").write_text("names: ['benign', 'malignant']\n")
+
+
+def ring(item: Item) -> list[int]:
+    """The corners of its lesion, which is a rectangle."""
+    rows, columns = np.nonzero(item.mask)
+    top, bottom, left, right = (int(end) for end in (rows.min(), rows.max(), columns.min(), columns.max()))
+    return [left, top, right, top, right, bottom, left, bottom]
+
+
+def nnunet(root: Path, items: list[Item]) -> None:
+    for item in items[:8]:
+        save(item.image, root / f"Dataset501/imagesTr/b{item.number}_0000.png")
+        save(item.mask // 255 * (1 + (item.name == "malignant")), root / f"Dataset501/labelsTr/b{item.number}.png")
+    said = {"labels": {"background": 0, "benign": 1, "malignant": 2}}
+    (root / "Dataset501/dataset.json").write_text(json.dumps(said))
+
+
 LESIONS, ALL = {"benign": 4, "malignant": 4}, {"benign": 4, "malignant": 4, "normal": 2}
 Build = Callable[[Path, list[Item]], None]
 
@@ -172,6 +219,9 @@ Build = Callable[[Path, list[Item]], None]
         (stu, "stu", {}, 0),
         (index_masks, "folders", {}, 0),
         (breast, "breast", ALL, 10),
+        (coco, "coco", LESIONS, 0),
+        (yolo, "yolo", LESIONS, 0),
+        (nnunet, "nnunet", LESIONS, 0),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -220,17 +270,66 @@ def test_what_no_rule_reads_is_named_and_refused(items: list[Item], tmp_path: Pa
 
 
 def test_what_cannot_be_read_is_a_line_and_stops_nothing(items: list[Item], tmp_path: Path) -> None:
-    import os
-
     busi(tmp_path, items)
     folder = tmp_path / "Dataset_BUSI_with_GT/benign"
     (folder / "gone.png").symlink_to(folder / "not there.png")
     os.mkfifo(folder / "pipe.png")
     (folder / "back").symlink_to(folder.parent)
     (tmp_path / "lost+found").mkdir()
+    save(items[0].image, tmp_path / "runs/night/pictures/predictions.png")
     found = read_manifest(tmp_path)
     assert len(found.records) == len(items)
     assert [(fault.file.name, fault.problem) for fault in found.faults] == [
         ("gone.png", "a link to nothing"),
         ("pipe.png", "neither a file nor a link to one"),
     ]
+
+
+def test_dicom_by_class(items: list[Item], tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
+    for item in items[:8]:
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.6.1"
+        meta.MediaStorageSOPInstanceUID = f"1.2.3.{item.number}"
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        one = pydicom.dataset.FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+        one.SOPClassUID, one.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        one.PatientID, one.Manufacturer, one.PixelSpacing = f"P{item.patient}", "ACME", [0.1, 0.1]
+        one.Rows, one.Columns = item.image.shape
+        one.SamplesPerPixel, one.PixelRepresentation, one.BitsAllocated, one.BitsStored, one.HighBit = 1, 0, 8, 8, 7
+        white_is_zero = item.number == 1
+        one.PhotometricInterpretation = "MONOCHROME1" if white_is_zero else "MONOCHROME2"
+        one.PixelData = (item.image.max() - item.image if white_is_zero else item.image).tobytes()
+        path = tmp_path / item.name / f"IM{item.number}.dcm"
+        path.parent.mkdir(exist_ok=True)
+        one.save_as(path, enforce_file_format=True)
+    found = read_manifest(tmp_path)
+    assert (found.layout, found.patients_from, found.faults) == ("classes", "DICOM headers", ())
+    assert len({record.patient for record in found.records}) == 4
+    assert {record.spacing_mm for record in found.records} == {0.1}
+    assert {record.subgroups for record in found.records} == {(("manufacturer", "ACME"),)}
+    images = {item.image.tobytes() for item in items[:8]}
+    assert {read_image(record.image).tobytes() for record in found.records} == images
+
+
+def test_nifti_with_its_spacing(items: list[Item], tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
+    for item in items[:8]:
+        value = 1 + (item.name == "malignant")
+        for folder, array, end in (("imagesTr", item.image, "_0000"), ("labelsTr", item.mask // 255 * value, "")):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            picture = nibabel.Nifti1Image(array.T[..., None].copy(), np.diag([0.07, 0.07, 1, 1]))
+            nibabel.save(picture, tmp_path / folder / f"b{item.number}{end}.nii.gz")
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "benign": 1, "malignant": 2}}))
+    found = read_manifest(tmp_path)
+    assert Counter(CLASSES[record.label] for record in found.records) == LESIONS
+    assert {record.spacing_mm for record in found.records} == {0.07}
+    assert {read_image(record.image).tobytes() for record in found.records} == {i.image.tobytes() for i in items[:8]}
+
+
+def test_a_reader_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    (tmp_path / "benign").mkdir()
+    (tmp_path / "benign" / "a.dcm").write_bytes(b"\0" * 128 + b"DICM")
+    with pytest.raises(DataError, match=r"^DICOM files need pydicom: pip install pydicom$"):
+        read_manifest(tmp_path)

@@ -1,0 +1,43 @@
+"""`eda --format json`: what is in the data, by source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from orchestrator.eda.__main__ import main
+from trainables.data import CLASSES, write_phantom
+
+
+def inventory(data: Path, folder: Path) -> dict:
+    out = folder / "eda.json"
+    given = ["--data", str(data), "--format", "json", "--out", str(out), "--storage", str(folder), "--folds", "2"]
+    assert main(given) == 0
+    return json.loads(out.read_text())
+
+
+def test_of_a_folder(tmp_path: Path) -> None:
+    found = inventory(write_phantom(tmp_path / "phantom", images=40, seed=3), tmp_path)
+    (source,) = found["sources"]
+    assert source == found["total"]
+    assert source["layout"] == "busi"
+    assert source["images"] == sum(source["labels"].values()) == sum(source["split"].values())
+    assert source["images"] + source["left_out"] == 40
+    assert source["masks"] == source["labels"]["benign"] + source["labels"]["malignant"]
+    assert (source["left_over"], source["patients"], source["spacing_mm"]) == (0, None, None)
+    assert source["warnings"] == ["patients unknown: images of one patient may be in train and in test"]
+
+
+def test_of_each_source_of_a_table(tmp_path: Path) -> None:
+    images = write_phantom(tmp_path / "phantom", images=40, seed=3)
+    rows = ["image,label,patient,source,machine"]
+    for number, file in enumerate(sorted(file for file in images.glob("*/*.png") if "_mask" not in file.stem)):
+        rows.append(f"{file},{file.parent.name},{number // 2},{'AB'[number % 2]},M")
+    (tmp_path / "images.csv").write_text("\n".join(rows) + "\n")
+    found = inventory(tmp_path / "images.csv", tmp_path)
+    assert [source["name"] for source in found["sources"]] == ["A", "B"]
+    assert {source["patients"] for source in found["sources"]} == {20}
+    assert found["total"]["patients"] == 40, "patient 1 of two sources is two patients"
+    assert found["total"]["subgroups"] == ["machine"]
+    for name in CLASSES:
+        assert sum(source["labels"].get(name, 0) for source in found["sources"]) == found["total"]["labels"][name]
