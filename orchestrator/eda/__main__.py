@@ -41,7 +41,7 @@ def write_page(settings: EdaSettings) -> Path:
         UserError: the data cannot be used, or the page cannot be written.
     """
     started = time.monotonic()
-    html.check_place(settings.out)
+    html.check_place(settings.out, settings.format)
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     data, manifest = loading.read(settings)
 

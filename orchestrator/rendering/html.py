@@ -15,7 +15,7 @@ from orchestrator.rendering.numbers import count, counted
 from orchestrator.storage.atomic import write_text
 
 #: The end of a page's name by its format.
-SUFFIXES = {"html": (".html", ".htm"), "md": (".md", ".markdown")}
+SUFFIXES = {"html": (".html", ".htm"), "md": (".md", ".markdown"), "json": (".json",)}
 #: Control characters but tabs and line breaks, and those that turn the direction of text.
 _HIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 SYNTHETIC = "SYNTHETIC DATA: phantom images made by this program. Their figures say nothing about patients."
@@ -40,7 +40,7 @@ def check_place(file: Path, format: str = "html") -> None:
     """Refuse a page's place before any work is done for it.
 
     Args:
-        format: html or md.
+        format: html, md or json.
 
     Raises:
         UserError: another suffix than such a page has, a folder, or a folder above it that cannot be written to.
@@ -48,7 +48,7 @@ def check_place(file: Path, format: str = "html") -> None:
     if file.is_dir():
         raise UserError(f"--out {file}: a folder; name the page, for example {file / f'page.{format}'}")
     if file.suffix.lower() not in SUFFIXES[format]:
-        kinds = [kind for kind, suffixes in SUFFIXES.items() if file.suffix.lower() in suffixes]
+        kinds = [kind for kind in ("html", "md") if file.suffix.lower() in SUFFIXES[kind]]
         advice = f"give --format {kinds[0]}" if kinds else f"name it {file.stem}{SUFFIXES[format][0]}"
         raise UserError(f"--out {file}: not the name of a page of this format; {advice}")
     above = next(folder for folder in file.parents if folder.exists())

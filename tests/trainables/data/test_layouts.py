@@ -75,7 +75,7 @@ def test_every_structure_fault_of_busi_has_its_line(tmp_path: Path) -> None:
         "benign/a_mask-2.png: mask without image; ignored",
         "benign/b.png: image without mask; left out",
         "benign/c_mask.png: mask without image; ignored",
-        "benign/e.gif: not PNG, JPEG, BMP or TIFF; ignored",
+        "benign/e.gif: not PNG, JPEG, BMP, TIFF, DICOM or NIfTI; ignored",
         "malignant: class has no images; ignored",
     ]
 
@@ -96,8 +96,8 @@ def test_layout_can_be_overridden(tmp_path: Path) -> None:
     assert found(read_manifest(tmp_path, "busi")) == {"benign/a.png": ("benign", ["a_mask.png"])}
     assert found(read_manifest(tmp_path, "classes")) == {"benign/a.png": ("benign", [])}
     assert found(read_manifest(tmp_path, "folders")) == {"images/x.png": ("unknown", ["x.png"])}
-    with pytest.raises(DataError, match=f"unknown layout 'coco'; allowed: auto, {', '.join(NAMES)}"):
-        read_manifest(tmp_path, "coco")
+    with pytest.raises(DataError, match=f"unknown layout 'dentist'; allowed: auto, {', '.join(NAMES)}"):
+        read_manifest(tmp_path, "dentist")
 
 
 def test_separate_folders_without_a_table(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_separate_folders_without_a_table(tmp_path: Path) -> None:
     }
     assert lines(manifest) == [
         "images/e.png: image without mask; left out",
-        "masks/a_mask.webp: not PNG, JPEG, BMP or TIFF; ignored",
+        "masks/a_mask.webp: not PNG, JPEG, BMP, TIFF, DICOM or NIfTI; ignored",
         "masks/f.png: mask without image; ignored",
     ]
 
