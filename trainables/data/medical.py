@@ -68,7 +68,7 @@ def _dicom_pixels(path: Path) -> np.ndarray:
     if found.get("SamplesPerPixel", 1) == 3:
         pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
     if found.get("PhotometricInterpretation") == "MONOCHROME1":  # white is zero
-        pixels = pixels.max() - pixels
+        pixels = (2 ** int(found.BitsStored) - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
     return pixels
 
 

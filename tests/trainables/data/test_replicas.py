@@ -299,7 +299,7 @@ def test_dicom_by_class(items: list[Item], tmp_path: Path) -> None:
         one.SamplesPerPixel, one.PixelRepresentation, one.BitsAllocated, one.BitsStored, one.HighBit = 1, 0, 8, 8, 7
         white_is_zero = item.number == 1
         one.PhotometricInterpretation = "MONOCHROME1" if white_is_zero else "MONOCHROME2"
-        one.PixelData = (item.image.max() - item.image if white_is_zero else item.image).tobytes()
+        one.PixelData = (255 - item.image if white_is_zero else item.image).tobytes()
         path = tmp_path / item.name / f"IM{item.number}.dcm"
         path.parent.mkdir(exist_ok=True)
         one.save_as(path, enforce_file_format=True)
