@@ -47,6 +47,6 @@ def halving(attempt: Callable[[int], Result], size: int, *, least: int) -> tuple
 
 def release() -> None:
     """Give back what nothing uses any more: another process may want it of the same GPU."""
+    gc.collect()
     if torch.cuda.is_initialized():
-        gc.collect()
         torch.cuda.empty_cache()

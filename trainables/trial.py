@@ -21,6 +21,7 @@ from torch import Tensor
 from search_spaces.recipes import Config
 from trainables import checkpoint, devices
 from trainables.data.prepared import Prepared
+from trainables.memory import release
 from trainables.models.weights import Source
 from trainables.training import DivergedError, Training
 
@@ -71,9 +72,7 @@ class Trial(tune.Trainable):
         # Two trials' memory would be held at once; the scheduler and the training refer to each other.
         for name in ("training", "best", "weights"):
             self.__dict__.pop(name, None)
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release()
         try:
             self._start(new_config)
         except Exception as error:

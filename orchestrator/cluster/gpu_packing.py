@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from orchestrator.cluster import resources
 from orchestrator.cluster.resources import Host
 from search_spaces import SPACES, Config
 from trainables.data import Prepared
-from trainables.memory import is_out_of_memory
+from trainables.memory import is_out_of_memory, release
 from trainables.models.weights import Source
 from trainables.training import EVALUATION_BATCH, DivergedError, Training
 
@@ -151,6 +150,5 @@ def _measure(task: str, configs: Sequence[Config], data: Prepared, sources: Mapp
     needs = []
     for config in configs:
         needs.append(need(task, config, data, sources.get(config["encoder"])))
-        gc.collect()
-        torch.cuda.empty_cache()
+        release()
     return max(needs, key=lambda one: one.used)

@@ -17,6 +17,8 @@ from trainables.data.manifest import Fault, Record
 
 #: Part of every name here: raise it when what is stored changes.
 FORMAT = 1
+#: The same of outcomes alone, which prepared arrays do not depend on: 2 reads masks of few values.
+EXAMINED = 2
 
 
 def content_key(digest: str, label: int, masks: int) -> str:
@@ -28,7 +30,7 @@ class ExaminedIndex:
     """Outcomes of `decode` without their pixels, by content: a second run decodes nothing to know the groups."""
 
     def __init__(self, cache: Path) -> None:
-        self._file = cache / f"examined-{FORMAT}.json"
+        self._file = cache / f"examined-{EXAMINED}.json"
         try:
             self._entries: dict[str, dict[str, Any]] = json.loads(self._file.read_text())
         except (OSError, ValueError):

@@ -14,6 +14,9 @@ from trainables.data.manifest import LEFT_OUT_WITH_IMAGE, NORMAL, UNKNOWN, Fault
 from trainables.data.pixels import FEW, UnreadableError, fit_mask, read_image, read_mask, resize_image, resize_mask
 from trainables.data.polygons import content, is_polygons
 
+#: What is done about a mask of several values. Part of the digest: arrays of a time when such masks were cut at half of
+#: the range must not be taken for these.
+KINDS = "all but the smallest are lesion"
 #: Share of an image above which a mask is not believed.
 MOST_LESION = 0.8
 
@@ -65,7 +68,7 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
     return Decoded(
         faults=tuple(faults),
         usable=usable,
-        digest=_combine(digests),
+        digest=_combine([*digests, *(fault.action for fault in faults if fault.action == KINDS)]),
         image_digest=digests[0],
         height=image.shape[0],
         width=image.shape[1],
@@ -95,7 +98,7 @@ def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarr
         if values > FEW:
             faults.append(Fault(path, "mask not two-valued", "thresholded at half range"))
         elif values > 2:
-            faults.append(Fault(path, f"mask of {values} values", "all but the smallest are lesion"))
+            faults.append(Fault(path, f"mask of {values} values", KINDS))
         if mask.mean() > MOST_LESION:
             covered = f"mask covers {mask.mean():.0%} of its image: is it inverted?"
             faults.append(Fault(path, covered, LEFT_OUT_WITH_IMAGE))

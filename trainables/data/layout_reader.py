@@ -16,6 +16,8 @@ from trainables.data.listing import Listing
 from trainables.data.manifest import NORMAL, UNKNOWN, Fault, Manifest, Record
 from trainables.data.paths import fields
 
+#: What names an image: fields of its path, and what they are.
+Key = tuple[tuple[str, str], ...]
 #: What a mask may be called after the name of its image.
 _EXTENDS = re.compile(r"[ _-](masks?|gt|seg|segmentation|tumou?r|lesion|annotation)\b.*|_mask.*", re.IGNORECASE)
 
@@ -88,12 +90,13 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
             faults.append(Fault(root / path, "polygons of several classes", "label unknown"))
     by_value = labels_by_value(layout, listing, found.masks)
     lost = {fault.file for fault in faults if fault.left_out}
+    scanned = any(path.lower().endswith(medical.DICOM) for path in found.images)
     records = []
     for path, own in found.images.items():
         said = told.get(path, Told())
-        label = said.label if said.label != UNKNOWN else words.class_of(own.get("class") or "")
-        label = drawn[path].label if path in drawn else label
-        label = by_value.get(path, label)
+        polygons = drawn[path].label if path in drawn else UNKNOWN
+        told_by = (said.label, polygons, by_value.get(path, UNKNOWN), words.class_of(own.get("class") or ""))
+        label = next((label for label in told_by if label != UNKNOWN), UNKNOWN)
         header = medical.header(root / path) if medical.is_medical(root / path) else medical.Header()
         record = Record(
             root / path,
@@ -101,7 +104,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
             label,
             patient=said.patient or words.patient_of(own.get("patient") or header.patient),
             split=words.side_of(own.get("split") or ""),
-            subgroups=said.subgroups or header.scanner,
+            subgroups=said.subgroups + (header.scanner if scanned else ()),
             spacing_mm=header.spacing_mm,
             resized_masks=layout.resized_masks,
         )
@@ -124,16 +127,19 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
 
 def _attach(layout: Layout, found: Matched, masks: list[str]) -> None:
     """Give each image its masks; what is a mask of an image is no image."""
-    by_key = {_key(own): path for path, own in found.images.items()}
+    by_key: dict[Key, list[str]] = defaultdict(list)
+    for path, own in found.images.items():
+        by_key[_key(own)].append(path)
     numbered: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for mask in masks:
         for text in layout.masks:
             named = fields(text, mask)
-            image = by_key.get(_key(named)) if named else None
-            if named and image is not None and image != mask:
+            own_images = [path for path in by_key.get(_key(named), []) if path != mask] if named else []
+            if named and own_images:
                 found.images.pop(mask, None)
                 plain = text.endswith("{name}")
-                numbered[image].append((-1 if plain else int(named.get("number") or 0), mask))
+                for image in own_images:  # one picture may stand there in two formats
+                    numbered[image].append((-1 if plain else int(named.get("number") or 0), mask))
                 break
         else:
             if found.images.pop(mask, None) is not None or _first(layout.masks, mask) is not None:
@@ -152,9 +158,11 @@ def _first(patterns: tuple[str, ...], path: str) -> dict[str, Any] | None:
     return next((found for text in patterns if (found := fields(text, path)) is not None), None)
 
 
-def _key(named: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What names an image, and its masks alike."""
-    return tuple(sorted((name, value.lower()) for name, value in named.items() if name != "number" and value))
+def _key(named: dict[str, Any]) -> Key:
+    """What names an image, and its masks alike; A.png and a.png are two."""
+    words_ = ("class", "split")
+    kept = ((name, value) for name, value in named.items() if name != "number" and value)
+    return tuple(sorted((name, value.lower() if name in words_ else value) for name, value in kept))
 
 
 def _patients_from(layout: Layout, table: str | None, told: dict[str, Told], records: list[Record]) -> str:

@@ -11,6 +11,9 @@ from trainables.data.manifest import DataError
 
 DICOM, NIFTI = (".dcm",), (".nii", ".nii.gz")
 SUFFIXES = (*DICOM, *NIFTI)
+#: Columns of sub-groups that a DICOM header has, named by what it says or "".
+SCANNER = ("manufacturer", "model")
+NO_SCANNER = tuple((column, "") for column in SCANNER)
 
 
 class Header(NamedTuple):
@@ -18,7 +21,7 @@ class Header(NamedTuple):
 
     patient: str = ""
     spacing_mm: float = 0.0
-    scanner: tuple[tuple[str, str], ...] = ()
+    scanner: tuple[tuple[str, str], ...] = NO_SCANNER
 
 
 def is_medical(path: Path) -> bool:
@@ -47,11 +50,11 @@ def header(path: Path) -> Header:
     except Exception:
         return Header()
     spacing = found.get("PixelSpacing") or found.get("ImagerPixelSpacing") or [0]
-    scanner = (("manufacturer", found.get("Manufacturer")), ("model", found.get("ManufacturerModelName")))
+    names = ("Manufacturer", "ManufacturerModelName")
     return Header(
         str(found.get("PatientID") or ""),
         round(float(spacing[0]), 6),
-        tuple((name, str(value)) for name, value in scanner if value),
+        tuple((column, str(found.get(name) or "")) for column, name in zip(SCANNER, names, strict=True)),
     )
 
 
