@@ -103,7 +103,7 @@ def parse_fields(
         elif field.is_required():
             parser.add_argument(dest, nargs="+", metavar=field.title, help=words)
         else:
-            parser.add_argument(flag, nargs="+", metavar="NAME", help=words, dest=dest)
+            parser.add_argument(flag, nargs="+", action="extend", metavar=field.title or "NAME", help=words, dest=dest)
     flags = vars(parser.parse_args(argv))
     file = flags.pop("config", None)
     return {**(_read_yaml(file) if file else {}), **flags}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from orchestrator.config.types import Folder, Place, one_of
+from orchestrator.config.types import AND, Folder, Place, absolute, one_of
 from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import HOME, Storage
 from trainables.data.duplicates import DEFAULT_DISTANCE
 from trainables.data.folders import NAMES as LAYOUTS
+from trainables.data.layout_file import is_layout_file
 
 
 class DataSettings(BaseModel):
@@ -19,23 +20,36 @@ class DataSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    data: Folder | None = Field(None, description="folder of images, or a CSV table; without it a phantom is made")
-    layout: str = Field("auto", description=f"layout of the folder: auto, {', '.join(LAYOUTS)}")
-
+    data: tuple[Folder, ...] = Field(
+        (), title="DIR|FILE.csv", description="folders of images, or CSV tables; without them a phantom is made"
+    )
+    layout: str = Field("auto", description=f"layout of the folder: auto, FILE.toml, {', '.join(LAYOUTS)}")
     patient: str = Field(
         "", title="COLUMN|PATTERN", description="what names the patient: a column, or file names as {patient}_{any}"
     )
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return () if value is None else value if isinstance(value, list | tuple) else (value,)
+
     @field_validator("layout")
     @classmethod
     def _known_layout(cls, layout: str) -> str:
-        return one_of(layout, ("auto", *LAYOUTS))
+        return str(absolute(layout)) if is_layout_file(layout) else one_of(layout, ("auto", *LAYOUTS))
+
+    @property
+    def source(self) -> str:
+        """What the data are called wherever their results appear."""
+        return AND.join(map(str, self.data)) or "phantom"
 
 
 class SplitSettings(DataSettings):
     """Which images, how they are prepared and split, and where they are kept."""
 
-    test_source: str = Field("", description="hold this source of the CSV table out as the test set")
+    test_source: str = Field(
+        "", description="hold this source, one of several datasets or of a CSV table, out as the test set"
+    )
     masks: Literal["merge", "duplicate"] = Field(
         "merge", description="several masks of an image: one union, or one sample each"
     )
@@ -44,7 +58,9 @@ class SplitSettings(DataSettings):
     duplicate_distance: int = Field(
         DEFAULT_DISTANCE, ge=0, le=256, description="largest hash distance of near-duplicates, bits of 256"
     )
-    folds: int = Field(0, ge=2, le=20, description="folds over the images that are not test [5; phantom 3]")
+    folds: Annotated[int, Field(ge=2, le=20)] | Literal["source"] = Field(
+        0, title="N|source", description="folds over the images that are not test, or each source one [5; phantom 3]"
+    )
     split_seed: int = Field(0, ge=0, description="seed of the split; another one makes another data fingerprint")
     storage: Place = Field(
         HOME,
@@ -58,7 +74,7 @@ class SplitSettings(DataSettings):
         """Small ones for the phantom."""
         if not isinstance(given, dict) or given.get("resume"):
             return given
-        small = given.get("data") is None
+        small = not given.get("data")
         defaults = {
             "image_size": 96 if small else 224 if given.get("task") == "cls" else 256,
             "folds": 3 if small else 5,
@@ -74,8 +90,3 @@ class SplitSettings(DataSettings):
     def cache(self) -> Path:
         """Where prepared data are kept."""
         return self.home / NAMES.cache
-
-    @property
-    def source(self) -> str:
-        """What the data are called wherever their results appear."""
-        return "phantom" if self.data is None else str(self.data)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from orchestrator.common.console import progress_bar, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.data import SplitSettings
 from orchestrator.config.search import SearchSettings
-from trainables.data import CLASSES, DataError, Manifest, Prepared, prepare, read_manifest, write_phantom
+from trainables.data import CLASSES, DataError, Manifest, Prepared, prepare, write_phantom
+from trainables.data.sources import read_sources
 
 #: Faults shown in the terminal; all of them are in the run's folder.
 SHOWN = 20
@@ -26,9 +26,9 @@ def load(settings: SearchSettings) -> Prepared:
         UserError: the data cannot be used, or `--strict` and a file is faulty.
     """
     data, manifest = read(settings)
-    _tell(data, manifest.root, manifest.layout)
+    _tell(data, manifest)
     if settings.strict and data.faults:
-        raise UserError(f"--strict: {len(data.faults)} faults in {manifest.root}, listed above")
+        raise UserError(f"--strict: {len(data.faults)} faults in {settings.source}, listed above")
     return data
 
 
@@ -38,11 +38,11 @@ def read(settings: SplitSettings, *, quiet: bool = False) -> tuple[Prepared, Man
     Raises:
         UserError: the data cannot be used.
     """
-    root = settings.data
+    roots = settings.data
     try:
-        if root is None:
-            root = write_phantom(settings.cache / f"phantom-{PHANTOM_IMAGES}", images=PHANTOM_IMAGES)
-        manifest = read_manifest(root, settings.layout, settings.patient)
+        if not roots:
+            roots = (write_phantom(settings.cache / f"phantom-{PHANTOM_IMAGES}", images=PHANTOM_IMAGES),)
+        manifest = read_sources(roots, settings.layout, settings.patient)
         with progress_bar() as bar:
             job = bar.add_task("decoding images", visible=not quiet)
             data = prepare(
@@ -60,7 +60,7 @@ def read(settings: SplitSettings, *, quiet: bool = False) -> tuple[Prepared, Man
     except DataError as error:
         raise UserError(str(error)) from None
     except OSError as error:
-        raise UserError(f"{error.filename or root}: {error.strerror}") from None
+        raise UserError(f"{error.filename or settings.source}: {error.strerror}") from None
     return data, manifest
 
 
@@ -70,14 +70,13 @@ def split_sizes(data: Prepared) -> dict[str, int]:
     return {"train": len(learnt), "validation": len(held_out), "test": len(data.test_rows())}
 
 
-def _tell(data: Prepared, root: Path, layout: str) -> None:
+def _tell(data: Prepared, manifest: Manifest) -> None:
     if data.synthetic:
         say(SYNTHETIC)
-    say(f"data    {root} ({layout} layout)")
-    folder = root if root.is_dir() else root.parent
+    for one in manifest.datasets:
+        say(f"data    {one.root} ({one.layout} layout)")
     for fault in data.faults[:SHOWN]:
-        file = fault.file.relative_to(folder) if fault.file.is_relative_to(folder) else fault.file
-        say(f"  ! {file}: {fault.problem}; {fault.action}")
+        say(f"  ! {manifest.shown(fault.file)}: {fault.problem}; {fault.action}")
     if len(data.faults) > SHOWN:
         say(f"  ! ... and {len(data.faults) - SHOWN} more; all are in faults.txt of the run's folder")
     counts = Counter(data.labels.tolist())

@@ -99,7 +99,7 @@ class SearchSettings(SplitSettings):
         if given.get("recipes_only") is True and ignored:
             raise ValueError(f"recipes_only trains every recipe as it is: leave out {', '.join(ignored)}")
         task = given.get("task", "seg")
-        small = given.get("data") is None
+        small = not given.get("data")
         defaults: dict[str, Any] = {
             "epochs": 0 if given.get("recipes_only") else 12 if small else 30,
             "trials": 6 if small else 20,

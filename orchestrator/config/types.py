@@ -69,6 +69,15 @@ class TrackingError(UserError, ValueError):
     """The tracking store cannot be used; the message is one line for the user, and a validator may raise it."""
 
 
+#: Between the datasets in what data are called.
+AND = " + "
+
+
+def short_source(source: str) -> str:
+    """What data are called, without the folders that they lie in."""
+    return AND.join(Path(one).name for one in source.split(AND))
+
+
 def tracking_uri(given: str | None = None) -> str:
     """The tracking URI to use: the given one, `MLFLOW_TRACKING_URI`, or `mlflow.db` here. SQLite paths become absolute.
 

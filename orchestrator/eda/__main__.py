@@ -47,7 +47,8 @@ def write_page(settings: EdaSettings) -> Path:
 
     if data.synthetic:
         say(loading.SYNTHETIC)
-    say(f"data    {manifest.root} ({manifest.layout} layout)")
+    for one in manifest.datasets:
+        say(f"data    {one.root} ({one.layout} layout)")
     say(f"        {len(data.images):,} images used, {data.left_out:,} left out")
     if settings.format == "json":
         html.write(settings.out, json.dumps(inventory(data, manifest), indent=2, ensure_ascii=False) + "\n")

@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from trainables.data import CLASSES, Manifest, Prepared
+from trainables.data import CLASSES, Manifest, Prepared, Record
 from trainables.data.manifest import NORMAL
+from trainables.data.notes import patient_notes
+
+#: How notes begin that are more than facts.
+WARNINGS = ("warning", "patients unknown")
 
 
 def inventory(data: Prepared, manifest: Manifest) -> dict[str, Any]:
@@ -19,15 +23,31 @@ def inventory(data: Prepared, manifest: Manifest) -> dict[str, Any]:
     `patients` (None where nobody knows them), `groups`, `left_out`, `left_over`, `split` by side, `spacing_mm` (None
     where it is not known, or differs), `subgroups` (columns), `warnings`.
     """
-    names = sorted(set(data.sources)) or [""]
-    total = _entry(data, manifest, manifest.root.name, np.arange(len(data.images)))
-    sources = [
-        _entry(data, manifest, name or manifest.root.name, np.flatnonzero(np.array(data.sources) == name))
-        for name in names
-    ]
-    # Faults and what is left over lie in folders, not in sources.
-    of_all = {"left_out": data.left_out, "left_over": manifest.left_over}
-    return {"total": total | of_all, "sources": [one | (of_all if len(names) == 1 else {}) for one in sources]}
+    everything = np.arange(len(data.images))
+    total = _entry(data, manifest, manifest.root.name, everything) | _lost(data.left_out, manifest.left_over)
+    if manifest.parts:
+        names = np.array(data.sources)
+        sources = [
+            _entry(data, part, " and ".join(part.sources), np.flatnonzero(np.isin(names, part.sources)))
+            | _lost(len(part.records) - np.isin(names, part.sources).sum() + _left_out(part), part.left_over)
+            for part in manifest.parts
+        ]
+    elif names_in_table := manifest.sources:
+        # Faults and what is left over lie in folders, not in the sources of a table.
+        sources = [
+            _entry(data, manifest, name, np.flatnonzero(np.array(data.sources) == name)) for name in names_in_table
+        ]
+    else:
+        sources = [total]
+    return {"total": total, "sources": sources}
+
+
+def _lost(left_out: int, left_over: int) -> dict[str, int]:
+    return {"left_out": int(left_out), "left_over": left_over}
+
+
+def _left_out(part: Manifest) -> int:
+    return sum(fault.left_out for fault in part.faults)
 
 
 def _entry(data: Prepared, manifest: Manifest, name: str, rows: np.ndarray) -> dict[str, Any]:
@@ -49,8 +69,13 @@ def _entry(data: Prepared, manifest: Manifest, name: str, rows: np.ndarray) -> d
         "split": dict(Counter(_sides(data, rows))),
         "spacing_mm": spacings.pop() if len(spacings) == 1 else None,
         "subgroups": sorted({column for record in records for column, value in record.subgroups if value}),
-        "warnings": [note for note in data.notes if note.startswith(("warning", "patients unknown"))],
+        "warnings": [note for note in _notes(data, manifest, records) if note.startswith(WARNINGS)],
     }
+
+
+def _notes(data: Prepared, manifest: Manifest, records: Sequence[Record]) -> Sequence[str]:
+    """What is said of a dataset: all of it of the only one, of one of several what concerns it alone."""
+    return data.notes if len(records) == len(data.images) else patient_notes(manifest, records)
 
 
 def _sides(data: Prepared, rows: np.ndarray) -> Sequence[str]:

@@ -36,7 +36,7 @@ def contents(found: Survey, settings: SplitSettings) -> dict[str, Any]:
     return {
         "title": "Exploratory data analysis",
         "synthetic": data.synthetic,
-        "source": str(found.manifest.root),
+        "source": found.manifest.places,
         "layout": found.manifest.layout,
         "fingerprint": data.data_fingerprint,
         "sections": SECTIONS.items(),

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 
 from orchestrator.eda.survey import ClusterMember, Survey, class_name, disagrees
-from orchestrator.eda.tables import shown
 from orchestrator.rendering.charts import picture
 from orchestrator.rendering.document import Picture
 from orchestrator.scoring.packed_masks import read
@@ -92,7 +91,7 @@ def _where(members: Sequence[ClusterMember]) -> str:
 
 
 def _name(survey: Survey, member: ClusterMember) -> str:
-    return shown(survey, member.record.image)
+    return survey.manifest.shown(member.record.image)
 
 
 def _member(survey: Survey, member: ClusterMember) -> Picture:
@@ -105,7 +104,7 @@ def _member(survey: Survey, member: ClusterMember) -> Picture:
 def _tile(survey: Survey, row: int) -> Picture:
     data = survey.data
     pixels = outlined(data.files[row], data.mask_files[row], SAMPLE_BOX)
-    name = shown(survey, Path(data.files[row]))
+    name = survey.manifest.shown(Path(data.files[row]))
     height, wide = data.sizes[row].tolist()
     lesion, masks = survey.measured["lesion_pixels"][row], survey.measured["masks"][row]
     size = f", lesion {100 * lesion / survey.measured['pixels'][row]:.1f} %" if lesion > 0 else ""

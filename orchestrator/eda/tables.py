@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -139,20 +138,13 @@ def faults(survey: Survey) -> Table | None:
     if not found:
         return None
     caption = counted(len(found), "fault") + (f", the first {MOST_FAULTS} of them" if len(found) > MOST_FAULTS else "")
-    rows: Rows = [[shown(survey, fault.file), fault.problem, fault.action] for fault in found[:MOST_FAULTS]]
+    rows: Rows = [[survey.manifest.shown(fault.file), fault.problem, fault.action] for fault in found[:MOST_FAULTS]]
     return Table(
         f"{caption}. Left out: {counted(survey.data.left_out, 'image')}.",
         ("file", "problem", "what was done"),
         rows,
         texts=3,
     )
-
-
-def shown(survey: Survey, file: Path) -> str:
-    """A file's name below the data's folder."""
-    root = survey.manifest.root
-    folder = root if root.is_dir() else root.parent
-    return str(file.relative_to(folder) if file.is_relative_to(folder) else file)
 
 
 def _by_first(rows: Rows) -> tuple[Rows, list[int]]:

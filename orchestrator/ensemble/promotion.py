@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from orchestrator.config.types import TrackingError
+from orchestrator.config.types import TrackingError, short_source
 from orchestrator.inference import mlflow_model
 from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
 from orchestrator.tracking.client import quote
@@ -160,6 +160,6 @@ def register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]
         synthetic = "SYNTHETIC data. " if tags["synthetic"] == "true" else ""
         words = f"{synthetic}{tags['combiner']} of {tags['members']}. Test: {tags['test']}. "
         words += f"Held out: {tags['held_out']}. "
-        words += f"Data: {Path(tags['data_source']).name} ({tags['data_fingerprint'][:12]}). Not a medical device."
+        words += f"Data: {short_source(tags['data_source'])} ({tags['data_fingerprint'][:12]}). Not a medical device."
         version = str(client.create_model_version(name, source, run_id, tags=tags, description=words).version)
     return version, f"models:/{name}/{version}"

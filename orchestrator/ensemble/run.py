@@ -89,7 +89,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
         team = MemberTrainer(task, search, data, workers, settings.tta, settings.out_of_fold)
         team.prepared[search.image_size, search.masks] = data
         plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])
-        top_k, rounds = settings.limits(search.data is None)
+        top_k, rounds = settings.limits(not search.data)
         candidates, median = plan.candidates(settings, search, data, team, top_k)
         if data.synthetic:
             say("SYNTHETIC data: figures and models say nothing about patients")

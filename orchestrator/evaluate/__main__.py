@@ -31,7 +31,9 @@ class EvaluateSettings(DataSettings):
     """Settings of one evaluation."""
 
     model: str = Field("", description="models:/NAME@champion, models:/NAME/VERSION, or an exported folder")
-    data: Folder | None = Field(None, description="folder of images, or a CSV table; no split is needed")
+    data: tuple[Folder, ...] = Field(
+        (), title="DIR|FILE.csv", description="folders of images, or CSV tables; no split is needed"
+    )
     out: Folder | None = Field(None, description="the page to write; the figures stand beside it [evaluation.html]")
     format: Literal["html", "md"] = Field("html", description="of the page; Markdown has the same tables")
     duplicate_distance: int | None = Field(
@@ -78,7 +80,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
     started = time.monotonic()
     if not settings.model:
         raise UserError("--model: name one: models:/NAME@champion, models:/NAME/VERSION or an exported folder")
-    if settings.data is None:
+    if not settings.data:
         raise UserError("--data: name a folder of images, or a CSV table")
     out, beside = settings.files()
     # Late: torch takes seconds that --help and a wrong flag need not wait.
@@ -89,15 +91,17 @@ def evaluate(settings: EvaluateSettings) -> Path:
     from orchestrator.rendering.document import to_html
     from orchestrator.rendering.markdown import to_markdown
     from trainables import devices
-    from trainables.data import is_phantom, read_manifest
+    from trainables.data import is_phantom
+    from trainables.data.sources import read_sources
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
-    manifest = read_manifest(settings.data, settings.layout, settings.patient)
+    manifest = read_sources(settings.data, settings.layout, settings.patient)
     ensemble, learnt_from, results = _load(settings)
     description = ensemble.description
     device = devices.shown(ensemble.device)
     say(f"model   {settings.model}: task {description.task}, {description.main.combination.name}; on {device}")
-    say(f"data    {manifest.root} ({manifest.layout} layout), {len(manifest.records):,} images")
+    for one in manifest.datasets:
+        say(f"data    {one.root} ({one.layout} layout), {len(one.records):,} images")
     with progress_bar() as bar:
         job = bar.add_task("examining images", total=None)
 
@@ -117,7 +121,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
             subject=subject,
             results=results,
             hashed=learnt_from is not None,
-            synthetic=is_phantom(manifest.root),
+            synthetic=any(is_phantom(one.root) for one in manifest.datasets),
         )
         shown = document(found)
         text = to_html(shown) if settings.format == "html" else to_markdown(shown)

@@ -75,9 +75,9 @@ def as_subject(
     drawn = [] if few else resamples(fresh.groups, fresh.labels, INTERVAL, seed)
     points = [OperatingPoint.model_validate(point) for point in description.operating_points]
     found = _clean(model_scores(description.task, measured, unsure, drawn, points, fresh.groups), measured)
-    synthetic = description.synthetic or is_phantom(manifest.root)
+    synthetic = description.synthetic or any(is_phantom(one.root) for one in manifest.datasets)
     tested = TestPredictions.of(measured, images, digests, unsure)
-    files = shown([row.record for row in fresh.rows], manifest.root)
+    files = shown([row.record for row in fresh.rows], manifest)
     by_digest = dict(zip(digests, files, strict=True))
     return ModelResults(description.task, EXTERNAL, description.classes, tested, found, by_digest, synthetic=synthetic)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,7 +83,7 @@ class Evaluation:
             "combiner": described.main.combination.name,
             "model_data_fingerprint": described.data_fingerprint,
             "model_synthetic": described.synthetic,
-            "data": str(self.manifest.root),
+            "data": self.manifest.places,
             "layout": self.manifest.layout,
             "synthetic": self.synthetic,
             "images": len(fresh.rows),
@@ -102,7 +101,7 @@ class Evaluation:
         }
 
     def _fault(self, fault: Fault) -> dict[str, str]:
-        return {"file": shown_file(fault.file, self.manifest), "problem": fault.problem, "action": fault.action}
+        return {"file": self.manifest.shown(fault.file), "problem": fault.problem, "action": fault.action}
 
 
 def gaps(subject: ModelResults) -> list[str]:
@@ -136,12 +135,6 @@ def gaps(subject: ModelResults) -> list[str]:
     if subject.task == "multi" and "score" not in subject.figures.scores:
         lines.append("The score, the mean of Dice and AUROC, cannot be computed.")
     return lines
-
-
-def shown_file(file: Path, manifest: Manifest) -> str:
-    """A file's name below the data's folder."""
-    folder = manifest.root if manifest.root.is_dir() else manifest.root.parent
-    return str(file.relative_to(folder) if file.is_relative_to(folder) else file)
 
 
 def _synthetic(data: bool, model: bool) -> list[str]:

@@ -15,7 +15,8 @@ from orchestrator.inference.format import Description, LearntFrom
 from trainables.data import NORMAL, UNKNOWN, Fault, Manifest
 from trainables.data.duplicates import DEFAULT_DISTANCE, near
 from trainables.data.examine import decode
-from trainables.data.grouping import OTHER_CLASS, ExaminedRecord, group_notes, groups_of_all, join
+from trainables.data.grouping import OTHER_CLASS, ExaminedRecord, groups_of_all, join
+from trainables.data.notes import group_notes
 from trainables.data.splits import TRAIN
 from trainables.tasks.base import to_targets
 
@@ -95,7 +96,7 @@ def fresh_images(
     faulty = sum(not reason for reason in seen.values()) - sum(not reason for reason in reasons)
     labels = np.array([row.record.label for row in joined.rows], np.int64)
     # A normal has no lesion, also in a folder without any mask: false alarms can be told from normals alone.
-    has_mask = np.array([manifest.has_mask(row.record) for row in joined.rows]) | (labels == NORMAL)
+    has_mask = np.array([row.record.has_mask for row in joined.rows]) | (labels == NORMAL)
     classes = len(description.classes)
     targets = to_targets(labels, classes) if classes else np.full(len(labels), UNKNOWN, np.int64)
     lacks = _lacks(description.task, labels, targets, has_mask)
@@ -104,7 +105,7 @@ def fresh_images(
     passed_over = {reason: count for reason, count in Counter(lacks[new].tolist()).items() if reason}
     if not len(kept):
         why = _why(len(examined), sum(map(bool, seen.values())), faulty, passed_over)
-        raise UserError(f"{manifest.root}: no image is left to score: {why}")
+        raise UserError(f"{manifest.places}: no image is left to score: {why}")
     groups = joined.groups[kept]
     return UnseenImages(
         rows=[joined.rows[i] for i in kept.tolist()],

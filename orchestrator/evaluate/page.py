@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.evaluate.findings import Evaluation, by_class, listed, shown_file
+from orchestrator.evaluate.findings import Evaluation, by_class, listed
 from orchestrator.rendering.document import Block, Chart, Document, Observations, Section, SideBySide, Table, Text
 from orchestrator.rendering.numbers import count, counted, number, with_interval
 from orchestrator.report.results import cases, curves, errors, observations, scores
@@ -32,7 +32,7 @@ def document(found: Evaluation) -> Document:
         title="External validation",
         lead=(
             f"Model {found.model}: task {described.task}, combiner {described.main.combination.name}",
-            f"Data {found.manifest.root}, layout {found.manifest.layout}",
+            f"Data {found.manifest.places}, layout {found.manifest.layout}",
         ),
         facts=facts,
         sections=(
@@ -158,7 +158,7 @@ def _left_out(found: Evaluation) -> list[Block]:
     for words, faults in (("Known to the model", fresh.seen), ("Faulty files, and what was done", fresh.faults)):
         if faults:
             first = f", the first {MOST_FILES:,} of them" if len(faults) > MOST_FILES else ""
-            rows = [(shown_file(one.file, found.manifest), one.problem, one.action) for one in faults[:MOST_FILES]]
+            rows = [(found.manifest.shown(one.file), one.problem, one.action) for one in faults[:MOST_FILES]]
             caption = f"{words}: {counted(len(faults), 'row')}{first}."
             blocks.append(Table(caption, ("file", "why", "what was done"), rows, texts=3))
     return blocks

@@ -129,7 +129,7 @@ def _trials(gathered: ReportInputs) -> str:
     counts = []
     for one in gathered.studied:
         rounds = sum(round_.epochs is not None for round_ in one.ensemble.boost_rounds)
-        beside = len(one.ensemble.candidates) * (one.search.folds - 1) + rounds * one.search.folds
+        beside = len(one.ensemble.candidates) * (one.folds - 1) + rounds * one.folds
         more = f" and {counted(beside, 'model')} of folds" if one.ensemble.out_of_fold else ""
         trials = counted(len(one.summary.trials), "trial") if one.summary else "trials"
         counts.append(f"{one.title} {trials}{more}")

@@ -53,6 +53,11 @@ class ReportedSearch:
         return self.subject.title
 
     @property
+    def folds(self) -> int:
+        """How many folds there are models of."""
+        return len(self.ensemble.test.retraining.values)
+
+    @property
     def optimistic(self) -> bool:
         """Whether its combiners were compared on the fold that chose epoch and configuration."""
         return self.ensemble.compared.optimistic
@@ -163,7 +168,7 @@ def _data(chosen: Sequence[Entry]) -> tuple[Prepared, Manifest] | str:
         The data, or in words why there are none.
     """
     why = ""
-    for search in {str(entry.search.data): entry.search for entry in chosen}.values():
+    for search in {entry.search.source: entry.search for entry in chosen}.values():
         try:
             data, manifest = loading.read(search)
         except UserError as error:
@@ -171,5 +176,5 @@ def _data(chosen: Sequence[Entry]) -> tuple[Prepared, Manifest] | str:
             continue
         if data.data_fingerprint == chosen[0].fingerprint:
             return data, manifest
-        why = f"no pictures and no sub-groups: the data in {manifest.root} have changed since they were scored"
+        why = f"no pictures and no sub-groups: the data in {manifest.places} have changed since they were scored"
     return why

@@ -14,6 +14,7 @@ from orchestrator.report.gather import ReportedSearch, ReportInputs
 from orchestrator.report.results.errors import columns
 from trainables.data import CLASSES, UNKNOWN, Prepared
 from trainables.data.manifest import TEST
+from trainables.data.splits import BY_SOURCE
 
 Rows = list[list[str | int]]
 #: What is given out, by task.
@@ -94,7 +95,8 @@ def data_facts(gathered: ReportInputs) -> Table:
         return Table("Data of all models on this page.", ("", ""), rows, texts=2)
     parts = ", ".join(f"{count:,} {name}" for name, count in sizes.items())
     rows += [["images used", f"{images:,}"], ["groups", f"{groups:,}"], ["left out", f"{left:,}"]]
-    rows += [["split", f"{parts} images (validation is fold 0 of {first.search.folds})"]]
+    folds = "one a source" if first.search.folds == BY_SOURCE else first.search.folds
+    rows += [["split", f"{parts} images (validation is fold 0; folds: {folds})"]]
     return Table("Data of all models on this page.", ("", ""), rows, texts=2)
 
 

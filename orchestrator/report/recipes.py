@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.common.errors import first_line
+from orchestrator.config.types import short_source
 from orchestrator.tuning.summary import SearchSummary
 from search_spaces.recipes import RECIPES, Recipe
 
@@ -52,7 +53,7 @@ def table(summaries: Sequence[SearchSummary]) -> str:
         lines.append(f"| `{recipe.name}` | {_words(recipe)} | {recipe.reported} | {here} | {where} |")
     lines += ["", "Searches:", ""]
     for summary in summaries:
-        source = "synthetic data" if summary.data.synthetic else Path(summary.data.source).name
+        source = "synthetic data" if summary.data.synthetic else short_source(summary.data.source)
         sizes = ", ".join(f"{count} {name}" for name, count in summary.data.split_sizes.items())
         lines.append(f"- {summary.name}: {source}, {sizes}, data fingerprint {summary.data.fingerprint[:12]}")
     return "\n".join(lines) + "\n"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.search import SearchSettings
+from orchestrator.config.types import short_source
 from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tracking import ui_view
 from orchestrator.tuning.search_run import SearchRun
@@ -40,7 +40,7 @@ def show(summary: SearchSummary, settings: SearchSettings, experiment_id: str) -
     """Print the leaderboard of this search and the commands to look further."""
     valued = [(row.metric, row) for row in summary.trials if row.metric is not None]
     ranked = sorted(valued, key=lambda pair: -pair[0])
-    where = "SYNTHETIC data" if summary.data.synthetic else escape(Path(summary.data.source).name)
+    where = "SYNTHETIC data" if summary.data.synthetic else escape(short_source(summary.data.source))
     sizes = summary.data.split_sizes
     table = Table(
         title=f"{escape(settings.name)}: validation {summary.metric} ({sizes['validation']} images, {where})",

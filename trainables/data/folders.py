@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from trainables.data.layout_file import is_layout_file, read_layout
 from trainables.data.layout_reader import Matched, fits, match, to_manifest
 from trainables.data.layouts import LAYOUTS, Layout
 from trainables.data.listing import Listing, list_files
@@ -15,6 +18,8 @@ from trainables.data.table import TABLE, is_table, read_csv
 
 #: Share of the images that may be left over without being asked for.
 MOST_LEFT_OVER = 0.05
+#: Folders between the one that is given and a dataset, at most: archives unpack into one of their own name.
+DEEPEST = 2
 #: What `--layout` takes.
 NAMES = (*LAYOUTS, TABLE)
 
@@ -27,11 +32,11 @@ class _Place(NamedTuple):
 
 
 def read_manifest(root: str | Path, layout: str = "auto", patient: str = "") -> Manifest:
-    """Read the dataset at root, or in exactly one folder directly below it; no pixel is decoded.
+    """Read the dataset at root, or the only one below it; no pixel is decoded.
 
     Args:
         root: the folder that holds the dataset, or a table of its images (FILE.csv).
-        layout: a name in `NAMES`, or "auto": the one that leaves least over.
+        layout: a name in `NAMES`, "auto": the one that leaves least over, or FILE.toml: see `layout_file`.
         patient: a column of the table, or a pattern of file names with {patient}, as "{patient}_{any}"; "" for what the
             layout says.
 
@@ -39,8 +44,9 @@ def read_manifest(root: str | Path, layout: str = "auto", patient: str = "") -> 
         DataError: unknown layout; no such folder or table; no known layout, or several datasets; no usable image; more
             than `MOST_LEFT_OVER` of the images left over, unless the layout was named.
     """
-    if layout != "auto" and layout not in NAMES:
-        raise DataError(f"unknown layout {layout!r}; allowed: {', '.join(['auto', *NAMES])}")
+    own = {Path(layout).stem: read_layout(Path(layout))} if is_layout_file(layout) else {}
+    if not own and layout != "auto" and layout not in NAMES:
+        raise DataError(f"unknown layout {layout!r}; allowed: {', '.join(['auto', *NAMES])}, FILE.toml")
     root = Path(root).expanduser().absolute()
     if not root.is_dir() and not is_table(root):
         problem = "neither a folder nor a table" if root.exists() else "no such folder or table"
@@ -54,7 +60,7 @@ def read_manifest(root: str | Path, layout: str = "auto", patient: str = "") -> 
         raise DataError(f"{root}: a folder is not of layout {TABLE}; give the FILE.csv in it")
     try:
         listing = list_files(root)
-        place = _locate(listing, [layout] if layout != "auto" else list(LAYOUTS))
+        place = _locate(listing, own or (LAYOUTS if layout == "auto" else {layout: LAYOUTS[layout]}))
         of = place.layout
         if of.table and patient and "{patient}" not in patient:
             of = replace(of, table=replace(of.table, patient=(patient.lower(),)))
@@ -87,25 +93,34 @@ def tree(listing: Listing) -> str:
     return ", ".join(shown[:12]) + (f", and {len(shown) - 12} more" if len(shown) > 12 else "") or "nothing"
 
 
-def _locate(listing: Listing, names: list[str]) -> _Place:
-    """The layout of the folder, or of the one below that has one."""
-    for places in ([listing], [listing.below(folder) for folder in listing.folders]):
-        found = [best for place in places if (best := _best(place, names))]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            inside = ", ".join(place.listing.root.name for place in found)
-            raise DataError(f"{listing.root}: holds several datasets ({inside}); give one of these folders")
-    known = "; ".join(f"{name}: {LAYOUTS[name].words}" for name in names)
+def _locate(listing: Listing, layouts: Mapping[str, Layout]) -> _Place:
+    """The layout of the folder, or of the one dataset within."""
+    found = _within(listing, layouts, DEEPEST)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        each = ", ".join(f"{place.listing.root.relative_to(listing.root)} ({place.name})" for place in found)
+        inside = " ".join(shlex.quote(str(place.listing.root)) for place in found)
+        raise DataError(f"{listing.root}: holds several datasets: {each}; give one of them, or all: --data {inside}")
+    known = "; ".join(f"{name}: {layout.words}" for name, layout in layouts.items())
     raise DataError(
-        f"{listing.root}: no usable image found here or one folder below; seen: {tree(listing)}; arrange the images "
+        f"{listing.root}: no usable image found here or below; seen: {tree(listing)}; arrange the images "
         f"in a known layout ({known}), or name them in a table FILE.csv"
     )
 
 
-def _best(listing: Listing, names: list[str]) -> _Place | None:
+def _within(listing: Listing, layouts: Mapping[str, Layout], depth: int) -> list[_Place]:
+    """The dataset that the folder is; if it is none, those of the folders below."""
+    if best := _best(listing, layouts):
+        return [best]
+    if not depth:
+        return []
+    return [place for folder in listing.folders for place in _within(listing.below(folder), layouts, depth - 1)]
+
+
+def _best(listing: Listing, layouts: Mapping[str, Layout]) -> _Place | None:
     """The layout that leaves least over; of equals, the first."""
-    tried = [_Place(name, LAYOUTS[name], listing, match(LAYOUTS[name], listing)) for name in names]
+    tried = [_Place(name, layout, listing, match(layout, listing)) for name, layout in layouts.items()]
     fitting = [place for place in tried if fits(place.layout, listing, place.found)]
     return min(fitting, key=lambda place: len(place.found.left_over), default=None)
 

@@ -13,10 +13,12 @@ import numpy as np
 from trainables.data import duplicates, splits
 from trainables.data.examine import Decoded
 from trainables.data.manifest import CLASSES, LEFT_OUT, UNKNOWN, DataError, Fault, Manifest, Record
-from trainables.data.patients import shared_prefixes
+from trainables.data.notes import dataset_notes, group_notes, side_notes
 
 #: What is wrong with an image whose near-duplicates disagree with it.
 OTHER_CLASS = "near-duplicate of another class"
+#: Sides that mean another one where each source is a fold.
+TRAIN_TOO = {splits.VALIDATION: splits.TRAIN}
 
 
 class ExaminedRecord(NamedTuple):
@@ -75,40 +77,49 @@ class Grouped:
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
-def given_sides(manifest: Manifest, test_source: str = "") -> list[str]:
-    """The side of the split, one of `splits.SIDES`, that each record is given by `test_source`, or else by its table.
+def given_sides(manifest: Manifest, test_source: str = "", folds: int | str = 0) -> list[str]:
+    """The side of the split, one of `splits.SIDES`, that each record is given by `test_source`, or else by its dataset.
 
-    "train" for all of them where nothing is given: the rest is drawn from there.
+    "train" for all of them where nothing is given: the rest is drawn from there. Where each source is a fold, no image
+    is given to validation.
 
     Raises:
         DataError: a source is to be held out that no record has, or beside a split that the table gives.
     """
     if not test_source:
-        return [record.split or splits.TRAIN for record in manifest.records]
-    sources = sorted({record.source for record in manifest.records if record.source})
-    if not sources:
-        raise DataError(f"{manifest.root}: names no sources to hold one out; give a table with a column source")
-    if test_source not in sources:
-        raise DataError(f"{manifest.root}: no source {test_source!r} to hold out; it has {', '.join(sources)}")
+        given = [record.split or splits.TRAIN for record in manifest.records]
+        return [TRAIN_TOO.get(side, side) for side in given] if folds == splits.BY_SOURCE else given
+    if not manifest.sources:
+        several = "give several datasets, or a table with a column source"
+        raise DataError(f"{manifest.root}: names no sources to hold one out; {several}")
+    if test_source not in manifest.sources:
+        there = ", ".join(manifest.sources)
+        raise DataError(f"{manifest.root}: no source {test_source!r} to hold out; it has {there}")
     if any(record.split for record in manifest.records):
         raise DataError(f"{manifest.root}: gives a split already; remove its column, or hold no source out")
     return [splits.HELD_OUT if record.source == test_source else splits.TRAIN for record in manifest.records]
 
 
 def group(
-    manifest: Manifest, examined: Sequence[ExaminedRecord], *, test_source: str, distance: int, seed: int, folds: int
+    manifest: Manifest,
+    examined: Sequence[ExaminedRecord],
+    *,
+    test_source: str,
+    distance: int,
+    seed: int,
+    folds: int | str,
 ) -> Grouped:
     """Leave out what cannot be used, group the rest as `join` does, and split it.
 
     A group on two sides of a split that is given is named, and stays where it was put; where a source is held out, the
-    other sources' part of such a group is left out.
+    other sources' part of such a group is left out. Where each source is a fold, a group stays in one source.
 
     Args:
         manifest: what was read.
         examined: a row for each of its records.
         test_source: the source that is held out, "" if none is.
         distance: largest Hamming distance between near-duplicates.
-        seed, folds: as for `splits.split`.
+        seed, folds: as for `splits.split`; or folds are `splits.BY_SOURCE`.
 
     Raises:
         DataError: no usable image is left, or none on a side that is given, or there are too few groups for the folds.
@@ -122,6 +133,10 @@ def group(
     notes = [] if test_source else _leak_notes(rows, groups, leaking)
     if test_source:
         rows, clusters, groups = _take(rows, ~leaking), clusters[~leaking], groups[~leaking]
+    if folds == splits.BY_SOURCE:
+        repeated, repeats = _in_another_source(rows, groups)
+        faults += repeats
+        rows, clusters, groups = _take(rows, ~repeated), clusters[~repeated], groups[~repeated]
 
     labels, sides = _labels(rows), [row.side for row in rows]
     if lost := {row.side for row in examined} - set(sides):
@@ -129,7 +144,13 @@ def group(
         raise DataError(f"{manifest.root}: no usable image is left for {parts} ({_first(faults)})")
     try:
         digests = [row.outcome.digest for row in rows]
-        split = splits.split(groups, labels, digests, sides=sides, seed=seed, folds=folds)
+        if isinstance(folds, int):
+            split = splits.split(groups, labels, digests, sides=sides, seed=seed, folds=folds)
+        else:
+            sources = [row.record.source for row in rows]
+            split = splits.split_by_source(
+                groups, labels, digests, sources, sides=sides, order=manifest.sources, seed=seed
+            )
     except ValueError as error:
         raise DataError(f"{manifest.root}: {error}") from None
     return Grouped(
@@ -141,8 +162,8 @@ def group(
         left_out=len(examined) - len(rows) + sum(fault.left_out for fault in manifest.faults),
         notes=(
             *group_notes(clusters, groups, distance),
-            *patient_notes(manifest, rows),
-            *_side_notes(sides, test_source),
+            *dataset_notes(manifest, [row.record for row in rows]),
+            *side_notes(manifest, [row.record for row in rows], sides, split, test_source=test_source, folds=folds),
             *notes,
         ),
     )
@@ -232,45 +253,21 @@ def _across(rows: list[ExaminedRecord], groups: np.ndarray, i: int) -> ExaminedR
     return min(others, key=lambda row: splits.SIDES.index(row.side))
 
 
-def group_notes(clusters: np.ndarray, groups: np.ndarray, distance: int) -> list[str]:
-    """What a user should know about groups, a line each; for clusters and groups, int64 [N], of `join`."""
-    counts = np.unique(clusters, return_counts=True)[1]
-    notes = [
-        f"{len(groups)} images in {len(np.unique(groups))} groups; {counts[counts > 1].sum()} have a near-duplicate"
-    ]
-    for size in duplicates.oversized(clusters):
-        notes.append(
-            f"warning: one near-duplicate cluster holds {size} images; "
-            f"if they are not the same lesion, try --duplicate-distance {distance // 2}"
-        )
-    return notes
-
-
-def patient_notes(manifest: Manifest, rows: Sequence[ExaminedRecord]) -> list[str]:
-    """Whose images these are, as far as anything says so: a split by patient rests on it."""
-    patients = {(row.record.source, row.record.patient) for row in rows if row.record.patient}
-    if patients:
-        nobody = sum(not row.record.patient for row in rows)
-        without = f"; {nobody} images of nobody known" if nobody else ""
-        return [f"patients: {len(patients)}, from {manifest.patients_from}{without}"]
-    notes = ["patients unknown: images of one patient may be in train and in test"]
-    for name in manifest.unread:
-        notes.append(f"warning: nothing reads the column {name!r}: if it names patients, give --patient {name}")
-    if shared := shared_prefixes(manifest):
-        notes.append(
-            f"warning: file names such as {shared} may name patients: if so, give --patient '{{patient}}_{{any}}'"
-        )
-    return notes
-
-
-def _side_notes(sides: list[str], test_source: str) -> list[str]:
-    if test_source:
-        return [f"source {test_source} is held out: its {sides.count(splits.HELD_OUT)} images are the test set"]
-    if set(sides) == {splits.TRAIN}:
-        return []
-    given = ", ".join(f"{sides.count(side)} {side}" for side in splits.SIDES if side in sides)
-    drawn = [side for side in splits.SIDES if side not in sides]
-    return [f"the split is given: {given}" + (f"; {drawn[0]} is drawn from train" if drawn else "")]
+def _in_another_source(rows: list[ExaminedRecord], groups: np.ndarray) -> tuple[np.ndarray, list[Fault]]:
+    """Images whose group lies in several sources, but for those of the source that has most of it: bool [N]."""
+    repeated, faults = np.zeros(len(rows), bool), list[Fault]()
+    numbers = {name: number for number, name in enumerate(sorted({row.record.source for row in rows}))}
+    sources = np.array([numbers[row.record.source] for row in rows], np.int64)
+    several = duplicates.conflicts(groups, sources)
+    for one in np.unique(groups[several]).tolist():
+        inside = np.flatnonzero(groups == one)
+        kept = np.bincount(sources[inside]).argmax()
+        other = rows[inside[sources[inside] == kept][0]].record
+        for i in inside[sources[inside] != kept].tolist():
+            repeated[i] = True
+            problem = f"near-duplicate of {other.image.name}, which is in {other.source}"
+            faults.append(Fault(rows[i].record.image, problem))
+    return repeated, faults
 
 
 def _labels(rows: Sequence[ExaminedRecord]) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from trainables.data import words
-from trainables.data.layouts import Table
+from trainables.data.layouts import Layout, Table
 from trainables.data.listing import Listing
 from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Fault
 from trainables.data.paths import composed, fields
@@ -30,7 +30,9 @@ def find_table(table: Table, listing: Listing) -> str | None:
     return next((path for path in listing.others if fields(table.file, path) is not None), None)
 
 
-def read_labels(file: Path, table: Table, images: Mapping[str, Path]) -> tuple[dict[str, Told], list[Fault], list[str]]:
+def read_labels(
+    file: Path, layout: Layout, images: Mapping[str, Path]
+) -> tuple[dict[str, Told], list[Fault], list[str]]:
     """What the table says of each image, by its path, and what is wrong with it; the order of rows is no matter.
 
     And columns that may name patients, and that nothing reads.
@@ -38,6 +40,8 @@ def read_labels(file: Path, table: Table, images: Mapping[str, Path]) -> tuple[d
     Raises:
         DataError: it cannot be read, or no column names the image.
     """
+    table = layout.table
+    assert table is not None
     rows = read_table(file)
     key = next((column for column in table.key if column in rows), None)
     if key is None:
@@ -68,7 +72,7 @@ def read_labels(file: Path, table: Table, images: Mapping[str, Path]) -> tuple[d
             continue
         nothing = ("", "", tuple((column, "") for column in subgroups))
         word, who, groups = next(iter(said[path]), nothing)
-        told[path] = Told(words.class_of(word), who, groups)
+        told[path] = Told(words.class_of(word, layout.classes), who, groups)
         if not said[path]:
             faults.append(Fault(image, f"no row in {file.name}", "label unknown"))
         elif told[path].label == UNKNOWN and label:

@@ -41,12 +41,12 @@ def match(layout: Layout, listing: Listing) -> Matched:
     """Sort the files of a folder."""
     found, masks = Matched(), list[str]()
     for path in listing.images:
-        if _first(layout.ignored, path) is not None:
+        if _first(layout, layout.ignored, path) is not None:
             continue
-        own = _first(layout.images, path)
+        own = _first(layout, layout.images, path)
         if own is not None:
             found.images[path] = own
-        if _first(layout.masks, path) is not None:
+        if _first(layout, layout.masks, path) is not None:
             masks.append(path)
         elif own is None:
             found.left_over.append(path)
@@ -81,7 +81,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
     table = find_table(layout.table, listing) if layout.table else None
     told, unread = dict[str, Told](), list[str]()
     if layout.table and table:
-        told, of_table, unread = read_labels(root / table, layout.table, {p: root / p for p in found.images})
+        told, of_table, unread = read_labels(root / table, layout, {p: root / p for p in found.images})
         faults += of_table
     drawn = annotated(layout, listing, list(found.images))
     for path, one in drawn.items():
@@ -95,7 +95,12 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
     for path, own in found.images.items():
         said = told.get(path, Told())
         polygons = drawn[path].label if path in drawn else UNKNOWN
-        told_by = (said.label, polygons, by_value.get(path, UNKNOWN), words.class_of(own.get("class") or ""))
+        told_by = (
+            said.label,
+            polygons,
+            by_value.get(path, UNKNOWN),
+            words.class_of(own.get("class") or "", layout.classes),
+        )
         label = next((label for label in told_by if label != UNKNOWN), UNKNOWN)
         header = medical.header(root / path) if medical.is_medical(root / path) else medical.Header()
         record = Record(
@@ -106,6 +111,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
             split=words.side_of(own.get("split") or ""),
             subgroups=said.subgroups + (header.scanner if scanned else ()),
             spacing_mm=header.spacing_mm,
+            marked=not layout.unmarked,
             resized_masks=layout.resized_masks,
         )
         if record.image in lost:
@@ -118,7 +124,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
     faults += _empty_classes(layout, listing, found)
     faults += _left_over(root, found.left_over)
     return replace(
-        Manifest.ordered(root, name, not layout.unmarked, records, faults),
+        Manifest.ordered(root, name, records, faults),
         left_over=len(found.left_over) + sum(fault.left_out for fault in listing.faults),
         patients_from=_patients_from(layout, table, told, records),
         unread=tuple(unread),
@@ -133,7 +139,7 @@ def _attach(layout: Layout, found: Matched, masks: list[str]) -> None:
     numbered: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for mask in masks:
         for text in layout.masks:
-            named = fields(text, mask)
+            named = _first(layout, (text,), mask)
             own_images = [path for path in by_key.get(_key(named), []) if path != mask] if named else []
             if named and own_images:
                 found.images.pop(mask, None)
@@ -142,7 +148,7 @@ def _attach(layout: Layout, found: Matched, masks: list[str]) -> None:
                     numbered[image].append((-1 if plain else int(named.get("number") or 0), mask))
                 break
         else:
-            if found.images.pop(mask, None) is not None or _first(layout.masks, mask) is not None:
+            if found.images.pop(mask, None) is not None or _first(layout, layout.masks, mask) is not None:
                 found.lone.append(mask)
     found.masks = {image: [mask for _, mask in sorted(own)] for image, own in numbered.items() if image in found.images}
 
@@ -154,8 +160,9 @@ def _extends(stem: str, stems: set[str]) -> bool:
     return any(stem[: found.start()] in stems for found in _EXTENDS.finditer(stem))
 
 
-def _first(patterns: tuple[str, ...], path: str) -> dict[str, Any] | None:
-    return next((found for text in patterns if (found := fields(text, path)) is not None), None)
+def _first(layout: Layout, patterns: tuple[str, ...], path: str) -> dict[str, Any] | None:
+    own = tuple(word for word, _ in layout.classes)
+    return next((found for text in patterns if (found := fields(text, path, own)) is not None), None)
 
 
 def _key(named: dict[str, Any]) -> Key:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from trainables.data.words import IMAGE_COLUMNS, LABEL_COLUMNS, PATIENT_COLUMNS
 
+#: What a file may say of one: nothing but its fields.
+_STRICT = {"extra": "forbid"}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -16,6 +19,8 @@ class Table:
         key: columns that name the image, with or without its suffix. label, patient: columns.
         subgroups: columns for the report.
     """
+
+    __pydantic_config__ = _STRICT
 
     file: str
     key: tuple[str, ...] = IMAGE_COLUMNS
@@ -36,10 +41,13 @@ class Layout:
         unmarked: whether it may be without masks.
         resized_masks: whether masks are the image's picture at another size, of the same aspect.
         annotations: pattern of the files that polygons come from: `data.yaml` of YOLO, or JSON of COCO; "" for none.
+        classes: words that mean a class here beside those of `words`, and which: ("1", "malignant").
         values: the JSON file whose `labels` say what the values of masks mean; "" for none.
         table: of the images, which may be there; `needs_table` where it must.
         of: the data set that is distributed so, for a person; "" for a form that many have.
     """
+
+    __pydantic_config__ = _STRICT
 
     words: str
     images: tuple[str, ...]
@@ -49,6 +57,7 @@ class Layout:
     resized_masks: bool = False
     annotations: str = ""
     values: str = ""
+    classes: tuple[tuple[str, str], ...] = ()
     table: Table | None = None
     needs_table: bool = False
 

@@ -54,6 +54,7 @@ class Record:
         subgroups: (column, value) pairs for reports, the same columns for every record.
         resized_masks: whether its masks are its own picture at another size.
         spacing_mm: millimetres a pixel; 0 where they are not known.
+        marked: whether its dataset has masks at all: the mask of a normal without one is then empty.
     """
 
     image: Path
@@ -65,38 +66,68 @@ class Record:
     subgroups: tuple[tuple[str, str], ...] = ()
     resized_masks: bool = False
     spacing_mm: float = 0.0
+    marked: bool = True
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether its mask is known: from its files, or because a normal's is empty."""
+        return bool(self.masks) or (self.marked and self.label == NORMAL)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All records of a dataset in path order, its layout's name, and whether the layout has masks at all.
+    """All records of a dataset, or of several, in path order.
 
-    root is the folder that was read, or the table itself. `left_over` images were read by no rule. `patients_from` says
-    where patients are known from, in words; "" where nothing names them. `unread` are columns that may name them.
+    Attributes:
+        root: the folder that was read, or the table itself; of several the folder that holds them all.
+        layout: its name. faults: found so far.
+        left_over: images that no rule read.
+        patients_from: where patients are known from, in words; "" where nothing names them.
+        unread: columns that may name patients.
+        parts: of several datasets each, in the order in which they were given; empty for one.
     """
 
     root: Path
     layout: str
-    has_masks: bool
     records: tuple[Record, ...]
     faults: tuple[Fault, ...]
     left_over: int = 0
     patients_from: str = ""
     unread: tuple[str, ...] = ()
+    parts: tuple[Manifest, ...] = ()
 
     @classmethod
-    def ordered(
-        cls, root: Path, layout: str, has_masks: bool, records: Iterable[Record], faults: Iterable[Fault]
-    ) -> Manifest:
+    def ordered(cls, root: Path, layout: str, records: Iterable[Record], faults: Iterable[Fault]) -> Manifest:
         """A manifest whose records and faults are in path order, whatever order they were found in."""
         return cls(
             root,
             layout,
-            has_masks,
             tuple(sorted(records, key=lambda record: record.image.as_posix())),
             tuple(sorted(faults, key=lambda fault: (fault.file.as_posix(), fault.problem))),
         )
 
-    def has_mask(self, record: Record) -> bool:
-        """Whether the mask of a record is known: from its files, or because a normal's is empty."""
-        return bool(record.masks) or (self.has_masks and record.label == NORMAL)
+    @property
+    def places(self) -> str:
+        """Where the datasets lie, for a person."""
+        return " + ".join(str(one.root) for one in self.datasets)
+
+    @property
+    def folder(self) -> Path:
+        """The folder that files are named below."""
+        return self.root.parent if self.root.is_file() else self.root
+
+    def shown(self, file: Path) -> str:
+        """A file's name below `folder`, or all of it."""
+        return str(file.relative_to(self.folder) if file.is_relative_to(self.folder) else file)
+
+    @property
+    def datasets(self) -> tuple[Manifest, ...]:
+        """Each dataset that was read."""
+        return self.parts or (self,)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the sources of its records: in the order of the datasets, and within one sorted."""
+        return tuple(
+            dict.fromkeys(name for one in self.datasets for name in sorted({r.source for r in one.records}) if name)
+        )

@@ -25,27 +25,31 @@ _SUFFIX = "(?:" + "|".join(re.escape(suffix) for suffix in (*sorted(IMAGE_SUFFIX
 
 
 @cache
-def pattern(text: str) -> re.Pattern[str]:
+def pattern(text: str, classes: tuple[str, ...] = ()) -> re.Pattern[str]:
     """A pattern of '/'-separated relative paths, case ignored; without a suffix of its own any image's.
 
     Fields: {class}, {split}, {images}, {masks} are words of `trainables.data.words`; {name} and {patient} any part of a
     name, {number} digits, {any} anything, {**} any folders.
 
+    Args:
+        classes: words for a class beside those.
+
     Raises:
         ValueError: an unknown field.
     """
+    known = {**_FIELDS, "class": "|".join([_FIELDS["class"], *map(re.escape, classes)])}
     seen: set[str] = set()
 
     def field(found: re.Match[str]) -> str:
         name = found[1]
         if name == "**":
             return "(?:.*/)?"
-        if name not in _FIELDS:
-            raise ValueError(f"unknown field {{{name}}} in {text!r}: choose from {', '.join(_FIELDS)}, **")
+        if name not in known:
+            raise ValueError(f"unknown field {{{name}}} in {text!r}: choose from {', '.join(known)}, **")
         if name in ("any", "images", "masks") or name in seen:
-            return f"(?P={name})" if name in seen else f"(?:{_FIELDS[name]})"
+            return f"(?P={name})" if name in seen else f"(?:{known[name]})"
         seen.add(name)
-        return f"(?P<{name}>{_FIELDS[name]})"
+        return f"(?P<{name}>{known[name]})"
 
     # Literals are escaped, fields are not.
     parts = re.split(r"(\{[^}]*\}/?)", text)
@@ -59,9 +63,9 @@ def pattern(text: str) -> re.Pattern[str]:
     return re.compile(made if own_suffix else made + _SUFFIX, re.IGNORECASE)
 
 
-def fields(text: str, path: str) -> dict[str, Any] | None:
+def fields(text: str, path: str, classes: tuple[str, ...] = ()) -> dict[str, Any] | None:
     """The fields of a path by a pattern; None where it does not match."""
-    found = pattern(text).fullmatch(composed(path))
+    found = pattern(text, classes).fullmatch(composed(path))
     return found.groupdict() if found else None
 
 

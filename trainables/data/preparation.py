@@ -33,7 +33,7 @@ def prepare(
     size: int,
     keep_aspect: bool = False,
     masks: str = "merge",
-    folds: int = 5,
+    folds: int | str = 5,
     split_seed: int = 0,
     duplicate_distance: int = DEFAULT_DISTANCE,
     test_source: str = "",
@@ -47,7 +47,7 @@ def prepare(
         size: side of the prepared square images, pixels.
         keep_aspect: letterbox instead of stretching.
         masks: `merge` trains on the union of an image's masks, `duplicate` on one sample per mask.
-        folds: number of folds over the images that are not test, at least 2.
+        folds: number of folds over the images that are not test, at least 2; or `splits.BY_SOURCE`: one a source.
         split_seed: seed of the split, which is part of the data's identity.
         duplicate_distance: largest Hamming distance, in bits of 256, between near-duplicates.
         test_source: the source that is held out as the test set; "" draws the test set, or takes a given one.
@@ -56,7 +56,7 @@ def prepare(
     Raises:
         DataError: no usable image is left, there are too few groups for the folds, or `test_source` cannot be held out.
     """
-    sides = given_sides(manifest, test_source)
+    sides = given_sides(manifest, test_source, folds)
     index = ExaminedIndex(cache)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         keys = list(pool.map(index.key, manifest.records))
@@ -99,7 +99,7 @@ def prepare(
         groups=grouped.groups,
         split=grouped.split,
         sizes=np.array([(row.outcome.height, row.outcome.width) for row in rows], np.int64),
-        has_mask=np.array([manifest.has_mask(record) for record in records]),
+        has_mask=np.array([record.has_mask for record in records]),
         keep_aspect=keep_aspect,
         digests=tuple(row.outcome.digest for row in rows),
         image_digests=tuple(row.outcome.image_digest for row in rows),
@@ -111,7 +111,7 @@ def prepare(
         left_out=grouped.left_out,
         notes=grouped.notes,
         classes=CLASSES,
-        synthetic=is_phantom(manifest.root),
+        synthetic=any(is_phantom(one.root) for one in manifest.datasets),
         data_fingerprint=data_fingerprint,
         prepared_fingerprint=prepared_fingerprint,
         resized_masks=any(record.resized_masks for record in records),

@@ -10,8 +10,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from trainables.data.duplicates import canonical
-from trainables.data.manifest import TEST
+from trainables.data.manifest import CLASSES, TEST
 
+#: What `folds` is where each source is one.
+BY_SOURCE = "source"
 #: The sides that an image may be put on from outside; what is not given is drawn from TRAIN, see `split`.
 TRAIN, VALIDATION, HELD_OUT = SIDES = ("train", "validation", "test")
 
@@ -77,6 +79,43 @@ def split(
             f"{len(np.unique(groups[drawn]))} groups of images{marked} are too few for a test set and {folds} folds: "
             f"{', '.join(empty)} would be empty; give more images or ask for fewer folds"
         )
+    return parts
+
+
+def split_by_source(
+    groups: np.ndarray,
+    labels: np.ndarray,
+    digests: Sequence[str],
+    sources: Sequence[str],
+    *,
+    sides: Sequence[str],
+    order: Sequence[str],
+    seed: int = 0,
+    test: float = 0.2,
+) -> np.ndarray:
+    """As `split`, but each source is a fold: what is held out is of a source that is not trained on.
+
+    The test set is given, or drawn from every class of every source; images on the side "validation" are as those on
+    "train". No group may lie in two sources.
+
+    Args:
+        sources: one name an image. order: of the folds; a source that is wholly in the test set makes none.
+
+    Raises ValueError where there are fewer than two sources to make folds of, or a fold would be empty.
+    """
+    held_out = np.array([side == HELD_OUT for side in sides])
+    names = np.array(sources)
+    folds = [name for name in order if (names[~held_out] == name).any()]
+    if len(folds) < 2:
+        found = ", ".join(folds) or "none is named"
+        raise ValueError(f"folds of sources need two sources or more beside the test set (there is {found})")
+    strata = labels + len(CLASSES) * 2 * np.array([order.index(name) for name in sources], np.int64)
+    given = [HELD_OUT if out else TRAIN for out in held_out]
+    drawn = split(groups, strata, digests, sides=given, seed=seed, test=test, folds=1)
+    parts = np.array([folds.index(name) if name in folds else TEST for name in sources], np.int64)
+    parts[drawn == TEST] = TEST
+    if empty := [name for fold, name in enumerate(folds) if fold not in parts]:
+        raise ValueError(f"too few groups in {', '.join(empty)} for a test set and a fold; leave it out")
     return parts
 
 

@@ -67,7 +67,7 @@ def read_csv(table: Path, patient: str = "") -> Manifest:
             faults.append(fault)
         if fault is None or not fault.left_out:
             records.append(record)
-    manifest = Manifest.ordered(table, TABLE, "mask" in rows, records, faults)
+    manifest = Manifest.ordered(table, TABLE, records, faults)
     known = any(record.patient for record in records)
     unread = tuple(unread_columns(map(str, rows.columns), (*COLUMNS, *subgroups)))
     return replace(manifest, patients_from=f"column {patient or 'patient'}" if known else "", unread=unread)
@@ -120,6 +120,7 @@ def _record(row: Mapping[Hashable, str], folder: Path, subgroups: list[str]) -> 
         source=row.get("source", ""),
         split=words.side_of(row.get("split", "")),
         subgroups=tuple((column, row[column]) for column in subgroups),
+        marked="mask" in row,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from trainables.data.manifest import CLASSES, UNKNOWN
 
 #: Words for a class. 0 and 1 mean one only where a layout says so.
@@ -31,9 +33,11 @@ _CLASSES = {word: CLASSES.index(name) for name, words in CLASS_WORDS.items() for
 _SIDES = {word: side for side, words in SIDE_WORDS.items() for word in words}
 
 
-def class_of(word: str) -> int:
-    """Index into `CLASSES` of a word, or UNKNOWN."""
-    return _CLASSES.get(word.strip().lower(), UNKNOWN)
+def class_of(word: str, own: Iterable[tuple[str, str]] = ()) -> int:
+    """Index into `CLASSES` of a word, or UNKNOWN; `own` are words of a layout, and the word for what each means."""
+    said = word.strip().lower()
+    meant = {other.lower(): name for other, name in own}
+    return _CLASSES.get(meant.get(said, said).lower(), UNKNOWN)
 
 
 def side_of(word: str) -> str:

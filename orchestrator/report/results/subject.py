@@ -74,16 +74,15 @@ class ModelResults:
 def shown_images(data: Prepared, manifest: Manifest) -> dict[str, ImageFiles]:
     """The files of all images by image digest."""
     by_file = {str(record.image): record for record in manifest.records}
-    return dict(zip(data.image_digests, shown([by_file[file] for file in data.files], manifest.root), strict=True))
+    return dict(zip(data.image_digests, shown([by_file[file] for file in data.files], manifest), strict=True))
 
 
-def shown(records: Sequence[Record], root: Path) -> list[ImageFiles]:
-    """The files of some images of the data that were read from `root`, a folder or a table."""
-    folder = root if root.is_dir() else root.parent
+def shown(records: Sequence[Record], manifest: Manifest) -> list[ImageFiles]:
+    """The files of some images of the data that were read."""
     several = len({record.source for record in records}) > 1
     return [
         ImageFiles(
-            os.path.relpath(record.image, folder),
+            os.path.relpath(record.image, manifest.folder),
             record.image,
             record.masks,
             {**({"source": record.source} if several else {}), **dict(record.subgroups)},

@@ -23,7 +23,7 @@ def test_defaults_depend_on_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert real.time_budget is None
     assert phantom.trials < real.trials
     assert phantom.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
-    assert real.data == tmp_path / "busi"
+    assert real.data == (tmp_path / "busi",)
     assert real.storage == tmp_path / "runs"
     assert real.name.startswith("seg-20")
 
@@ -154,3 +154,23 @@ def test_python_takes_the_same_fields() -> None:
     settings = make_settings(SearchSettings, {"data": "x", "arch": ["unet"], "time_budget": "5m"})
     assert settings.arch == ("unet",)
     assert settings.time_budget == 300
+
+
+def test_several_datasets_by_one_flag_or_by_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    both = (tmp_path / "A", tmp_path / "B")
+    assert parse("--data", "A", "B").data == both
+    assert parse("--data", "A", "--data", "B").data == both
+    (tmp_path / "own.yaml").write_text("data: [A, B]\nfolds: source\n")
+    found = parse("--config", "own.yaml")
+    assert (found.data, found.folds) == (both, "source")
+    assert found.source == f"{tmp_path}/A + {tmp_path}/B"
+    assert parse("--folds", "source", "--data", "A").folds == "source"
+    (tmp_path / "own.yaml").write_text("data: A\n")
+    assert parse("--config", "own.yaml").data == both[:1], "as searches of former versions keep it"
+
+
+@pytest.mark.parametrize("value", ["1", "21", "sources"])
+def test_folds_are_a_number_or_source(value: str) -> None:
+    with pytest.raises(UserError, match="--folds: "):
+        parse("--folds", value)

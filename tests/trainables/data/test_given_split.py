@@ -187,7 +187,7 @@ def test_a_source_is_held_out(tabulated: Callable[..., Prepared], tmp_path: Path
 @pytest.mark.parametrize(
     ("columns", "source", "message"),
     [
-        ({}, "BUSI", "names no sources to hold one out; give a table with a column source"),
+        ({}, "BUSI", "names no sources to hold one out; give several datasets, or a table"),
         ({"source": "A B"}, "BUSI", "no source 'BUSI' to hold out; it has A, B$"),
         ({"source": "A B", "split": "test train"}, "A", "gives a split already; remove its column"),
         ({"source": "A A"}, "A", "0 groups of images marked train are too few for a test set and 5 folds"),

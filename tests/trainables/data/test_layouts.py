@@ -16,6 +16,10 @@ from trainables.data.folders import NAMES, read_manifest
 from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Manifest
 
 
+def marked(manifest: Manifest) -> bool:
+    return all(record.marked for record in manifest.records)
+
+
 def put(root: Path, *names: str) -> None:
     """Write a small grey image under each name."""
     for name in names:
@@ -45,7 +49,7 @@ def test_busi_layout(tmp_path: Path) -> None:
     put(tmp_path, "Malignant/größe é 2.PNG", "Malignant/größe é 2_mask.BMP", "Malignant/größe é 2_MASK_1.tif")
     put(tmp_path, "normal/normal (3).jpg", "normal/a.jpeg", "normal/a_mask.png")
     manifest = read_manifest(tmp_path)
-    assert (manifest.root, manifest.layout, manifest.has_masks) == (tmp_path, "busi", True)
+    assert (manifest.root, manifest.layout, marked(manifest)) == (tmp_path, "busi", True)
     assert found(manifest) == {
         "Malignant/größe é 2.PNG": ("malignant", ["größe é 2_mask.BMP", "größe é 2_MASK_1.tif"]),
         "benign/benign (1).png": ("benign", [f"benign (1)_mask{end}.png" for end in ("", "_1", "_2", "_10")]),
@@ -83,7 +87,7 @@ def test_every_structure_fault_of_busi_has_its_line(tmp_path: Path) -> None:
 def test_class_folders_without_masks(tmp_path: Path) -> None:
     put(tmp_path, "benign/a.png", "NORMAL/b.tif")
     manifest = read_manifest(tmp_path)
-    assert (manifest.layout, manifest.has_masks, manifest.faults) == ("classes", False, ())
+    assert (manifest.layout, marked(manifest), manifest.faults) == ("classes", False, ())
     assert found(manifest) == {"NORMAL/b.tif": ("normal", []), "benign/a.png": ("benign", [])}
 
 
@@ -105,7 +109,7 @@ def test_separate_folders_without_a_table(tmp_path: Path) -> None:
     put(tmp_path, "masks/a.tif", "masks/b (2)_mask_2.png", "masks/b (2)_mask_1.png", "masks/ç_mask.png")
     put(tmp_path, "masks/d_mask.png", "masks/d_mask_mask.png", "masks/f.png", "masks/a_mask.webp")
     manifest = read_manifest(tmp_path)
-    assert (manifest.layout, manifest.has_masks) == ("folders", True)
+    assert (manifest.layout, marked(manifest)) == ("folders", True)
     assert found(manifest) == {
         "images/a.png": ("unknown", ["a.tif"]),
         "images/b (2).jpg": ("unknown", ["b (2)_mask_1.png", "b (2)_mask_2.png"]),
@@ -222,7 +226,7 @@ def test_one_level_below(tmp_path: Path, names: list[str]) -> None:
     assert manifest.root == inner
     assert len(manifest.records) == 1
     put(tmp_path / "second", *names)
-    with pytest.raises(DataError, match=r"several datasets \(data \(copy\) ü, second\)"):
+    with pytest.raises(DataError, match=r"several datasets: data \(copy\) ü \(\w+\), second \(\w+\); give one"):
         read_manifest(tmp_path)
     assert read_manifest(inner).root == inner
 
@@ -236,7 +240,7 @@ def test_relative_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_unusable_paths_are_one_clear_line(tmp_path: Path) -> None:
-    put(tmp_path, "file.png", "deep/er/still/benign/a.png")
+    put(tmp_path, "file.png", "deep/er/still/further/benign/a.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / "hollow" / "benign").mkdir(parents=True)
     put(tmp_path, "bare/benign/a.png", "bare/malignant/b_mask.png")
@@ -244,7 +248,7 @@ def test_unusable_paths_are_one_clear_line(tmp_path: Path) -> None:
         ("missing", "no such folder or table; give the folder"),
         ("file.png", "neither a folder nor a table; give the folder"),
         ("empty", r"no usable image.*seen: nothing; .*known layout \(.*; busi: .*; folders: .*; classes: .*\)"),
-        ("deep", r"no usable image.*seen: er/still/benign: \*\.png 1; "),
+        ("deep", r"no usable image.*seen: er/still/further/benign: \*\.png 1; "),
         ("hollow", r"no usable image in layout 'classes'.*benign: class has no images"),
         ("bare", r"no usable image in layout 'busi'.*3 faults, the first: .*a.png: image without mask; left out"),
         ("file.csv", "no such folder or table"),

@@ -31,7 +31,7 @@ def test_every_column_of_a_table(tmp_path: Path) -> None:
         f"{tmp_path}/c.png,/far/c.png,,,,TEST,B",
     )
     root = tmp_path / "tables" / "images.csv"
-    assert (manifest.root, manifest.layout, manifest.has_masks, manifest.faults) == (root, "csv", True, ())
+    assert (manifest.root, manifest.layout, manifest.faults) == (root, "csv", ())
     assert manifest.records == (
         Record(tmp_path / "c.png", (Path("/far/c.png"),), UNKNOWN, "", "", "test", (("machine", "B"),)),
         Record(tmp_path / "other set/a.png", (), NORMAL, "", "BrEaST", "validation", (("machine", ""),)),
@@ -50,10 +50,10 @@ def test_every_column_of_a_table(tmp_path: Path) -> None:
 def test_where_the_mask_is_known(tmp_path: Path) -> None:
     rows = ["n.png,normal,", "b.png,benign,", "m.png,malignant,m_mask.png", "u.png,,u_mask.png"]
     manifest = read(tmp_path, "image,label,mask", *rows)
-    known = {record.image.stem: manifest.has_mask(record) for record in manifest.records}
+    known = {record.image.stem: record.has_mask for record in manifest.records}
     assert known == {"n": True, "b": False, "m": True, "u": True}
     manifest = read(tmp_path, "image,label", "n.png,normal", "b.png,benign")
-    assert [manifest.has_mask(record) for record in manifest.records] == [False, False]
+    assert [record.has_mask for record in manifest.records] == [False, False]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""A layout of one's own: a TOML file with the fields of `layouts.Layout`."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from trainables.data import words
+from trainables.data.layouts import Layout
+from trainables.data.manifest import UNKNOWN, DataError
+from trainables.data.paths import pattern
+
+_LAYOUT = TypeAdapter(Layout)
+
+
+def is_layout_file(layout: str) -> bool:
+    """Whether what `--layout` was given is a file, and not a name."""
+    return layout.lower().endswith(".toml")
+
+
+def read_layout(file: Path) -> Layout:
+    """The layout that a file describes; `words` is the file's name where it says none.
+
+    Raises:
+        DataError: it cannot be read, or a field is unknown or wrong; the line names it.
+    """
+    try:
+        given = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"--layout {file}: {error.strerror}") from None
+    except ValueError as error:  # of TOML, and of UTF-8
+        raise DataError(f"--layout {file}: not TOML ({error})") from None
+    if isinstance(given.get("classes"), dict):
+        given["classes"] = list(given["classes"].items())
+    try:
+        layout = _LAYOUT.validate_python({"words": file.stem, **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"--layout {file}: {where}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+    for word, meant in layout.classes:
+        if words.class_of(meant) == UNKNOWN:
+            raise DataError(f"--layout {file}: classes.{word}: {meant!r} is none of {', '.join(words.CLASS_WORDS)}")
+    try:
+        for text in (*layout.images, *layout.masks, *layout.ignored, *([layout.table.file] if layout.table else [])):
+            pattern(text)
+    except ValueError as error:
+        raise DataError(f"--layout {file}: {error}") from None
+    return layout
