@@ -7,22 +7,21 @@ from typing import Any
 
 from orchestrator.cluster.compatibility import joined
 from orchestrator.cluster.session import ray_session
-from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
 from orchestrator.config import loading
 from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, given_or_made, leave, make_settings, run_command
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
-from orchestrator.ensemble.plan import check_truth
+from orchestrator.ensemble.plan import follows
 from orchestrator.ensemble.run import build
+from orchestrator.rehearsal import rehearse
 from orchestrator.storage.mirror import mirrored
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from orchestrator.tuning.launch import launch
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.summary import SearchSummary
-from trainables.data import Prepared
 from trainables.tasks import make_task
 
 #: Settings that the ensemble at the end of a search has from it.
@@ -41,6 +40,8 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
         UserError: a setting is wrong or the data cannot be used; one line says what to do.
     """
     settings = given_or_made(settings, fields, resume.load)
+    if settings.dry_run:
+        raise UserError("dry_run: for the command; a dry run has no summary to return")
     if settings.resume and not settings.name:
         settings = resume.load(settings.model_dump(exclude_unset=True))
     storage, folder, name = Storage.of(settings.storage), settings.folder, settings.name
@@ -68,9 +69,9 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
                 settings.address, storage, settings.cpus_per_trial, settings.fixed_gpus, settings.weights_folder
             ) as fitting,
         ):
-            follows = settings.ensemble and ensemble_follows(settings, data)
+            ensemble_follows = settings.ensemble and follows(settings, data)
             found = launch(settings, data, ledger, fitting=fitting)
-            if follows and found.status == "done":
+            if ensemble_follows and found.status == "done":
                 ensemble = make_settings(
                     EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)}
                 )
@@ -86,21 +87,13 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
             ledger.close()
 
 
-def ensemble_follows(settings: SearchSettings, data: Prepared) -> bool:
-    """Whether the data allow an ensemble; said before the search, not after hours of it."""
-    task = make_task(settings.task, settings.classes)
-    try:
-        check_truth(task, data, range(1, int(data.split.max()) + 1))
-    except UserError as error:
-        say(str(error))
-        return False
-    return True
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
 
     def run(settings: SearchSettings) -> int:
+        if settings.dry_run:
+            rehearse(settings)
+            return DONE
         return EXIT_CODES[run_search(settings).status]
 
     return run_command("search", run, SearchSettings, argv, __doc__, make=resume.load, log=lambda one: one.files.log)

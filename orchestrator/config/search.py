@@ -50,6 +50,7 @@ class SearchSettings(SplitSettings):
 
     seed: int = Field(0, ge=0, description="seed of sampling and training")
     name: str = Field("", description="name of the search [task and time]")
+    dry_run: bool = Field(False, description="say what a search would read and try, and how long; write nothing")
     resume: str = Field("", description="go on with the search of this name; its other settings are as they were")
     warm_start: str = Field("", description="tell the sampler the finished trials of an earlier search of this space")
     address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
@@ -116,13 +117,15 @@ class SearchSettings(SplitSettings):
             raise ValueError("gpus_per_trial: a trial trains on one GPU, others would idle; give 1, or a fraction")
         if self.task == "seg" and self.classes != 3:
             raise ValueError("classes: for cls and multi only; seg has no classes")
+        if self.dry_run and self.resume:
+            raise ValueError("dry_run: of a new search; leave out --resume")
         if not self.epochs and not self.recipes_only and not self.resume:
             raise ValueError("epochs: at least 1")
         return self
 
     def stored(self) -> dict[str, Any]:
         """What a resumed search has from this one; it may run on another cluster, or on none."""
-        return self.model_dump(mode="json", exclude={"resume", "address"})
+        return self.model_dump(mode="json", exclude={"resume", "address", "dry_run"})
 
     @property
     def fixed_gpus(self) -> float | None:

@@ -26,7 +26,7 @@ from orchestrator.tracking.ranking import rank, read_trials
 from orchestrator.tuning.ledger import Ledger
 from trainables.data import Prepared
 from trainables.data.manifest import TEST
-from trainables.tasks import Task
+from trainables.tasks import Task, make_task
 
 if TYPE_CHECKING:
     from orchestrator.ensemble.members import MemberTrainer
@@ -74,6 +74,17 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
         classes = len(np.unique(data.labels[rows][data.labels[rows] >= 0]))
         if task.name != "seg" and classes < 2:
             raise UserError(f"no ensemble: the {words} are all of one class: no AUROC; give another split")
+
+
+def follows(search: SearchSettings, data: Prepared) -> bool:
+    """Whether the data allow an ensemble; said before the search, not after hours of it."""
+    task = make_task(search.task, search.classes)
+    try:
+        check_truth(task, data, range(1, int(data.split.max()) + 1))
+    except UserError as error:
+        say(str(error))
+        return False
+    return True
 
 
 def share(search: SearchSettings) -> resources.TrialResources:

@@ -164,12 +164,38 @@ class ReportedCandidate(BaseModel, frozen=True):
     score: float
 
 
+class SourceRow(BaseModel, frozen=True):
+    """The winner on the held-out images of one source.
+
+    Attributes:
+        value: the primary metric; None where the images have nothing that it rests on. interval: over groups; None
+            with fewer than 10. fpr_normal: None without masks or normals.
+        unseen: whether no network learnt from this source. chose: whether epochs and configurations were chosen on it.
+    """
+
+    name: str
+    images: int
+    groups: int
+    value: float | None
+    interval: tuple[float, float] | None
+    fpr_normal: float | None
+    unseen: bool
+    chose: bool
+
+    @property
+    def words(self) -> str:
+        """How independent of this source the figure is."""
+        if not self.unseen:
+            return "trained on all sources"
+        return "trained on the others" + (", but epochs chosen on it" if self.chose else "")
+
+
 class EnsembleResult(Result, frozen=True):
     """What one ensemble came to.
 
     Attributes:
         settings: those of `EnsembleSettings`, as plain values. classes: of the data, whatever the task is.
-        combiners: all six. winner: the name of one of them, and why it is.
+        sources: the winner on each of several sources. combiners: all six. winner: one of them, and why it is.
         digest: names the winner among those of all searches. model_uri: of the registered version.
         seconds: that all of it took.
     """
@@ -191,6 +217,7 @@ class EnsembleResult(Result, frozen=True):
     model_uri: str
     promoted: bool
     why_promoted: str
+    sources: tuple[SourceRow, ...] = ()
     seconds: float = 0.0
 
     @property

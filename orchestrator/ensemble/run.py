@@ -19,6 +19,7 @@ from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import lesion_shape, plan, terminal
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
+from orchestrator.ensemble.by_source import source_rows
 from orchestrator.ensemble.candidates import Candidate, newest_search, search_settings
 from orchestrator.ensemble.delivery import deliver
 from orchestrator.ensemble.finalists import Finalists
@@ -36,6 +37,7 @@ from orchestrator.tracking import datasets, description
 from orchestrator.tracking.orphans import marks
 from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared
+from trainables.data.splits import BY_SOURCE
 from trainables.tasks import make_task
 
 
@@ -115,6 +117,11 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
             winner, why = choose(rows, held.optimistic)
             terminal.comparison(rows, winner, search.task, held)
             say(f"winner    {winner}: {why}")
+            of_source = dict(zip(data.image_digests, data.sources, strict=True))
+            sources = source_rows(
+                search.task, winner, held, of_source, by_fold=search.folds == BY_SOURCE, seed=settings.seed
+            )
+            terminal.by_source(sources, search.task)
             by_name = {row.name: row for row in rows}
             finalists = Finalists(by_name[winner], by_name["best"], everyone, held.candidates, segmenter)
             delivered = deliver(team, finalists, held, settings, run_id)
@@ -129,6 +136,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
                 candidates=tuple(one.reported() for one in candidates),
                 combiners=tuple(row.reported(held.names) for row in rows),
                 boost_rounds=tuple(boosted),
+                sources=sources,
                 winner=winner,
                 why=why,
                 **delivered._asdict(),

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.common.console import console, format_seconds, say
@@ -16,7 +17,7 @@ from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.combiners.registry import OPTIMISTIC
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.ensemble.result import BoostRound, Difference, EnsembleResult
+from orchestrator.ensemble.result import BoostRound, Difference, EnsembleResult, SourceRow
 from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference.lesion_shape import FEATURES
 from orchestrator.scoring.metrics import PRIMARY
@@ -87,6 +88,21 @@ def comparison(rows: Sequence[CombinerResult], winner: str, task: str, held: Out
         for line in (row.note, _shape_weights(row)):
             if line:
                 say(f"  {row.name}: {line}")
+
+
+def by_source(rows: Sequence[SourceRow], task: str) -> None:
+    """Print the winner's row for each source; nothing where there are not several."""
+    if not rows:
+        return
+    title = f"held-out {PRIMARY[task]} of the winner by source"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("source", "images", "groups", PRIMARY[task], "95 %", ""):
+        table.add_column(name, no_wrap=True, justify="right" if name in ("images", "groups") else "left")
+    for row in rows:
+        value = "-" if row.value is None else f"{row.value:.4f}"
+        bounds = f"{row.interval[0]:.4f} to {row.interval[1]:.4f}" if row.interval else "too few groups"
+        table.add_row(escape(row.name), str(row.images), str(row.groups), value, bounds, row.words)
+    console().print(table)
 
 
 def _shape_weights(row: CombinerResult) -> str:

@@ -56,7 +56,7 @@ def launch(
     Raises:
         UserError: the search cannot begin, or it is not the one that the ledger holds.
     """
-    plan, share = _plan(settings, data, ledger)
+    plan, share = plan_launch(settings, data, ledger)
     run = SearchRun(settings, data, plan, share, ledger, fitting)
     if resume.stored(settings.home, settings.name)["tracking_uri"] != settings.tracking_uri:
         log_figures.log_again(settings.files.pictures)
@@ -75,7 +75,8 @@ def launch(
         ledger.settle(run.storage)
         for record in ledger.unfinished():
             resume.drop_strays(settings.folder, record, run.storage)
-        terminal.announce(run)
+        terminal.announce(settings, plan, share)
+        terminal.resumed(ledger)
         if known:
             say(f"warm    {len(known)} finished trials of {settings.warm_start}")
         _train(run, tracker, known)
@@ -105,8 +106,13 @@ def launch(
     return found
 
 
-def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Plan, TrialResources]:
-    """What to try and on what, agreeing with what the ledger holds."""
+def plan_launch(settings: SearchSettings, data: Prepared, ledger: Ledger | None) -> tuple[Plan, TrialResources]:
+    """What to try and on what, agreeing with what the ledger holds, if there is one; says what a user should know.
+
+    Raises:
+        UserError: nothing can be tried, or it would be another search.
+    """
+    identity = ledger.identity if ledger else None
     hosts = nodes.possible()
     with_gpus = [host for host in hosts if host.gpus]
 
@@ -123,10 +129,10 @@ def _plan(settings: SearchSettings, data: Prepared, ledger: Ledger) -> tuple[Pla
             raise UserError(str(error)) from None
 
     shared = share(settings.fixed_gpus)
-    plan = make_plan(settings, data, shared, ledger.identity)
+    plan = make_plan(settings, data, shared, identity)
     notes = list(plan.notes)
-    if ledger.identity:
-        resume.check_identity(plan.identity(settings, data), ledger.identity, settings.name)
+    if identity:
+        resume.check_identity(plan.identity(settings, data), identity, settings.name)
     found = cards.tried() if shared.gpus else {}
     notes += cards.notes(found)
     if settings.gpus_per_trial == "auto" and with_gpus:

@@ -15,13 +15,12 @@ from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
 from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.trial_cost import Choice, trial_seconds
 from search_spaces import SPACES, Config, Parameters, recipes
 from trainables.data import Prepared
 from trainables.device_batches import lives_on
 from trainables.models.cls import check_encoder
 from trainables.models.weights import Source, find
-from trainables.timing import seconds_per_image
-from trainables.training import Training
 
 BATCH_SIZES = (8, 16, 32)
 
@@ -65,20 +64,6 @@ class Plan:
     def weights_source(self, encoder: str) -> str:
         """What kind of weights an encoder starts from."""
         return self.sources[encoder].kind if encoder in self.sources else "random"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One thing that a trial can be: an architecture with an encoder ("" from scratch), or a recipe of such."""
-
-    architecture: str
-    encoder: str
-    epochs: int
-    recipe: str = ""
-
-    def __str__(self) -> str:
-        encoder = self.encoder if self.encoder != self.architecture else ""
-        return self.recipe or f"{self.architecture} {encoder}".strip()
 
 
 def make_plan(
@@ -245,33 +230,10 @@ def _within_time(
 ) -> list[Choice]:
     """Leave out what could not finish one trial in half of the time budget, by costs scaled to this machine."""
     assert settings.time_budget is not None
-    costs = {
-        c: SPACES[settings.task].seconds_per_image(c.architecture, c.encoder, settings.image_size) for c in choices
-    }
-    cheapest = min(choices, key=lambda choice: costs[choice])
-    measured = _measure(cheapest, settings, data, sources, resources.cpus)
-    images = len(data.fold_rows(0)[0])
-    needed = {c: cost * c.epochs * images * measured / costs[cheapest] for c, cost in costs.items()}
-    fitting = [c for c in choices if needed[c] <= settings.time_budget / 2] or [cheapest]
+    needed = trial_seconds(settings, data, choices, sources, resources.cpus)
+    fitting = [c for c in choices if needed[c] <= settings.time_budget / 2] or [min(choices, key=lambda c: needed[c])]
     left_out = [f"{choice} ({format_seconds(needed[choice])})" for choice in choices if choice not in fitting]
     if left_out:
         budget = format_seconds(settings.time_budget)
         notes.append(f"not run, a whole trial needs more than half of {budget}: {', '.join(left_out)}")
     return fitting
-
-
-def _measure(
-    choice: Choice, settings: SearchSettings, data: Prepared, sources: dict[str, Source], threads: int
-) -> float:
-    """Seconds that this machine takes to train on one image."""
-    config = {
-        **SPACES[settings.task].HOUSE,
-        **{"architecture": choice.architecture, "encoder": choice.encoder, "dropout": 0.0, "batch_size": 8},
-        **{"warmup_epochs": 0, "epochs": 1, "seed": 0, "classes": settings.classes, "image_size": settings.image_size},
-    }
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        return seconds_per_image(Training(settings.task, config, data, sources.get(choice.encoder)))
-    finally:
-        torch.set_num_threads(before)

@@ -15,6 +15,20 @@ from orchestrator.tuning.ledger import ENDED, Event, TrialRecord
 REDUCTION_FACTOR = 3
 
 
+def mean_epochs(epochs: int) -> float:
+    """Epochs of a trial on average, where exactly one of `REDUCTION_FACTOR` passes each rung."""
+    done, passing, rung = 0.0, 1.0, _first_rung(epochs)
+    before = 0
+    while rung < epochs:
+        done += passing * (rung - before)
+        before, rung, passing = rung, rung * REDUCTION_FACTOR, passing / REDUCTION_FACTOR
+    return done + passing * (epochs - before)
+
+
+def _first_rung(epochs: int) -> int:
+    return max(1, min(epochs, max(2, math.ceil(epochs / 5))))
+
+
 class Asha(AsyncHyperBandScheduler):
     """ASHA (Li et al., MLSys 2020) on the best value so far: a third passes each rung.
 
@@ -28,7 +42,7 @@ class Asha(AsyncHyperBandScheduler):
     """
 
     def __init__(self, epochs: int, metric: str) -> None:
-        self._first_rung = max(1, min(epochs, max(2, math.ceil(epochs / 5))))
+        self._first_rung = _first_rung(epochs)
         self._firsts: dict[str, str] = {}  # architecture -> trial id
         self._stopped: set[str] = set()
         super().__init__(

@@ -8,18 +8,19 @@ import sys
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.search import SearchSettings
 from orchestrator.config.types import short_source
 from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tracking import ui_view
-from orchestrator.tuning.search_run import SearchRun
+from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.plan import Plan
 from orchestrator.tuning.summary import SearchSummary
 
 
-def announce(run: SearchRun) -> None:
+def announce(settings: SearchSettings, plan: Plan, share: TrialResources) -> None:
     """Say what a launch sets out to do."""
-    settings, plan, share, ledger = run.settings, run.plan, run.share, run.ledger
     each = f"{share.cpus} core{'s' * (share.cpus > 1)}" + (f", {share.gpus:g} GPU" if share.gpus else "")
     budget = f", at most {format_seconds(settings.time_budget)}" if settings.time_budget else ""
     budget += f", at most {settings.gpu_hours:g} GPU-hours" if settings.gpu_hours else ""
@@ -29,6 +30,10 @@ def announce(run: SearchRun) -> None:
         f"{budget}; {share.slots} at a time, {each} each"
     )
     say(line)
+
+
+def resumed(ledger: Ledger) -> None:
+    """Say what is done already, where a search goes on."""
     if ledger.launches > 1:
         ended = sum(record.ended for record in ledger.trials.values())
         goes_on = len(ledger.trials) - ended

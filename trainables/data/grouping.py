@@ -152,7 +152,8 @@ def group(
                 groups, labels, digests, sources, sides=sides, order=manifest.sources, seed=seed
             )
     except ValueError as error:
-        raise DataError(f"{manifest.root}: {error}") from None
+        lost = f"; {_first(faults)}" if len(rows) < len(examined) else ""
+        raise DataError(f"{manifest.root}: {error}{lost}") from None
     return Grouped(
         rows=rows,
         labels=labels,

@@ -1,0 +1,57 @@
+"""The winner on each source's held-out images: a figure on one source says nothing of another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.result import SourceRow
+from orchestrator.ensemble.selection import cross_fit
+from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, finite, interval, resamples, spread
+from orchestrator.scoring.values import fpr_normal, primary
+
+
+def source_rows(
+    task: str, winner: str, held_out: OutOfFoldPredictions, sources: Mapping[str, str], *, by_fold: bool, seed: int = 0
+) -> tuple[SourceRow, ...]:
+    """A row for each source, cross-fitted as in `selection.cross_fit`; none where there are not several.
+
+    Where each source is a fold, networks, temperatures, weights and threshold of its row come from the other sources
+    alone; but the source of fold 0 chose epochs and configurations, which its row says.
+
+    Args:
+        sources: of each image digest. by_fold: whether each source is a fold.
+    """
+    names = np.array([sources[digest] for digest in held_out.digests])
+    if held_out.optimistic or len(set(names.tolist())) < 2:
+        return ()
+    everything = replace(held_out, compared=np.ones(len(held_out), bool))
+    scored = cross_fit([winner], everything, seed)[winner]
+    if isinstance(scored, Exception):
+        return ()
+    found = []
+    for name in dict.fromkeys(names[np.argsort(held_out.folds, kind="stable")].tolist()):
+        rows = np.flatnonzero(names == name)
+        groups, own = held_out.groups[rows], scored.take(rows)
+        value, alarms = primary(task, own), fpr_normal(own)
+        bounds = None
+        if len(np.unique(groups)) >= FEWEST_GROUPS:
+            drawn = resamples(groups, held_out.labels[rows], INTERVAL, seed)
+            bounds = finite(interval(spread(lambda sample: primary(task, sample), own, drawn)))
+        found.append(
+            SourceRow(
+                name=name,
+                images=len(rows),
+                groups=len(np.unique(groups)),
+                value=None if math.isnan(value) else value,
+                interval=bounds,
+                fpr_normal=None if math.isnan(alarms) else alarms,
+                unseen=by_fold,
+                chose=by_fold and bool((held_out.folds[rows] == 0).any()),
+            )
+        )
+    return tuple(found)
