@@ -8,7 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.common.console import console, format_seconds, say
@@ -91,18 +90,12 @@ def comparison(rows: Sequence[CombinerResult], winner: str, task: str, held: Out
 
 
 def by_source(rows: Sequence[SourceRow], task: str) -> None:
-    """Print the winner's row for each source; nothing where there are not several."""
-    if not rows:
-        return
-    title = f"held-out {PRIMARY[task]} of the winner by source"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for name in ("source", "images", "groups", PRIMARY[task], "95 %", ""):
-        table.add_column(name, no_wrap=True, justify="right" if name in ("images", "groups") else "left")
+    """A line for each source; none where there are not several."""
     for row in rows:
-        value = "-" if row.value is None else f"{row.value:.4f}"
-        bounds = f"{row.interval[0]:.4f} to {row.interval[1]:.4f}" if row.interval else "too few groups"
-        table.add_row(escape(row.name), str(row.images), str(row.groups), value, bounds, row.words)
-    console().print(table)
+        bounds = f" (95 % {row.interval[0]:.4f} to {row.interval[1]:.4f})" if row.interval else ""
+        value = "no figure" if row.value is None else f"{PRIMARY[task]} {row.value:.4f}{bounds}"
+        counted = f"{row.images} held-out images in {row.groups} groups"
+        say(f"source    {row.name}: {value}, {counted}; {row.words}")
 
 
 def _shape_weights(row: CombinerResult) -> str:

@@ -71,7 +71,14 @@ class Evaluation:
         lines += gaps(self.subject)
         if self.results is None:
             lines.append("The model was written without its own results, so there is nothing to show beside these.")
-        return [*lines, *(f"{note[0].upper()}{note[1:]}." for note in fresh.notes if note.startswith("warning"))]
+        patients = {(row.record.source, row.record.patient) for row in fresh.rows if row.record.patient}
+        lines.append(
+            f"Images of {counted(len(patients), 'patient')}."
+            if patients
+            else "Patients unknown: what is not a near-duplicate counts as of a patient of its own, so that intervals "
+            "may be too narrow."
+        )
+        return [*lines, *(f"{note[0].upper()}{note[1:]}." for note in fresh.notes if "warning: " in note)]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: all that the page says."""

@@ -16,7 +16,7 @@ from trainables.data import NORMAL, UNKNOWN, Fault, Manifest
 from trainables.data.duplicates import DEFAULT_DISTANCE, near
 from trainables.data.examine import decode
 from trainables.data.grouping import OTHER_CLASS, ExaminedRecord, groups_of_all, join
-from trainables.data.notes import group_notes
+from trainables.data.notes import dataset_notes, group_notes
 from trainables.data.splits import TRAIN
 from trainables.tasks.base import to_targets
 
@@ -120,7 +120,11 @@ def fresh_images(
         faults=tuple(sorted(joined.faults, key=lambda fault: fault.file)),
         passed_over=passed_over,
         left_out=faulty + sum(fault.left_out for fault in manifest.faults),
-        notes=(*group_notes(joined.clusters[kept], groups, distance), *_doubts(joined.faults, manifest, distance)),
+        notes=(
+            *group_notes(joined.clusters[kept], groups, distance),
+            *dataset_notes(manifest, [joined.rows[i].record for i in kept.tolist()]),
+            *_doubts(joined.faults, manifest, distance),
+        ),
         distance=distance,
         known_distance=known_distance,
     )

@@ -89,6 +89,7 @@ def data_facts(gathered: ReportInputs) -> Table:
         sizes: dict[str, int] = split_sizes(data)
         known = f"{int(data.has_mask.sum()):,} with a known mask, {int((data.labels != UNKNOWN).sum()):,} with a class"
         rows.append(["known", known])
+        rows += [["patients", note] for note in data.notes if "patient" in note]
     elif said:
         images, groups, left, sizes = said.images, said.groups, said.left_out, said.split_sizes
     else:

@@ -152,8 +152,8 @@ def group(
                 groups, labels, digests, sources, sides=sides, order=manifest.sources, seed=seed
             )
     except ValueError as error:
-        lost = f"; {_first(faults)}" if len(rows) < len(examined) else ""
-        raise DataError(f"{manifest.root}: {error}{lost}") from None
+        more = f"; {_first(faults)}" if len(rows) < len(examined) else ""
+        raise DataError(f"{manifest.root}: {error}{more}") from None
     return Grouped(
         rows=rows,
         labels=labels,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support import replicas
+from tests.support import replicas, two_sets
 from tests.support.replicas import Item, save, table
-from trainables.data import DataError, Prepared, phantom, prepare
+from trainables.data import DataError, Prepared, prepare
 from trainables.data.folders import read_manifest
 from trainables.data.manifest import TEST
 from trainables.data.sources import read_sources
@@ -19,26 +19,7 @@ from trainables.data.sources import read_sources
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Two sets of images that are not alike, the second by other folders and with patients."""
-    root = tmp_path_factory.mktemp("sets")
-    images = read_manifest(phantom.write_phantom(root / "made", images=120, seed=3)).records
-    rows: list[tuple[object, ...]] = [("image", "label", "patient", "ward")]
-    for number, record in enumerate(images):
-        kind = ("normal", "benign", "malignant")[record.label]
-        if number % 2:
-            folder = root / "clinic A" / kind
-            pixels = np.array(Image.open(record.image))
-            save(pixels, folder / f"{number}.png")
-            mask = np.array(Image.open(record.masks[0])) if record.masks else np.zeros_like(pixels)
-            save(mask, folder / f"{number}_mask.png")
-        else:
-            save(np.array(Image.open(record.image)), root / f"clinic B/images/{number}.png")
-            mask = np.array(Image.open(record.masks[0])) if record.masks else None
-            if mask is not None:
-                save(mask, root / f"clinic B/masks/{number}.png")
-            rows.append((f"{number}.png", kind, number // 4, "west"))
-    table(root / "clinic B/labels.csv", *rows)
-    return root / "clinic A", root / "clinic B"
+    return two_sets.write(tmp_path_factory.mktemp("sets"))
 
 
 def prepared(roots: tuple[Path, ...], cache: Path, **given: object) -> Prepared:
