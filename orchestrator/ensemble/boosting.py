@@ -11,7 +11,7 @@ from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.inference.combination import Combination
-from orchestrator.scoring.resampling import CHOICE, resamples
+from orchestrator.scoring.resampling import CHOICE, resample_counts
 from orchestrator.scoring.values import ScoredPredictions, dice_by_image, primary
 from search_spaces import Config
 
@@ -165,11 +165,11 @@ def gain(task: str, held_out: OutOfFoldPredictions, seed: int) -> Gain:
             losses[with_it] = _losses(one, found, seed)
             scored[with_it].append(fit.predict(one, found))
         falls[inside] = losses[False] - losses[True]
-    drawn = resamples(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
+    counts = resample_counts(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
     compared = falls[rows]
     return Gain(
         float(compared.mean()),
-        float(np.std([compared[sample].mean() for sample in drawn], ddof=1)),
+        float(np.std(counts @ compared / counts.sum(1), ddof=1)),
         primary(task, ScoredPredictions.join(scored[False])),
         primary(task, ScoredPredictions.join(scored[True])),
     )

@@ -11,7 +11,8 @@ import numpy as np
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import SourceRow
 from orchestrator.ensemble.selection import cross_fit
-from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, finite, interval, resamples, spread
+from orchestrator.scoring import weighted
+from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, finite, interval, resample_counts
 from orchestrator.scoring.values import fpr_normal, primary
 
 
@@ -40,8 +41,8 @@ def source_rows(
         value, alarms = primary(task, own), fpr_normal(own)
         bounds = None
         if len(np.unique(groups)) >= FEWEST_GROUPS:
-            drawn = resamples(groups, held_out.labels[rows], INTERVAL, seed)
-            bounds = finite(interval(spread(lambda sample: primary(task, sample), own, drawn)))
+            counts = resample_counts(groups, held_out.labels[rows], INTERVAL, seed)
+            bounds = finite(interval(weighted.primary(task, own, counts)))
         found.append(
             SourceRow(
                 name=name,

@@ -13,7 +13,8 @@ from orchestrator.ensemble.combiners.registry import COMBINERS, FITTED, OPTIMIST
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import CombinerRow, Difference, Weights
 from orchestrator.inference.combination import Combination
-from orchestrator.scoring.resampling import CHOICE, resamples, spread, standard_error
+from orchestrator.scoring import weighted
+from orchestrator.scoring.resampling import CHOICE, resample_counts, standard_error
 from orchestrator.scoring.values import ScoredPredictions, fpr_normal, primary
 
 
@@ -106,7 +107,7 @@ def compare(task: str, held_out: OutOfFoldPredictions, seed: int = 0) -> list[Co
         ValueError: there are not two folds to compare on, or nothing is known of the rows.
     """
     rows = np.flatnonzero(held_out.compared)
-    drawn = resamples(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
+    counts = resample_counts(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
     trained = len(held_out.names) - held_out.candidates
     reasons = {name: combiner.not_for(task, trained) for name, combiner in COMBINERS.items()}
     crossed = cross_fit([name for name, reason in reasons.items() if not reason], held_out, seed)
@@ -114,7 +115,7 @@ def compare(task: str, held_out: OutOfFoldPredictions, seed: int = 0) -> list[Co
     found = {
         name: CombinerResult(name, note=reason)
         if reason
-        else _row(name, task, fitting, held_out.names, crossed[name], drawn)
+        else _row(name, task, fitting, held_out.names, crossed[name], counts)
         for name, reason in reasons.items()
     }
     return [_with_differences(row, found["best"], found["mean"]) for row in found.values()]
@@ -163,7 +164,7 @@ def _row(
     fitting: fit.CombinerFit,
     names: Sequence[str],
     scored: ScoredPredictions | Exception,
-    drawn: Sequence[np.ndarray],
+    counts: np.ndarray,
 ) -> CombinerResult:
     try:
         if isinstance(scored, Exception):
@@ -177,7 +178,7 @@ def _row(
         return CombinerResult(
             name, note="no score: the compared images lack a lesion or a second class, or a prediction is NaN"
         )
-    draws = spread(lambda sample: primary(task, sample), scored, drawn)
+    draws = weighted.primary(task, scored, counts)
     return CombinerResult(
         name,
         score,

@@ -23,7 +23,7 @@ from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.operating_points import OperatingPoint
 from orchestrator.scoring.packed_masks import PackedMasks, read
 from orchestrator.scoring.predictions import TestPredictions
-from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, resamples
+from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, resample_counts
 from trainables.data import Manifest, Record, is_phantom
 
 #: Figures of masks that say nothing where lesions are among the images, but the mask of none is known.
@@ -72,7 +72,7 @@ def as_subject(
     digests = _told_apart([row.outcome.image_digest for row in fresh.rows])
     # A bootstrap of very few groups says nothing.
     few = len(np.unique(fresh.groups)) < FEWEST_GROUPS
-    drawn = [] if few else resamples(fresh.groups, fresh.labels, INTERVAL, seed)
+    drawn = resample_counts(fresh.groups, fresh.labels, 0 if few else INTERVAL, seed)
     points = [OperatingPoint.model_validate(point) for point in description.operating_points]
     found = _clean(model_scores(description.task, measured, unsure, drawn, points, fresh.groups), measured)
     synthetic = description.synthetic or any(is_phantom(one.root) for one in manifest.datasets)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel
 
-from orchestrator.scoring.measure import ImageMetrics, Images, Predicted, confusion, detections, measure, scores
+from orchestrator.scoring import weighted
+from orchestrator.scoring.measure import (
+    ImageMetrics,
+    Images,
+    Predicted,
+    confusion,
+    detections,
+    measure,
+    resampled_scores,
+    scores,
+)
 from orchestrator.scoring.metrics import PRIMARY, kinds, resampled
 from orchestrator.scoring.operating_points import AppliedPoint, OperatingPoint, apply_thresholds
 from orchestrator.scoring.resampling import (
@@ -17,8 +26,7 @@ from orchestrator.scoring.resampling import (
     enough,
     finite,
     interval,
-    resamples,
-    spread,
+    resample_counts,
     telling_interval,
 )
 from orchestrator.scoring.uncertainty import Usefulness, usefulness
@@ -79,9 +87,9 @@ def final_scores(
     value, single = primary(task, measured.scored), primary(task, other)
     if not np.isfinite([value, single]).all():
         raise ValueError(f"{PRIMARY[task]} cannot be computed: these images have no lesion, or a single class")
-    drawn = resamples(images.groups, images.labels, INTERVAL, seed)
-    draws, single_draws = (spread(lambda some: primary(task, some), one, drawn) for one in (measured.scored, other))
-    found = model_scores(task, measured, uncertainty, drawn, points, images.groups)
+    counts = resample_counts(images.groups, images.labels, INTERVAL, seed)
+    draws, single_draws = (weighted.primary(task, one, counts) for one in (measured.scored, other))
+    found = model_scores(task, measured, uncertainty, counts, points, images.groups)
     return FinalScores(
         **vars(found),
         best_single=single,
@@ -94,42 +102,38 @@ def model_scores(
     task: str,
     measured: ImageMetrics,
     uncertainty: np.ndarray,
-    drawn: Sequence[np.ndarray],
+    counts: np.ndarray,
     points: Sequence[OperatingPoint] = (),
     groups: np.ndarray | None = None,
 ) -> ModelScores:
     """All of the task's metrics of one model, with 95 % intervals.
 
     Args:
-        task: seg, cls or multi. measured: N images. uncertainty: float [N]. drawn: resamples of their rows.
+        task: seg, cls or multi. measured: N images. uncertainty: float [N]. counts: of `resample_counts`, float64
+            [B,N]; B is 0 for no intervals.
         points: as for `final_scores`. groups: of the images, int64 [N]; each is a group of its own unless said.
     """
     groups = np.arange(len(measured.scored)) if groups is None else groups
     value = primary(task, measured.scored)
     known = bool(np.isfinite(value))
-    draws = spread(lambda some: primary(task, some), measured.scored, drawn) if known else np.empty(0)
+    draws = weighted.primary(task, measured.scored, counts) if known else np.empty(0)
     boxes = {name: Estimate(value=found) for name, found in detections(measured).items()}
     return ModelScores(
         metric=PRIMARY[task],
         value=value if known else None,
         interval=finite(interval(draws)),
-        scores=_with_intervals(task, measured, drawn, groups) | boxes,
+        scores=_with_intervals(task, measured, counts, groups) | boxes,
         confusion=confusion(measured),
         operating_points=apply_thresholds(points, measured.scored),
-        uncertainty=usefulness(uncertainty, measured.scored, drawn),
+        uncertainty=usefulness(uncertainty, measured.scored, counts),
     )
 
 
-def _with_intervals(
-    task: str, measured: ImageMetrics, drawn: Sequence[np.ndarray], groups: np.ndarray
-) -> dict[str, Estimate]:
-    sampled = defaultdict(list)
-    for rows in drawn:
-        for name, value in scores(task, measured, rows).items():
-            sampled[name].append(value)
+def _with_intervals(task: str, measured: ImageMetrics, counts: np.ndarray, groups: np.ndarray) -> dict[str, Estimate]:
+    draws = resampled_scores(task, measured, counts)
     found = {}
-    for name, value in scores(task, measured, np.arange(len(measured.scored))).items():
+    for name, value in scores(task, measured).items():
         told = resampled(name) and enough(groups, kinds(name, measured.scored))
-        bounds = telling_interval(np.array(sampled[name])) if told else (np.nan, np.nan)
+        bounds = telling_interval(draws[name]) if told else (np.nan, np.nan)
         found[name] = Estimate(value=value, interval=finite(bounds))
     return found

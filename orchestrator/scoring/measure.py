@@ -10,6 +10,7 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
+from orchestrator.scoring import weighted
 from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.values import ScoredPredictions, class_confusion, primary
@@ -116,9 +117,9 @@ def measure(predicted: Predicted, images: Images) -> ImageMetrics:
     return ImageMetrics(scored, distances, pixels, tuple(boxes), PackedMasks(masks))
 
 
-def scores(task: str, measured: ImageMetrics, rows: np.ndarray) -> dict[str, float]:
-    """All metrics but those of boxes on these rows (int64); what has no image to rest on is left out, never NaN."""
-    scored, distances, pixels = measured.scored.take(rows), measured.distances[rows], measured.pixels[rows]
+def scores(task: str, measured: ImageMetrics) -> dict[str, float]:
+    """All metrics but those of boxes; what has no image to rest on is left out, never NaN."""
+    scored, distances, pixels = measured.scored, measured.distances, measured.pixels
     found: dict[str, float] = {}
     if scored.counts is not None and scored.has_mask.any():
         found |= segmentation_scores(torch.from_numpy(scored.counts[scored.has_mask]))
@@ -136,6 +137,37 @@ def scores(task: str, measured: ImageMetrics, rows: np.ndarray) -> dict[str, flo
         if name not in found and metric.value and metric.known_of(scored):
             found |= {name: value} if np.isfinite(value := metric.value(scored)) else {}
     return found
+
+
+def resampled_scores(task: str, measured: ImageMetrics, counts: np.ndarray) -> dict[str, np.ndarray]:
+    """Those of `scores` that are resampled, on each resample, float64 [B]; NaN on one that lacks what it rests on.
+
+    Args:
+        counts: how often each image is in each resample, float64 [B,N].
+    """
+    scored = measured.scored
+    found: dict[str, np.ndarray] = {}
+    if scored.counts is not None:
+        found |= weighted.mask_scores(scored, counts)
+        found["hd95"] = weighted.mean(measured.distances, np.isfinite(measured.distances), counts)
+    if scored.probabilities is not None:
+        found |= weighted.class_scores(scored, counts)
+        found["auroc_malignant"] = weighted.FAST["auroc_malignant"](scored, counts)
+    if task == "multi":
+        found |= {"score": weighted.primary(task, scored, counts)}
+        found["miou"] = _resampled_miou(scored, measured.pixels, counts)
+    return found
+
+
+def _resampled_miou(scored: ScoredPredictions, pixels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`mean_iou` of each resample, float64 [B]."""
+    rows = np.arange(len(scored))
+    each = np.stack([_class_pixels(scored.take(rows[i : i + 1]), pixels[i : i + 1]).numpy() for i in rows])
+    tables = np.tensordot(counts, each.astype(np.float64), 1)
+    hits = np.einsum("bii->bi", tables)
+    union = tables.sum(1) + tables.sum(2) - hits
+    with np.errstate(invalid="ignore"):
+        return weighted.mean_of_known(list((hits / union).T))
 
 
 def detections(measured: ImageMetrics) -> dict[str, float]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel
 
+from orchestrator.scoring import weighted
 from orchestrator.scoring.values import ScoredPredictions, primary
 
 FOLDS = 5
@@ -54,11 +55,12 @@ def resamples(groups: np.ndarray, labels: np.ndarray, count: int, seed: int) -> 
     return [np.concatenate([members[group] for group in sample]) for sample in np.concatenate(drawn, axis=1)]
 
 
-def spread(
-    measure: Callable[[ScoredPredictions], float], scored: ScoredPredictions, drawn: Sequence[np.ndarray]
-) -> np.ndarray:
-    """The measure on each of the resamples, float64 [count]; NaN on those that lack what it rests on."""
-    return np.array([measure(scored.take(rows)) for rows in drawn])
+def resample_counts(groups: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """How often each row is in each of `resamples`: float64 [count,N]."""
+    found = np.zeros((count, len(groups)))
+    for times, rows in zip(found, resamples(groups, labels, count, seed) if len(groups) else (), strict=False):
+        times[:] = np.bincount(rows, minlength=len(groups))
+    return found
 
 
 def standard_error(values: np.ndarray) -> float:
@@ -106,8 +108,8 @@ def paired_interval(
         a, b: predictions of two models for the same N images in the same order.
         groups, labels: of these images, as for `resamples`; `INTERVAL` of which both take.
     """
-    drawn = resamples(groups, labels, INTERVAL, seed)
-    values = [spread(lambda scored: primary(task, scored), model, drawn) for model in (a, b)]
+    counts = resample_counts(groups, labels, INTERVAL, seed)
+    values = [weighted.primary(task, model, counts) for model in (a, b)]
     return primary(task, a) - primary(task, b), *interval(values[0] - values[1])
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel
 
+from orchestrator.scoring import weighted
 from orchestrator.scoring.resampling import finite, interval
 from orchestrator.scoring.values import ScoredPredictions, binary_auroc, dice_by_image
 
@@ -52,16 +52,16 @@ def errors(scored: ScoredPredictions) -> tuple[np.ndarray, np.ndarray]:
     return dice_by_image(scored.counts) < LEAST_DICE, scored.has_mask
 
 
-def usefulness(uncertainty: np.ndarray, scored: ScoredPredictions, drawn: Sequence[np.ndarray]) -> Usefulness:
+def usefulness(uncertainty: np.ndarray, scored: ScoredPredictions, counts: np.ndarray) -> Usefulness:
     """How well uncertainty tells errors from the rest.
 
     Args:
-        uncertainty: float [N], of any scale. scored: of these N images. drawn: resamples of their rows.
+        uncertainty: float [N], of any scale. scored: of these N images. counts: how often each is in
+            each resample, float64 [B,N].
     """
     wrong, known = errors(scored)
     area = binary_auroc(uncertainty[known], wrong[known])
-    kept = (rows[known[rows]] for rows in drawn)
-    low, high = interval(np.array([binary_auroc(uncertainty[rows], wrong[rows]) for rows in kept]))
+    low, high = interval(weighted.binary_auroc(uncertainty[known], wrong[known], counts[:, known]))
     risks = risk_by_coverage(uncertainty[known], wrong[known])
     return Usefulness(
         images=int(known.sum()),

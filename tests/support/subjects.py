@@ -74,7 +74,7 @@ def subject(
     names = [f"{i:064x}" for i in range(n)] if digests is None else list(digests)
     found = {
         name: Estimate(value=value, interval=(value - 0.1, value + 0.1))
-        for name, value in scores(task, measured, np.arange(n)).items()
+        for name, value in scores(task, measured).items()
     }
     own: dict[str, Any] = vars(found[PRIMARY[task]]) if PRIMARY[task] in found else {}
     figures = (FinalScores if beside else ModelScores)(
@@ -83,7 +83,7 @@ def subject(
         scores=found,
         confusion=confusion(measured),
         operating_points=apply_thresholds(points, measured.scored),
-        uncertainty=usefulness(unsure, measured.scored, [np.arange(n)]),
+        uncertainty=usefulness(unsure, measured.scored, np.ones((1, n))),
         **(beside or {}),
     )
     tested = TestPredictions.of(measured, truth, names, unsure)

@@ -12,7 +12,7 @@ from orchestrator.rendering.numbers import counted, with_interval
 from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.predictions import TestPredictions
-from orchestrator.scoring.resampling import INTERVAL, ROUNDING, enough, interval, resamples, telling_interval
+from orchestrator.scoring.resampling import INTERVAL, ROUNDING, enough, interval, resample_counts, telling_interval
 from orchestrator.scoring.values import ScoredPredictions, dice_by_image
 
 #: What `by_image` gives, in words.
@@ -93,7 +93,7 @@ class Resampled:
         """Mean of the values, float64 [N], NaN where there is none, over a part of the images, bool [N].
 
         There is no interval where the part has fewer than `FEWEST_GROUPS` groups with a value, or where its mean is the
-        same on all resamples, of which a bootstrap can say nothing.
+        same on all resample_counts, of which a bootstrap can say nothing.
         """
         used = part & np.isfinite(values)
         if not used.any():
@@ -129,12 +129,7 @@ class Resampled:
 @lru_cache(maxsize=2)  # the models of a page were mostly asked about the same images
 def _times(groups: bytes, labels: bytes) -> np.ndarray:
     """How often each of N images is in each resample, float64 [INTERVAL,N], for `groups` and `labels`, int64 [N]."""
-    numbers = np.frombuffer(groups, np.int64)
-    found = np.zeros((INTERVAL, len(numbers)))
-    if len(numbers):
-        for row, drawn in zip(found, resamples(numbers, np.frombuffer(labels, np.int64), INTERVAL, 0), strict=True):
-            row[:] = np.bincount(drawn, minlength=len(numbers))
-    return found
+    return resample_counts(np.frombuffer(groups, np.int64), np.frombuffer(labels, np.int64), INTERVAL, 0)
 
 
 def counted_images(tested: TestPredictions) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 from orchestrator.rendering.document import Table
 from orchestrator.rendering.numbers import number, spanned
 from orchestrator.report.results.subject import ModelResults
+from orchestrator.scoring import weighted
 from orchestrator.scoring.metrics import METRICS, each_class, every_image
-from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, enough, resamples, spread, telling_interval
+from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, enough, resample_counts, telling_interval
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _two(a: ModelResults, b: ModelResults) -> list[Paired]:
         if metric.value and metric.part in parts and metric.known_of(one) and metric.known_of(other)
     ]
     groups, labels = a.tested.evidence.groups[mine], a.tested.evidence.labels[mine]
-    drawn = resamples(groups, labels, INTERVAL, 0) if metrics else []
+    counts = resample_counts(groups, labels, INTERVAL if metrics else 0, 0)
     found = []
     for metric in metrics:
         measure = metric.value
@@ -115,7 +116,8 @@ def _two(a: ModelResults, b: ModelResults) -> list[Paired]:
         rests_on = (each_class if metric.rests_on is every_image else metric.rests_on)(one)
         low, high, alike = np.nan, np.nan, False
         if enough(groups, rests_on):
-            low, high = telling_interval(spread(measure, one, drawn) - spread(measure, other, drawn))
+            fast = weighted.FAST[metric.name]
+            low, high = telling_interval(fast(one, counts) - fast(other, counts))
             alike = not np.isfinite(low)
         images = int(np.any(rests_on, axis=0).sum())
         found.append(Paired(a.title, b.title, metric.name, images, values, values[0] - values[1], low, high, alike))

@@ -53,6 +53,7 @@ STORED: dict[str, Any] = {
     "model_uri": "models:/breast-ultrasound-cls/7",
     "promoted": False,
     "why_promoted": "--promote never",
+    "sources": [],
     "seconds": 1.5,
 }
 

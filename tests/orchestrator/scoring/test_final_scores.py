@@ -16,7 +16,7 @@ from orchestrator.scoring.final_scores import FinalScores, final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure, scores
 from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.operating_points import apply_thresholds, operating_thresholds
-from orchestrator.scoring.resampling import Estimate, paired_interval, resamples
+from orchestrator.scoring.resampling import Estimate, paired_interval, resample_counts
 from orchestrator.scoring.uncertainty import risk_by_coverage, usefulness
 from orchestrator.scoring.values import ScoredPredictions
 from tests.support.heldouts import classification, multi, segmentation
@@ -95,7 +95,7 @@ def test_masks_are_cut_at_the_models_own_threshold() -> None:
         expected = (lesion & truth).sum(), (lesion & ~truth).sum(), (~lesion & truth).sum()
         assert tuple(measured.scored.counts[row]) == expected
         distances += [hd95(lesion, truth)] if truth.any() else []
-    assert scores("seg", measured, np.arange(12))["hd95"] == pytest.approx(np.mean(distances))
+    assert scores("seg", measured)["hd95"] == pytest.approx(np.mean(distances))
 
 
 def test_boxes_are_cut_at_the_threshold_and_scored_by_probability() -> None:
@@ -239,7 +239,7 @@ def _half_right(count: int = 80) -> tuple[ScoredPredictions, np.ndarray]:
 
 def test_uncertainty_is_useful_where_errors_have_more_of_it() -> None:
     scored, wrong = _half_right()
-    drawn = resamples(np.arange(80), scored.targets, 200, seed=0)
+    drawn = resample_counts(np.arange(80), scored.targets, 200, seed=0)
     noise = np.random.default_rng(0).random(80)
     found = usefulness(wrong + 0.5 * noise, scored, drawn)
     assert (found.images, found.errors, found.auroc_for_errors, found.useful) == (80, 40, 1, True)
@@ -253,7 +253,7 @@ def test_uncertainty_is_useful_where_errors_have_more_of_it() -> None:
 def test_without_errors_nothing_is_said_of_uncertainty() -> None:
     scored, wrong = _half_right()
     right = scored.take(np.flatnonzero(~wrong))
-    found = usefulness(np.arange(40.0), right, resamples(np.arange(40), right.targets, 20, seed=0))
+    found = usefulness(np.arange(40.0), right, resample_counts(np.arange(40), right.targets, 20, seed=0))
     assert (found.auroc_for_errors, found.interval, found.useful) == (None, None, False)
     assert (found.errors, found.risk_coverage_area) == (0, 0)
 
@@ -261,14 +261,14 @@ def test_without_errors_nothing_is_said_of_uncertainty() -> None:
 def test_a_single_error_shows_no_use_however_well_it_is_told() -> None:
     scored, wrong = _half_right()
     few = scored.take(np.concatenate([np.flatnonzero(~wrong), np.flatnonzero(wrong)[:1]]))
-    found = usefulness(np.arange(41.0), few, resamples(np.arange(41), few.targets, 50, seed=0))
+    found = usefulness(np.arange(41.0), few, resample_counts(np.arange(41), few.targets, 50, seed=0))
     assert (found.errors, found.auroc_for_errors, found.useful) == (1, 1, False)
 
 
 def test_a_mask_is_wrong_below_half() -> None:
     counts = np.array([[10, 0, 0], [1, 5, 5], [0, 0, 0], [0, 3, 0], [9, 0, 0]])
     scored = ScoredPredictions(None, np.full(5, -1), counts, np.array([True, True, True, True, False]))
-    found = usefulness(np.array([0.1, 0.9, 0.2, 0.8, 1.0]), scored, [np.arange(5)])
+    found = usefulness(np.array([0.1, 0.9, 0.2, 0.8, 1.0]), scored, np.ones((1, 5)))
     assert (found.images, found.errors, found.auroc_for_errors) == (4, 2, 1)
 
 

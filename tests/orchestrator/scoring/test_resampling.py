@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.scoring.resampling import interval, paired_interval, resamples, spread, standard_error
-from orchestrator.scoring.values import ScoredPredictions, primary
+from orchestrator.scoring import weighted
+from orchestrator.scoring.resampling import interval, paired_interval, resample_counts, resamples, standard_error
+from orchestrator.scoring.values import ScoredPredictions
 
 
 def _classes(p: np.ndarray, targets: np.ndarray) -> ScoredPredictions:
@@ -60,8 +61,7 @@ def test_images_of_a_patient_count_once() -> None:
     copies = np.repeat(np.arange(60), 10)
 
     def error(one: ScoredPredictions, groups: np.ndarray) -> float:
-        drawn = resamples(groups, one.targets, 300, seed=0)
-        return standard_error(spread(lambda sample: primary("cls", sample), one, drawn))
+        return standard_error(weighted.primary("cls", one, resample_counts(groups, one.targets, 300, seed=0)))
 
     alone = error(scored, np.arange(60))
     assert error(scored.take(copies), copies) == pytest.approx(alone, rel=0.15)
@@ -89,8 +89,8 @@ def test_pairing_finds_a_small_difference_that_is_always_there() -> None:
     worse = _classes(1 / (1 + np.exp(-noise - 1.0 * targets)), targets)
     difference, low, high = paired_interval("cls", good, worse, np.arange(300), targets)
     assert 0 < low < difference < high
-    drawn = resamples(np.arange(300), targets, 300, seed=0)
-    alone = standard_error(spread(lambda sample: primary("cls", sample), good, drawn))
+    counts = resample_counts(np.arange(300), targets, 300, seed=0)
+    alone = standard_error(weighted.primary("cls", good, counts))
     assert high - low < 2 * alone  # unpaired samples would give 5.5
     swapped = paired_interval("cls", worse, good, np.arange(300), targets)
     assert swapped == pytest.approx((-difference, -high, -low))
