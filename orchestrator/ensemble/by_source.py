@@ -9,11 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.judging import trivial_held_out
 from orchestrator.ensemble.result import SourceRow
 from orchestrator.ensemble.selection import cross_fit
 from orchestrator.scoring import weighted
+from orchestrator.scoring.operating_points import operating_thresholds
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, finite, interval, resample_counts
+from orchestrator.scoring.trivial import best_of
 from orchestrator.scoring.values import fpr_normal, primary
+from orchestrator.scoring.verdict import judge
 
 
 def source_rows(
@@ -34,6 +38,8 @@ def source_rows(
     scored = cross_fit([winner], everything, seed)[winner]
     if isinstance(scored, Exception):
         return ()
+    trivial = trivial_held_out(held_out, np.arange(len(held_out)))
+    points = operating_thresholds(scored)
     found = []
     for name in dict.fromkeys(names[np.argsort(held_out.folds, kind="stable")].tolist()):
         rows = np.flatnonzero(names == name)
@@ -43,8 +49,10 @@ def source_rows(
         if len(np.unique(groups)) >= FEWEST_GROUPS:
             counts = resample_counts(groups, held_out.labels[rows], INTERVAL, seed)
             bounds = finite(interval(weighted.primary(task, own, counts)))
+        own_trivial = best_of({kind: dice[rows] for kind, dice in trivial.items()}) if trivial else None
         found.append(
             SourceRow(
+                word=judge(own, groups, held_out.labels[rows], own_trivial, points, seed).word,
                 name=name,
                 images=len(rows),
                 groups=len(np.unique(groups)),

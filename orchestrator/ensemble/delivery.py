@@ -16,6 +16,7 @@ from orchestrator.config.types import shown_uri
 from orchestrator.ensemble import final_test, lesion_shape, promotion
 from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.judging import judge_held_out
 from orchestrator.ensemble.member import Member
 from orchestrator.ensemble.result import OwnHeldOut, OwnResults, OwnTest, TestResult
 from orchestrator.ensemble.selection import CombinerResult
@@ -24,6 +25,7 @@ from orchestrator.inference.export import MemberCheckpoints, Sources, write
 from orchestrator.inference.format import RESULTS, LearntFrom
 from orchestrator.scoring.operating_points import OperatingPoint, operating_thresholds
 from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
+from orchestrator.scoring.verdict import Verdict
 from orchestrator.storage.atomic import write_arrays, write_text
 from orchestrator.tracking.client import open_store
 from trainables.data import CLASSES, UNKNOWN, manifest
@@ -41,6 +43,7 @@ class Delivery(NamedTuple):
     model_uri: str
     promoted: bool
     why_promoted: str
+    verdict: Verdict
 
 
 def deliver(
@@ -76,10 +79,11 @@ def deliver(
     client.set_tag(run_id, f"{promotion.SCORED}{digest}", "once")
     if test is None:
         say(f"the {row.name} ensemble is scored on the test images")
-        test = final_test.score(team, finalists, points, settings.seed, home)
+        test = final_test.score(team, finalists, points, held, settings.seed, home)
     test = test.model_copy(update={"times_scored": promotion.times_scored(client, team.data.data_fingerprint)})
+    verdict = Verdict.of(judge_held_out(row.scored, held, points, settings.seed), test.judgement)
     on_test = StoredPredictions.load(home / TEST)
-    write_text(home / "ensemble" / RESULTS, _results(row, held, test, on_test, team).model_dump_json())
+    write_text(home / "ensemble" / RESULTS, _results(row, held, test, on_test, team, verdict).model_dump_json())
     if team.task.name == "seg" and settings.out_of_fold:
         lesion_shape.keep(finalists.members, finalists.combinations[1], team)
     tags = {
@@ -90,6 +94,8 @@ def deliver(
         "synthetic": str(team.data.synthetic).lower(),
         "classes": str(team.search.classes),
         "optimistic": str(held.optimistic).lower(),
+        "verdict": verdict.word,
+        "because": verdict.line,
         "combiner": row.name,
         "members": ", ".join(row.members),
         "held_out": f"{test.metric} {row.score:.4f}, standard error {row.standard_error:.4f}",
@@ -105,6 +111,7 @@ def deliver(
             optimistic=not settings.out_of_fold,
             held_out=evidence,
             test=on_test,
+            verdict=verdict,
         )
         to_best = (test.difference, *test.difference_interval)
         beside = promotion.BesideBest(row.fpr_normal, single.fpr_normal, to_best)
@@ -119,7 +126,7 @@ def deliver(
         say(f"{storage.shown(home)} lacks the test predictions ({first_line(error)}); copy them from {home}")
     if settings.export:
         mlflow_model.save(settings.export, home / "ensemble")
-    return Delivery(digest, test, uri, promoted, why)
+    return Delivery(digest, test, uri, promoted, why, verdict)
 
 
 def _write(folder: Path, finalists: Finalists, team: MemberTrainer, points: Sequence[OperatingPoint]) -> None:
@@ -147,6 +154,7 @@ def _results(
     test: TestResult,
     on_test: StoredPredictions,
     team: MemberTrainer,
+    verdict: Verdict,
 ) -> OwnResults:
     labels = on_test.labels.tolist()
     counts = {name: labels.count(index) for index, name in enumerate(CLASSES)} | {"unknown": labels.count(UNKNOWN)}
@@ -166,6 +174,7 @@ def _results(
         ),
         test=OwnTest.model_validate(test.model_dump()),
         test_images=counts,
+        verdict=verdict,
     )
 
 

@@ -13,6 +13,7 @@ from orchestrator.ensemble import lesion_shape
 from orchestrator.ensemble.combiners import fit
 from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.judging import judge_test
 from orchestrator.ensemble.member import Member
 from orchestrator.ensemble.member_predictions import on_test
 from orchestrator.ensemble.result import Retraining, TestResult
@@ -47,12 +48,17 @@ def stored(home: Path, points: Sequence[OperatingPoint] = ()) -> TestResult | No
 
 
 def score(
-    team: MemberTrainer, finalists: Finalists, points: Sequence[OperatingPoint], seed: int, home: Path
+    team: MemberTrainer,
+    finalists: Finalists,
+    points: Sequence[OperatingPoint],
+    held: OutOfFoldPredictions,
+    seed: int,
+    home: Path,
 ) -> TestResult:
     """Score the winner on the test images, and keep figures and predictions in `home`.
 
     Args:
-        points: operating points of held-out predictions.
+        points: operating points of held-out predictions. held: these, whose masks trivial ones are made of.
         home: the winner's folder, with the product in `ensemble`.
 
     Raises:
@@ -66,8 +72,10 @@ def score(
     predicted, other = (_predicted(one, said) for one in (combination, single))
     unsure = _ask_product(home / "ensemble", team, said, predicted)
     scores = final_scores(team.task.name, predicted, other, images, unsure, points, seed)
-    found = TestResult(**vars(scores), retraining=_retraining(team, finalists, said))
-    TestPredictions.of(measure(predicted, images), images, said.digests, unsure).save(home / TEST)
+    measured = measure(predicted, images)
+    judgement = judge_test(measured.scored, images, held, points, seed)
+    found = TestResult(**vars(scores), retraining=_retraining(team, finalists, said), judgement=judgement)
+    TestPredictions.of(measured, images, said.digests, unsure).save(home / TEST)
     # How often these images were scored is asked each time.
     write_text(home / FIGURES, found.model_dump_json(indent=2, exclude={"times_scored"}))
     return found

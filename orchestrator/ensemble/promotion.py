@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from orchestrator.config.types import TrackingError, short_source
 from orchestrator.inference import mlflow_model
 from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
+from orchestrator.scoring.verdict import Verdict
 from orchestrator.tracking.client import quote
 from orchestrator.tracking.ranking import experiments, runs_of
 from orchestrator.tracking.registry import CHAMPION, champion, model_name
@@ -40,6 +41,7 @@ class Contender:
         data_fingerprint, classes, synthetic: of what it was trained on.
         optimistic: its predictions are of the fold that chose epoch and configuration.
         held_out, test: its predictions; None where they cannot be read.
+        verdict: what it may be called; None of a standing one, which is judged by what it was promoted for.
     """
 
     version: str
@@ -49,6 +51,7 @@ class Contender:
     optimistic: bool
     held_out: StoredPredictions | None
     test: StoredPredictions | None
+    verdict: Verdict | None = None
 
     @classmethod
     def standing(cls, client: MlflowClient, found: ModelVersion) -> Contender:
@@ -98,14 +101,17 @@ class BesideBest:
         return ""
 
 
-def verdict(task: str, mode: str, new: Contender, beside: BesideBest, champion: Contender | None) -> tuple[bool, str]:
-    """Whether a new version becomes the champion, and why.
+def decision(task: str, mode: str, new: Contender, beside: BesideBest, champion: Contender | None) -> tuple[bool, str]:
+    """Whether a new version becomes the champion, and why. One below the floor does so where it is told to alone.
 
     Args:
         mode: never, auto, always. champion: the standing one.
     """
+    below = new.verdict if new.verdict and not new.verdict.clears_the_floor else None
     if mode != "auto":
-        return mode == "always", f"--promote {mode}"
+        return mode == "always", f"--promote {mode}" + (f", though it is {below.word}" if below else "")
+    if below:
+        return False, f"it is {below.line}"
     if against := beside.against():
         return False, against
     if champion is None:
@@ -130,11 +136,11 @@ def verdict(task: str, mode: str, new: Contender, beside: BesideBest, champion: 
 
 
 def promote(client: MlflowClient, task: str, mode: str, new: Contender, beside: BesideBest) -> tuple[bool, str]:
-    """Make a new version the champion if the verdict says so; whether it is, and why."""
+    """Make a new version the champion if `decision` says so; whether it is, and why."""
     found = champion(client, task)
     if found is not None and str(found.version) == new.version:
         return True, "it is the champion already"
-    promoted, why = verdict(task, mode, new, beside, Contender.standing(client, found) if found else None)
+    promoted, why = decision(task, mode, new, beside, Contender.standing(client, found) if found else None)
     if promoted:
         client.set_registered_model_alias(model_name(task), CHAMPION, new.version)
     return promoted, why
@@ -158,7 +164,8 @@ def register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]
         for file in (HELD_OUT, TEST):
             client.log_artifact(run_id, str(home / file), f"predictions-{tags['digest']}")
         synthetic = "SYNTHETIC data. " if tags["synthetic"] == "true" else ""
-        words = f"{synthetic}{tags['combiner']} of {tags['members']}. Test: {tags['test']}. "
+        words = f"{synthetic}Verdict: {tags['because']}. "
+        words += f"{tags['combiner']} of {tags['members']}. Test: {tags['test']}. "
         words += f"Held out: {tags['held_out']}. "
         words += f"Data: {short_source(tags['data_source'])} ({tags['data_fingerprint'][:12]}). Not a medical device."
         version = str(client.create_model_version(name, source, run_id, tags=tags, description=words).version)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
 
 from orchestrator.inference.format import RESULTS, damaged
 from orchestrator.scoring.final_scores import FinalScores, ModelScores
+from orchestrator.scoring.verdict import Judgement, Verdict, Word
 from orchestrator.storage.result import Result
 
 if TYPE_CHECKING:
@@ -85,7 +86,10 @@ class Retraining(BaseModel, frozen=True):
 
 
 class TestResult(FinalScores, frozen=True):
-    """The winner's look at the test images; `times_scored` winners of these data had one so far, over the store."""
+    """The winner's look at the test images; `times_scored` winners of these data had one so far, over the store.
+
+    `judgement` is what it may be called by them; None where an older version wrote it.
+    """
 
     __test__ = False  # no test of pytest's
 
@@ -93,6 +97,7 @@ class TestResult(FinalScores, frozen=True):
     interval: tuple[float, float]
     retraining: Retraining
     times_scored: int = 0
+    judgement: Judgement | None = None
 
 
 class OwnHeldOut(BaseModel, frozen=True):
@@ -116,6 +121,7 @@ class OwnResults(BaseModel, frozen=True):
 
     Attributes:
         members: of the winning combiner. test_images: how many of each class.
+        verdict: what it may be called; None where an older version wrote it.
     """
 
     data_fingerprint: str = ""
@@ -125,6 +131,7 @@ class OwnResults(BaseModel, frozen=True):
     held_out: OwnHeldOut
     test: OwnTest
     test_images: dict[str, int]
+    verdict: Verdict | None = None
 
     @classmethod
     def read(cls, folder: Path) -> OwnResults | None:
@@ -170,6 +177,7 @@ class SourceRow(BaseModel, frozen=True):
     Attributes:
         value: the primary metric; None where the images have nothing that it rests on. interval: over groups; None
             with fewer than 10. fpr_normal: None without masks or normals.
+        word: what the winner may be called by this source alone.
         unseen: whether no network learnt from this source. chose: whether epochs and configurations were chosen on it.
     """
 
@@ -179,6 +187,7 @@ class SourceRow(BaseModel, frozen=True):
     value: float | None
     interval: tuple[float, float] | None
     fpr_normal: float | None
+    word: Word
     unseen: bool
     chose: bool
 
@@ -196,8 +205,8 @@ class EnsembleResult(Result, frozen=True):
     Attributes:
         settings: those of `EnsembleSettings`, as plain values. classes: of the data, whatever the task is.
         sources: the winner on each of several sources. combiners: all six. winner: one of them, and why it is.
-        digest: names the winner among those of all searches. model_uri: of the registered version.
-        seconds: that all of it took.
+        verdict: what it may be called. digest: names the winner among those of all searches.
+        model_uri: of the registered version. seconds: that all of it took.
     """
 
     task: str
@@ -218,6 +227,7 @@ class EnsembleResult(Result, frozen=True):
     promoted: bool
     why_promoted: str
     sources: tuple[SourceRow, ...] = ()
+    verdict: Verdict | None = None
     seconds: float = 0.0
 
     @property

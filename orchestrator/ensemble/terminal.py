@@ -95,7 +95,7 @@ def by_source(rows: Sequence[SourceRow], task: str) -> None:
         bounds = f" (95 % {row.interval[0]:.4f} to {row.interval[1]:.4f})" if row.interval else ""
         value = "no figure" if row.value is None else f"{PRIMARY[task]} {row.value:.4f}{bounds}"
         counted = f"{row.images} held-out images in {row.groups} groups"
-        say(f"source    {row.name}: {value}, {counted}; {row.words}")
+        say(f"source    {row.name}: {row.word}; {value}, {counted}; {row.words}")
 
 
 def _shape_weights(row: CombinerResult) -> str:
@@ -137,6 +137,8 @@ def show(found: EnsembleResult, search: SearchSettings, tracking_uri: str) -> No
     model = "" if found.promoted else f" --model {found.model_uri}"
     use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"
     say(f"use it    {use} --out predictions IMAGE|FOLDER ...")
+    if found.verdict:
+        say(f"verdict   {found.verdict.line}")
 
 
 def _share(name: str, share: Estimate) -> str:
@@ -168,7 +170,8 @@ def tags(found: EnsembleResult) -> dict[str, str]:
     """What the experiment's description shows of it, as tags of its run."""
     row = found.winning
     held_out = (row.score or math.nan, row.standard_error or math.nan)
-    return ensemble_tags(found.winner, held_out, found.test, found.model_uri.rpartition("/")[2])
+    verdict = found.verdict.word if found.verdict else ""
+    return ensemble_tags(found.winner, verdict, held_out, found.test, found.model_uri.rpartition("/")[2])
 
 
 def command(settings: EnsembleSettings, search: SearchSettings) -> str:

@@ -77,13 +77,21 @@ def by_source(found: EnsembleResult, title: str) -> Table:
     for row in found.sources:
         value = "-" if row.value is None else with_interval(row.value, row.interval)
         alarms = "-" if row.fpr_normal is None else number(row.fpr_normal, 3)
-        rows.append([row.name, f"{row.images:,}", f"{row.groups:,}", value, *([alarms] if alarmed else []), row.words])
+        counts = [f"{row.images:,}", f"{row.groups:,}"]
+        rows.append([row.name, row.word, *counts, value, *([alarms] if alarmed else []), row.words])
     caption = (
         f"Winner of {title} by source, on held-out images: {metric} with its 95 % interval over groups, none below "
         "10. It won on all of them together; what holds on one source need not hold on another."
     )
-    columns = ("source", "images", "groups", f"held-out {metric}", *(["false alarms on normals"] if alarmed else []))
-    return Table(caption, (*columns, "networks"), rows)
+    columns = (
+        "source",
+        "verdict",
+        "images",
+        "groups",
+        f"held-out {metric}",
+        *(["false alarms on normals"] if alarmed else []),
+    )
+    return Table(caption, (*columns, "networks"), rows, texts=2)
 
 
 def notes(found: EnsembleResult, title: str) -> Table | None:

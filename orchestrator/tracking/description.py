@@ -25,7 +25,7 @@ LENGTH, OWN = 15_000, 4_000
 #: Characters of a name.
 NAME = 80
 #: Tags of an ensemble's run that are shown: see `ensemble_tags`.
-WINNER, HELD_OUT, TEST, TO_BEST, VERSION = "winner", "held_out", "test", "minus_best", "version"
+WINNER, VERDICT, HELD_OUT, TEST, TO_BEST, VERSION = "winner", "verdict", "held_out", "test", "minus_best", "version"
 
 
 class Group(NamedTuple):
@@ -94,16 +94,20 @@ def _character(one: str) -> str:
     return "\ufffd" if unicodedata.category(one)[0] in "CZ" else f"&#{ord(one)};"
 
 
-def ensemble_tags(winner: str, held_out: tuple[float, float], test: FinalScores, version: str) -> dict[str, str]:
+def ensemble_tags(
+    winner: str, verdict: str, held_out: tuple[float, float], test: FinalScores, version: str
+) -> dict[str, str]:
     """What the description shows of an ensemble, as tags of its run.
 
     Args:
-        winner: the combiner. held_out: its score and the standard error of that. version: in the registry.
+        winner: the combiner. verdict: in a word. held_out: its score and the standard error of that.
+        version: in the registry.
     """
     low, high = test.interval or (math.nan, math.nan)
     below, above = test.difference_interval
     return {
         WINNER: winner,
+        VERDICT: verdict,
         HELD_OUT: f"{held_out[0]:.4f} ± {held_out[1]:.4f}",
         TEST: f"{test.value:.4f} ({low:.4f} to {high:.4f})",
         TO_BEST: f"{test.difference:+.4f} ({below:+.4f} to {above:+.4f})",
@@ -166,8 +170,8 @@ def _ensembles(client: MlflowClient, group: Group, runs: Sequence[Run], experime
     standing = champion(client, group.task) if runs else None
     if runs:
         held_out, test = f"held-out {group.primary} ± standard error", f"test {group.primary} (95 %)"
-        yield _line("ensemble", "combiner", held_out, test, "test, minus best single (95 %)", "model")
-        yield "| --- " * 6 + "|"
+        yield _line("ensemble", "combiner", "verdict", held_out, test, "test, minus best single (95 %)", "model")
+        yield "| --- " * 7 + "|"
     for run in runs:
         tags = run.data.tags
         version = tags.get(VERSION, "")
@@ -175,7 +179,7 @@ def _ensembles(client: MlflowClient, group: Group, runs: Sequence[Run], experime
         is_champion = standing is not None and str(standing.version) == version
         yield _line(
             _link(run.info.run_name or "ensemble", experiment_id, run.info.run_id),
-            *(escape(tags.get(name, "")) for name in (WINNER, HELD_OUT, TEST, TO_BEST)),
+            *(escape(tags.get(name, "")) for name in (WINNER, VERDICT, HELD_OUT, TEST, TO_BEST)),
             f"{model}, **champion**" if is_champion else model,
         )
 

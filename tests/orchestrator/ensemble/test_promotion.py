@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.promotion import BesideBest, Contender, verdict
+from orchestrator.ensemble.promotion import BesideBest, Contender, decision
+from orchestrator.scoring.checks import Check
 from orchestrator.scoring.predictions import StoredPredictions
 from orchestrator.scoring.values import ScoredPredictions
+from orchestrator.scoring.verdict import Judgement, Verdict
 from orchestrator.storage.atomic import write_arrays
 
 N = 120
@@ -39,7 +41,7 @@ def champion(held_out: StoredPredictions | None, test: StoredPredictions | None,
 def judge(
     mode: str = "auto", champion: Contender | None = None, beside: BesideBest = BESIDE, **given: Any
 ) -> tuple[bool, str]:
-    return verdict("cls", mode, replace(NEW, **given), beside, champion)
+    return decision("cls", mode, replace(NEW, **given), beside, champion)
 
 
 def test_without_a_champion_the_first_is_one() -> None:
@@ -121,3 +123,15 @@ def test_evidence_is_compared_on_the_images_of_both(tmp_path: Path) -> None:
     assert found[1] <= found[0] <= found[2]
     strangers = StoredPredictions(one.scored, tuple(f"x{digest}" for digest in one.digests), one.groups, one.labels)
     assert one.difference(strangers, "cls") is None
+
+
+def test_one_below_the_floor_becomes_champion_where_it_is_told_to_alone() -> None:
+    words = "0 of 90 lesions are found, fewer than half"
+    check = Check(claim=words, value=0.0, interval=None, n=90, side="against", floor=True)
+    below = Verdict.of(Judgement(word="not usable", checks=(check,)), None)
+    assert judge(verdict=below) == (False, f"it is not usable: {words}")
+    assert judge("always", verdict=below) == (True, "--promote always, though it is not usable")
+    untold = Verdict.of(Judgement(word="cannot be told", checks=()), None)
+    assert not judge(verdict=untold)[0]
+    weak = Verdict.of(Judgement(word="weak", checks=()), None)
+    assert judge(verdict=weak) == (True, "there was no champion")

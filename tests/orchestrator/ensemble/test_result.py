@@ -48,12 +48,13 @@ STORED: dict[str, Any] = {
         "scores": {"auroc": {"value": 0.93, "interval": [0.9, 0.95]}, "ece": {"value": 0.1, "interval": None}},
         **{"confusion": {}, "operating_points": [], "uncertainty": None},
         **{"best_single": 0.9, "difference": 0.03, "difference_interval": [0.01, 0.05]},
-        **{"retraining": {"values": [0.9], "standard_deviation": None}, "times_scored": 2},
+        **{"retraining": {"values": [0.9], "standard_deviation": None}, "times_scored": 2, "judgement": None},
     },
     "model_uri": "models:/breast-ultrasound-cls/7",
     "promoted": False,
     "why_promoted": "--promote never",
     "sources": [],
+    "verdict": None,
     "seconds": 1.5,
 }
 

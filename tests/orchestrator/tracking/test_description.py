@@ -121,7 +121,7 @@ def test_an_ensembles_figures_and_the_champion_are_shown(store: str) -> None:
     client.create_registered_model("breast-ultrasound-seg")
     client.create_model_version("breast-ultrasound-seg", "file:///nowhere", run_id)
     client.set_registered_model_alias("breast-ultrasound-seg", "champion", "1")
-    tracker.end_search("FINISHED", {}, description.ensemble_tags("mean", (0.61, 0.02), test, "1"))
+    tracker.end_search("FINISHED", {}, description.ensemble_tags("mean", "weak", (0.61, 0.02), test, "1"))
     assert tracker.close()
     (line,) = [line for line in unescape(_text(store)).splitlines() if "ensemble of first" in line]
     assert f"(#/experiments/{experiment_id}/runs/{run_id})" in line
