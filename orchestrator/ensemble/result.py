@@ -203,6 +203,7 @@ class EnsembleResult(Result, frozen=True):
     """What one ensemble came to.
 
     Attributes:
+        identity: of `plan.identity`; "" where an older version wrote it.
         settings: those of `EnsembleSettings`, as plain values. classes: of the data, whatever the task is.
         sources: the winner on each of several sources. combiners: all six. winner: one of them, and why it is.
         verdict: what it may be called. digest: names the winner among those of all searches.
@@ -212,6 +213,7 @@ class EnsembleResult(Result, frozen=True):
     task: str
     classes: int
     name: str = ""
+    identity: str = ""
     settings: dict[str, Any]
     data: ScoredData
     out_of_fold: bool

@@ -8,6 +8,8 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+from mlflow.exceptions import MlflowException
+
 from orchestrator.cluster.compatibility import joined
 from orchestrator.cluster.session import ray_session
 from orchestrator.common.console import say
@@ -27,6 +29,7 @@ from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member import Segmenter
 from orchestrator.ensemble.member_predictions import held_out
 from orchestrator.ensemble.members import MemberTrainer
+from orchestrator.ensemble.promotion import times_scored
 from orchestrator.ensemble.result import Compared, EnsembleResult, ScoredData
 from orchestrator.ensemble.selection import choose, compare
 from orchestrator.ensemble.tasks import TaskPool
@@ -34,6 +37,7 @@ from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import mirrored, pull
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking import datasets, description
+from orchestrator.tracking.client import open_store
 from orchestrator.tracking.orphans import marks
 from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared
@@ -97,6 +101,10 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
             say("SYNTHETIC data: figures and models say nothing about patients")
         say(terminal.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold))
         identity = plan.identity(settings, search, data, candidates, rounds)
+        if done := _done(settings, search, identity):
+            say("          built already, of these very candidates: nothing is trained or fitted again")
+            terminal.show(done, search, settings.tracking_uri)
+            return done
         status, figures, shown = "FAILED", dict[str, float](), dict[str, str]()
         try:
             run_id = _open_run(tracker, settings, search, data, identity, candidates)
@@ -129,6 +137,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
                 task=search.task,
                 classes=search.classes,
                 name=search.name,
+                identity=identity,
                 settings=settings.model_dump(mode="json"),
                 data=ScoredData(fingerprint=data.data_fingerprint, source=search.source, synthetic=data.synthetic),
                 out_of_fold=settings.out_of_fold,
@@ -155,6 +164,22 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
                 say("MLflow lacks the last notes of this ensemble; the same command writes them")
         terminal.show(found, search, settings.tracking_uri)
         return found
+
+
+def _done(settings: EnsembleSettings, search: SearchSettings, identity: str) -> EnsembleResult | None:
+    """What the same command left, where nothing of it is missing."""
+    if settings.export:
+        return None
+    try:
+        found = EnsembleResult.read(search.files.ensemble_report)
+        if found.identity != identity or found.settings != settings.model_dump(mode="json"):
+            return None
+        client = open_store(settings.tracking_uri, create=False)
+        client.get_model_version(*found.model_uri.removeprefix("models:/").rsplit("/", 1))
+        times = times_scored(client, found.data.fingerprint)
+    except (OSError, ValueError, MlflowException):
+        return None
+    return found.model_copy(update={"test": found.test.model_copy(update={"times_scored": times})})
 
 
 def _open_run(

@@ -94,10 +94,13 @@ def test_the_champion_is_a_model_that_predicts(home: Home, task: str) -> None:
     assert version.tags["synthetic"] == "true"
 
 
-def test_the_same_again_trains_nothing_scores_nothing_and_registers_nothing(home: Home) -> None:
+def test_the_same_again_trains_nothing_scores_nothing_and_registers_nothing(
+    home: Home, capfd: pytest.CaptureFixture[str]
+) -> None:
     before, trained = home.found("seg"), home.trained()
     again = home.ensemble("seg", boost_rounds=1, name="seg", seed=0)
     assert home.trained() == trained
+    assert "nothing is trained or fitted again" in capfd.readouterr().out
     assert again.model_uri == before["model_uri"]
     assert again.test.times_scored == 3
     assert again.model_dump(mode="json") == home.found("seg")

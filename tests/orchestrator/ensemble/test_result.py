@@ -26,6 +26,7 @@ STORED: dict[str, Any] = {
     "task": "cls",
     "classes": 3,
     "name": "s",
+    "identity": "",
     "settings": {"tta": False, "tracking_uri": "sqlite:///mlflow.db"},
     "data": {"fingerprint": "f", "source": "x", "synthetic": True},
     "out_of_fold": True,
