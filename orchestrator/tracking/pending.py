@@ -5,12 +5,21 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mlflow.entities import DatasetInput, Metric
 
 
 def now_ms() -> int:
     return int(time.time() * 1000)
+
+
+class Picture(NamedTuple):
+    """A file for a folder of a run's artifacts; with a step also an image that MLflow shows beside other runs'."""
+
+    file: Path
+    folder: str
+    step: int | None = None
 
 
 @dataclass
@@ -23,7 +32,7 @@ class PendingWrites:
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     metrics: list[Metric] = field(default_factory=list)
-    pictures: list[tuple[Path, str]] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
     data: list[DatasetInput] = field(default_factory=list)
     status: str = ""
     status_at: int = field(default_factory=now_ms)

@@ -12,7 +12,7 @@ from orchestrator.config.types import TrackingError, shown_uri, tracking_uri
 from orchestrator.tracking.client import ensure_experiment, open_store
 from orchestrator.tracking.datasets import dataset_input
 from orchestrator.tracking.orphans import close_stale
-from orchestrator.tracking.pending import PendingWrites, now_ms
+from orchestrator.tracking.pending import PendingWrites, Picture, now_ms
 from orchestrator.tracking.writer import PARENT, Describe, Writer
 
 PATIENCE = 30.0  # seconds that start_search and close keep trying
@@ -146,9 +146,12 @@ class Tracker:
         """
         self._writer.note(trial_id, PendingWrites(metrics=_points({"epoch": step, **metrics}, step)))
 
-    def log_picture(self, trial_id: str, file: Path, artifact_path: str) -> None:
-        """Note a picture, to be copied into `artifact_path` of the run's artifacts. The file must stay to the end."""
-        self._writer.note(trial_id, PendingWrites(pictures=[(file, artifact_path)]))
+    def log_picture(self, trial_id: str, file: Path, artifact_path: str, step: int | None = None) -> None:
+        """Note a picture, to be copied into `artifact_path` of the run's artifacts. The file must stay to the end.
+
+        With a step it is an image of that key and step, too, so that the UI shows those of several runs side by side.
+        """
+        self._writer.note(trial_id, PendingWrites(pictures=[Picture(file, artifact_path, step)]))
 
     def end_trial(self, trial_id: str, status: str, tags: dict[str, str]) -> None:
         """Note the end of a trial: FINISHED, FAILED or KILLED."""

@@ -9,14 +9,13 @@ import json
 
 #: Architecture and encoder stand in a run's name.
 _PARAMS = ("loss", "lr", "optimizer")
-_TAGS = ("stopped", "search")
+#: The dataset as a tag, since MLflow's own column stands before all metrics, as do those of times.
+_TAGS = ("stopped", "search", "data_source")
 
 
 def tag(primary: str) -> tuple[str, str]:
     """Key and value of the experiment tag that holds the view for a primary metric."""
     columns = [
-        "attributes.`Created`",
-        "attributes.`Dataset`",
         f"metrics.`best/{primary}`",
         "metrics.`epoch`",
         *(f"params.`{name}`" for name in _PARAMS),

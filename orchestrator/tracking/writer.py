@@ -7,16 +7,16 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from orchestrator.common.errors import first_line
 from orchestrator.config.types import TrackingError
 from orchestrator.tracking.client import quote
-from orchestrator.tracking.pending import PendingWrites, RunState, add
+from orchestrator.tracking.pending import PendingWrites, Picture, RunState, add
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Writer:
         self._deadline: float | None = None
         self._warned = False
         self._search_id = ""  # from here on the thread's own
-        self._pictures: list[tuple[str, Path, str]] = []
+        self._pictures: list[tuple[str, Picture]] = []
         self._ranked, self._described = True, -math.inf  # whether it is as of now, and when it was written
         self._thread = threading.Thread(target=self._loop, name="mlflow-writer", daemon=True)
         self._thread.start()
@@ -183,7 +183,7 @@ class Writer:
         if notes.data and not run.data:
             self._attempt(key, "the data", lambda: self._client.log_inputs(run.run_id, notes.data))
             run.data = True
-        self._pictures += [(key, file, folder) for file, folder in notes.pictures]
+        self._pictures += [(key, picture) for picture in notes.pictures]
         notes.pictures = []  # handed over: these notes may come back if the next call fails
         if notes.status == "RUNNING" and known:
             self._attempt(key, "a status", lambda: self._client.update_run(run.run_id, "RUNNING"))
@@ -219,12 +219,20 @@ class Writer:
             log.info("the experiment's description stays as it was: %s", first_line(error))
         self._described = time.monotonic()
 
-    def _picture(self, key: str, file: Path, folder: str) -> None:
-        if file.is_file():
-            run_id = self._runs[key].run_id
-            self._attempt(key, file.name, lambda: self._client.log_artifact(run_id, str(file), folder))
-        else:
+    def _picture(self, key: str, picture: Picture) -> None:
+        file, folder, step = picture
+        if not file.is_file():
             log.warning("the picture %s is gone before it reached MLflow", file)
+            return
+        run_id = self._runs[key].run_id
+        self._attempt(key, file.name, lambda: self._client.log_artifact(run_id, str(file), folder))
+        if step is not None:
+            with Image.open(file) as image:
+                image.load()
+                name = f"{folder}/{file.stem}"
+                self._attempt(
+                    key, name, lambda: self._client.log_image(run_id, image, key=name, step=step, synchronous=True)
+                )
 
     def _open(self, key: str, notes: PendingWrites) -> None:
         """Find the run by its tags, or create it. Looking first keeps it one run, also when an answer got lost."""

@@ -77,7 +77,7 @@ def log_all(run: SearchRun, trials: Sequence[TrialSummary], tracker: Tracker) ->
             return
         tracker.adopt(row.trial_id)
         for file in sorted(home.glob("*.png")):
-            tracker.log_picture(row.trial_id, file, ARTIFACTS)
+            tracker.log_picture(row.trial_id, file, ARTIFACTS, step=row.epochs)
         original = {f"original_size/{name}": value for name, value in scores.items()}
         tracker.log(row.trial_id, original, step=row.epochs)
         given.append(home)
