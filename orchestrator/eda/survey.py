@@ -134,7 +134,9 @@ def _clusters(
     manifest: Manifest, parts: dict[str, str], cache: Path, distance: int
 ) -> tuple[tuple[tuple[ClusterMember, ...], ...], int]:
     index = ExaminedIndex(cache)
-    outcomes = [(record, index.get(index.key(record), record)) for record in manifest.records]
+    # What could not be read in this run was not remembered.
+    keys = [(record, index.key(record)) for record in manifest.records]
+    outcomes = [(record, index.get(key, record)) for record, key in keys if key in index]
     usable = [(record, outcome.image_hash) for record, outcome in outcomes if outcome.usable]
     numbers = cluster(np.stack([image_hash for _, image_hash in usable]), distance).tolist()
     found: dict[int, list[ClusterMember]] = {number: [] for number, size in Counter(numbers).items() if size > 1}

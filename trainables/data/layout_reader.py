@@ -15,6 +15,7 @@ from trainables.data.layouts import Layout
 from trainables.data.listing import Listing
 from trainables.data.manifest import NORMAL, UNKNOWN, Fault, Manifest, Record
 from trainables.data.paths import fields
+from trainables.data.patience import unreadable
 
 #: What names an image: fields of its path, and what they are.
 Key = tuple[tuple[str, str], ...]
@@ -97,7 +98,11 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
         polygons = drawn[path].label if path in drawn else UNKNOWN
         told_by = (said.label, polygons, by_value.get(path, UNKNOWN), words.class_of(own.get("class") or ""))
         label = next((label for label in told_by if label != UNKNOWN), UNKNOWN)
-        header = medical.header(root / path) if medical.is_medical(root / path) else medical.Header()
+        try:
+            header = medical.header(root / path) if medical.is_medical(root / path) else medical.Header()
+        except OSError as error:  # its patient is not known, so that it may stand on no side of a split
+            faults.append(Fault(root / path, str(unreadable(error))))
+            continue
         record = Record(
             root / path,
             tuple(root / mask for mask in found.masks.get(path, [])),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainables.data.manifest import Fault
 from trainables.data.medical import is_medical
+from trainables.data.patience import patiently
 from trainables.data.pixels import IMAGE_SUFFIXES
 
 #: Images in formats that are not read: said, where other files (notes, tables) are passed over in silence.
@@ -91,7 +92,7 @@ def list_files(root: Path) -> Listing:
 def _unusable(file: Path) -> str:
     """Why a file cannot be an image, before it is opened: a pipe would never end."""
     try:
-        mode = file.stat().st_mode
+        mode = patiently(file.stat).st_mode
     except OSError as error:
         return "a link to nothing" if file.is_symlink() else f"cannot be read ({error.strerror})"
     return "" if stat.S_ISREG(mode) else "neither a file nor a link to one"

@@ -52,7 +52,8 @@ class Record:
         source: name of the dataset it comes from; "" if not given.
         split: side of the split that is given for it, one of `splits.SIDES`; "" if none is.
         subgroups: (column, value) pairs for reports, the same columns for every record.
-        resized_masks: whether its masks are its own picture at another size.
+        resized_masks: whether its masks are its own picture at another size, perhaps stretched.
+        scaled_masks: whether they may be at another size of the same aspect.
         spacing_mm: millimetres a pixel; 0 where they are not known.
     """
 
@@ -65,6 +66,7 @@ class Record:
     subgroups: tuple[tuple[str, str], ...] = ()
     resized_masks: bool = False
     spacing_mm: float = 0.0
+    scaled_masks: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Manifest:
 
     root is the folder that was read, or the table itself. `left_over` images were read by no rule. `patients_from` says
     where patients are known from, in words; "" where nothing names them. `unread` are columns that may name them.
+    `warnings` are lines that a user should know beside faults of single files.
     """
 
     root: Path
@@ -83,6 +86,7 @@ class Manifest:
     left_over: int = 0
     patients_from: str = ""
     unread: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def ordered(
