@@ -119,7 +119,11 @@ def fresh_images(
         faults=tuple(sorted(joined.faults, key=lambda fault: fault.file)),
         passed_over=passed_over,
         left_out=faulty + sum(fault.left_out for fault in manifest.faults),
-        notes=(*group_notes(joined.clusters[kept], groups, distance), *_doubts(joined.faults, manifest, distance)),
+        notes=(
+            *group_notes(joined.clusters[kept], groups, distance),
+            *_doubts(joined.faults, manifest, distance),
+            *manifest.warnings,
+        ),
         distance=distance,
         known_distance=known_distance,
     )

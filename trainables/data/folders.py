@@ -97,9 +97,10 @@ def _locate(listing: Listing, names: list[str]) -> _Place:
             inside = ", ".join(place.listing.root.name for place in found)
             raise DataError(f"{listing.root}: holds several datasets ({inside}); give one of these folders")
     known = "; ".join(f"{name}: {LAYOUTS[name].words}" for name in names)
+    unnamed = "".join(f"; {fault}" for fault in listing.faults if "without the suffix" in fault.problem)
     raise DataError(
-        f"{listing.root}: no usable image found here or one folder below; seen: {tree(listing)}; arrange the images "
-        f"in a known layout ({known}), or name them in a table FILE.csv"
+        f"{listing.root}: no usable image found here or one folder below; seen: {tree(listing)}{unnamed}; arrange the "
+        f"images in a known layout ({known}), or name them in a table FILE.csv"
     )
 
 

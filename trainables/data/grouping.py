@@ -142,6 +142,7 @@ def group(
         notes=(
             *group_notes(clusters, groups, distance),
             *patient_notes(manifest, rows),
+            *manifest.warnings,
             *_side_notes(sides, test_source),
             *notes,
         ),

@@ -30,16 +30,22 @@ def find_table(table: Table, listing: Listing) -> str | None:
     return next((path for path in listing.others if fields(table.file, path) is not None), None)
 
 
-def read_labels(file: Path, table: Table, images: Mapping[str, Path]) -> tuple[dict[str, Told], list[Fault], list[str]]:
+def read_labels(
+    file: Path, table: Table, images: Mapping[str, Path], patients: Mapping[str, str]
+) -> tuple[dict[str, Told], list[Fault], list[str]]:
     """What the table says of each image, by its path, and what is wrong with it; the order of rows is no matter.
 
     And columns that may name patients, and that nothing reads.
+
+    Args:
+        patients: of each image, as its header says; a row may name one where no column names images.
 
     Raises:
         DataError: it cannot be read, or no column names the image.
     """
     rows = read_table(file)
-    key = next((column for column in table.key if column in rows), None)
+    keys = (*table.key, *(table.patient if any(patients.values()) else ()))
+    key = next((column for column in keys if column in rows), None)
     if key is None:
         wanted, present = ", ".join(table.key), ", ".join(rows.columns)
         raise DataError(f"{file}: no column names the image; call it one of {wanted} (found: {present})")
@@ -52,6 +58,8 @@ def read_labels(file: Path, table: Table, images: Mapping[str, Path]) -> tuple[d
     for path in images:
         for name in {PurePosixPath(path).stem, PurePosixPath(path).name}:
             by_name[_named(name)].append(path)
+        if key in table.patient and key not in table.key and patients.get(path):
+            by_name[patients[path]].append(path)
     said: dict[str, set[tuple[str, str, tuple[tuple[str, str], ...]]]] = defaultdict(set)
     faults = []
     for row in rows.to_dict("records"):

@@ -68,7 +68,7 @@ def fits(layout: Layout, listing: Listing, found: Matched) -> bool:
     if layout.annotations:
         return bool(found.images) and bool(annotation_files(layout, listing))
     if layout.unmarked:
-        return bool(found.images) or bool(_class_folders(listing.root))
+        return bool(found.images) or (_by_class(layout) and bool(_class_folders(listing.root)))
     return bool(found.images) and bool(found.masks or found.lone)
 
 
@@ -80,9 +80,12 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
     """
     root, faults = listing.root, list(listing.faults)
     table = find_table(layout.table, listing) if layout.table else None
+    headers = _headers(root, list(found.images), faults)
     told, unread = dict[str, Told](), list[str]()
     if layout.table and table:
-        told, of_table, unread = read_labels(root / table, layout.table, {p: root / p for p in found.images})
+        patients = {path: header.patient for path, header in headers.items()}
+        files = {path: root / path for path in found.images}
+        told, of_table, unread = read_labels(root / table, layout.table, files, patients)
         faults += of_table
     drawn = annotated(layout, listing, list(found.images))
     for path, one in drawn.items():
@@ -98,11 +101,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
         polygons = drawn[path].label if path in drawn else UNKNOWN
         told_by = (said.label, polygons, by_value.get(path, UNKNOWN), words.class_of(own.get("class") or ""))
         label = next((label for label in told_by if label != UNKNOWN), UNKNOWN)
-        try:
-            header = medical.header(root / path) if medical.is_medical(root / path) else medical.Header()
-        except OSError as error:  # its patient is not known, so that it may stand on no side of a split
-            faults.append(Fault(root / path, str(unreadable(error))))
-            continue
+        header = headers.get(path, medical.Header())
         record = Record(
             root / path,
             tuple(root / mask for mask in found.masks.get(path, [])),
@@ -127,7 +126,27 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
         left_over=len(found.left_over) + sum(fault.left_out for fault in listing.faults),
         patients_from=_patients_from(layout, table, told, records),
         unread=tuple(unread),
+        warnings=tuple(_burned_in(headers)),
     )
+
+
+def _headers(root: Path, paths: list[str], faults: list[Fault]) -> dict[str, medical.Header]:
+    """What the headers of DICOM and NIfTI files say, by path; a fault for one that cannot be read now."""
+    found = {}
+    for path in paths:
+        if medical.is_medical(root / path):
+            try:
+                found[path] = medical.header(root / path)
+            except OSError as error:  # its patient is not known, so that it may stand on no side of a split
+                faults.append(Fault(root / path, str(unreadable(error))))
+    return found
+
+
+def _burned_in(headers: dict[str, medical.Header]) -> list[str]:
+    files = sum(path.lower().endswith(medical.DICOM) for path in headers)
+    doubtful = sum(header.burned_in for header in headers.values())
+    said = f"warning: {doubtful} of {files} DICOM files do not say that no text is burned in: look for names in them"
+    return [said] if doubtful else []
 
 
 def _attach(layout: Layout, found: Matched, masks: list[str]) -> None:
@@ -182,8 +201,12 @@ def _class_folders(root: Path) -> list[Path]:
     return [folder for folder in sorted(root.iterdir()) if folder.is_dir() and words.class_of(folder.name) != UNKNOWN]
 
 
+def _by_class(layout: Layout) -> bool:
+    return any(text.startswith("{class}/") for text in layout.images)
+
+
 def _empty_classes(layout: Layout, listing: Listing, found: Matched) -> list[Fault]:
-    if not any(text.startswith("{class}/") for text in layout.images):
+    if not _by_class(layout):
         return []
     full = {path.split("/")[0] for path in found.images}
     return [Fault(f, "class has no images", "ignored") for f in _class_folders(listing.root) if f.name not in full]

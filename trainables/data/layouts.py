@@ -13,7 +13,8 @@ class Table:
 
     Attributes:
         file: pattern of its path, without folders.
-        key: columns that name the image, with or without its suffix. label, patient: columns.
+        key: columns that name the image, with or without its suffix. label, patient: columns; a patient of DICOM files
+            may name all of its images.
         subgroups: columns for the report.
     """
 
@@ -156,5 +157,11 @@ LAYOUTS: dict[str, Layout] = {
         "folders benign, malignant, normal with images only",
         images=("{class}/{name}",),
         unmarked=True,
+    ),
+    "dicom-study": Layout(
+        "DICOM files in any folders, as patient/study/series; classes from a table FILE.csv by patient or file",
+        images=("{split}/{**}{name}.dcm", "{**}{name}.dcm"),
+        unmarked=True,
+        table=Table("{any}.csv"),
     ),
 }

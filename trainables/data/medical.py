@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainables.data.manifest import DataError
-from trainables.data.patience import patiently
+from trainables.data.patience import PassingError, patiently
 
 DICOM, NIFTI = (".dcm",), (".nii", ".nii.gz")
 SUFFIXES = (*DICOM, *NIFTI)
@@ -38,7 +38,8 @@ def read(path: Path) -> tuple[np.ndarray, int]:
     """The pixels of a file, [H, W], grey: of a stack the first, whole numbers as they are stored; and how many it has.
 
     Raises:
-        ValueError: pixels that cannot be decoded, in words. OSError: it cannot be opened.
+        ValueError: pixels that cannot be decoded, in words; a PassingError where another package would.
+        OSError: it cannot be opened.
     """
     pixels, frames = _dicom_pixels(path) if path.name.lower().endswith(DICOM) else _nifti_pixels(path)
     if pixels.dtype.kind not in "buif":
@@ -90,11 +91,11 @@ def _dicom_pixels(path: Path) -> tuple[np.ndarray, int]:
     try:
         found = patiently(lambda: _pydicom().dcmread(path))
         if missing := _missing_decoder(found):
-            raise _NotDecodable(missing)
+            raise PassingError(missing)  # another time it may be installed
         pixels = np.asarray(found.pixel_array)
         if found.get("PhotometricInterpretation") == "PALETTE COLOR":
             pixels = np.asarray(_pydicom().pixels.apply_color_lut(pixels, found))
-    except (DataError, OSError, _NotDecodable):
+    except (DataError, OSError, PassingError):
         raise
     except Exception as error:
         raise ValueError(f"DICOM that cannot be decoded ({_short(error)})") from None
@@ -106,10 +107,6 @@ def _dicom_pixels(path: Path) -> tuple[np.ndarray, int]:
     if found.get("PhotometricInterpretation") == "MONOCHROME1":  # white is zero
         pixels = (2 ** int(found.BitsStored) - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
     return pixels, frames
-
-
-class _NotDecodable(ValueError):
-    """Sound pixels that nothing installed here reads."""
 
 
 def _missing_decoder(found: Any) -> str:
