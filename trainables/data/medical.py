@@ -9,9 +9,12 @@ import numpy as np
 
 from trainables.data.manifest import DataError
 from trainables.data.patience import PassingError, patiently
+from trainables.data.pictures import UNSUPPORTED, Picture
 
 DICOM, NIFTI = (".dcm",), (".nii", ".nii.gz")
 SUFFIXES = (*DICOM, *NIFTI)
+#: Numbers of colours, which once were read as shades.
+PALETTE = "colours of a palette"
 #: Columns of sub-groups that a DICOM header has, named by what it says or "".
 SCANNER = ("manufacturer", "model")
 NO_SCANNER = tuple((column, "") for column in SCANNER)
@@ -34,17 +37,17 @@ def is_medical(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read(path: Path) -> tuple[np.ndarray, int]:
-    """The pixels of a file, [H, W], grey: of a stack the first, whole numbers as they are stored; and how many it has.
+def read(path: Path) -> Picture:
+    """The pixels of a file, grey: of a stack the first, whole numbers as they are stored.
 
     Raises:
         ValueError: pixels that cannot be decoded, in words; a PassingError where another package would.
         OSError: it cannot be opened.
     """
-    pixels, frames = _dicom_pixels(path) if path.name.lower().endswith(DICOM) else _nifti_pixels(path)
-    if pixels.dtype.kind not in "buif":
-        raise ValueError("pixel format not supported")
-    return pixels, frames
+    picture = _dicom_pixels(path) if path.name.lower().endswith(DICOM) else _nifti_pixels(path)
+    if picture.values.dtype.kind not in "buif":
+        raise ValueError(UNSUPPORTED)
+    return picture
 
 
 def header(path: Path) -> Header:
@@ -87,13 +90,14 @@ def _region_spacing(found: Any) -> list[float]:
     return [mm.pop()] if len(mm) == 1 else [0.0]
 
 
-def _dicom_pixels(path: Path) -> tuple[np.ndarray, int]:
+def _dicom_pixels(path: Path) -> Picture:
     try:
         found = patiently(lambda: _pydicom().dcmread(path))
         if missing := _missing_decoder(found):
             raise PassingError(missing)  # another time it may be installed
         pixels = np.asarray(found.pixel_array)
-        if found.get("PhotometricInterpretation") == "PALETTE COLOR":
+        reading = PALETTE * (found.get("PhotometricInterpretation") == "PALETTE COLOR")
+        if reading:
             pixels = np.asarray(_pydicom().pixels.apply_color_lut(pixels, found))
     except (DataError, OSError, PassingError):
         raise
@@ -106,7 +110,7 @@ def _dicom_pixels(path: Path) -> tuple[np.ndarray, int]:
         pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
     if found.get("PhotometricInterpretation") == "MONOCHROME1":  # white is zero
         pixels = (2 ** int(found.BitsStored) - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
-    return pixels, frames
+    return Picture(pixels, frames, reading)
 
 
 def _missing_decoder(found: Any) -> str:
@@ -123,7 +127,7 @@ def _missing_decoder(found: Any) -> str:
         return f"DICOM compressed as {syntax.name}, which is not read: convert it with gdcmconv --raw"
 
 
-def _nifti_pixels(path: Path) -> tuple[np.ndarray, int]:
+def _nifti_pixels(path: Path) -> Picture:
     try:
         pixels = patiently(lambda: np.asarray(_nibabel().load(path).dataobj))
     except (DataError, OSError):
@@ -133,7 +137,7 @@ def _nifti_pixels(path: Path) -> tuple[np.ndarray, int]:
     frames = int(np.prod(pixels.shape[2:]))
     while pixels.ndim > 2:
         pixels = pixels[..., 0]
-    return pixels.T, frames  # its first axis runs from left to right
+    return Picture(pixels.T, frames)  # its first axis runs from left to right
 
 
 def _short(error: Exception) -> str:

@@ -19,6 +19,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from trainables.data.patience import UnreadableError
 
 MAX_MEGAPIXELS = 64
+#: White is zero in it, which Pillow does not heed.
+TURNED = "white is zero"
 DAMAGED, UNSUPPORTED = "truncated or damaged", "pixel format not supported"
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
@@ -44,12 +46,12 @@ class Picture(NamedTuple):
     Attributes:
         values: [H, W], grey: uint8, which is final, or other numbers, to be scaled.
         frames: how many pictures the file holds.
-        turned: whether white is zero in it, which Pillow does not heed; `values` are turned about already.
+        reading: how it is read, where once it was read another way: arrays of then must not be taken for these.
     """
 
     values: np.ndarray
     frames: int = 1
-    turned: bool = False
+    reading: str = ""
 
 
 def read_picture(data: bytes) -> Picture:
@@ -120,9 +122,9 @@ def _of_tiff(image: TiffImagePlugin.TiffImageFile, frames: int) -> Picture:
     """What Pillow leaves to others: numbers with a sign in 8 bits, and white that is zero in more."""
     values = grey(image)
     if image.mode == "L" and image.tag_v2.get(_KIND) == (_SIGNED,):
-        values = values.view(np.int8)
+        values = signed if (signed := values.view(np.int8)).min() < 0 else values
     white_is_zero = image.tag_v2.get(_PHOTOMETRIC) == 0 and image.mode.startswith(("I", "F"))
-    return Picture(turned_about(values) if white_is_zero else values, frames, white_is_zero)
+    return Picture(turned_about(values), frames, TURNED) if white_is_zero else Picture(values, frames)
 
 
 def _unusual_tiff(data: bytes) -> Picture:
@@ -139,8 +141,7 @@ def _unusual_tiff(data: bytes) -> Picture:
     if values.ndim == 3:  # OpenCV has blue first
         luma = values[..., :3] @ np.array([0.114, 0.587, 0.299])
         values = np.rint(luma).astype(np.uint8) if values.dtype == np.uint8 else luma
-    white_is_zero = tags.get(_PHOTOMETRIC) == 0
-    return Picture(turned_about(values) if white_is_zero else values, turned=white_is_zero)
+    return Picture(turned_about(values) if tags.get(_PHOTOMETRIC) == 0 else values)
 
 
 def _tags(data: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:

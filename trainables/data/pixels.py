@@ -20,14 +20,14 @@ from trainables.data.polygons import PolygonError, draw, is_polygons
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 #: Values of a mask up to which they are kinds of pixels, and not shades.
 FEW = 8
-#: Readings that once were others; of arrays made then. "" is the one that never changed.
-FROM_MINIMUM, TURNED = "scaled from its minimum", "white is zero"
+#: A reading that once was another, as `Picture.reading` has them.
+FROM_MINIMUM = "scaled from its minimum"
 
 _LOSSY = (".jpg", ".jpeg")
 
 
 class Grey(NamedTuple):
-    """A file's first picture, uint8 [H, W]; how it was read, of the readings above; how many pictures there are."""
+    """A file's first picture, uint8 [H, W]; how it was read, as `Picture.reading`; how many pictures there are."""
 
     image: np.ndarray
     reading: str = ""
@@ -60,7 +60,7 @@ def read_grey(path: Path) -> Grey:
     """As `read_image`, and how it was read."""
     picture = read_values(path)
     image, reading = _scale(picture.values)
-    return Grey(image, TURNED * picture.turned or reading, picture.frames)
+    return Grey(image, picture.reading or reading, picture.frames)
 
 
 def read_values(path: Path) -> Picture:
@@ -112,15 +112,15 @@ def _read_medical(path: Path) -> Picture:
     try:
         if not path.stat().st_size:
             raise UnreadableError("0 bytes")
-        pixels, frames = medical.read(path)
+        picture = medical.read(path)
     except OSError as error:
         raise unreadable(error) from None
     except (DataError, UnreadableError):
         raise
     except ValueError as error:
         raise UnreadableError(str(error)) from None
-    check_size(pixels.size)
-    return Picture(pixels, frames)
+    check_size(picture.values.size)
+    return picture
 
 
 def _read_polygons(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.support.dicoms import dicom, write_dicom
 from trainables.data import CLASSES, UNKNOWN, DataError, Record, prepare, read_manifest
-from trainables.data.examine import decode
+from trainables.data.examine import decode, digest
 from trainables.data.pixels import UnreadableError, read_image
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed")
@@ -90,6 +90,8 @@ def test_colours(tmp_path: Path) -> None:
     said |= {f"{colour}PaletteColorLookupTableData": ramp for colour in ("Red", "Green", "Blue")}
     file = write_dicom(tmp_path / "c.dcm", GREY, PhotometricInterpretation="PALETTE COLOR", **said)
     np.testing.assert_array_equal(read_image(file), 255 - GREY)
+    record = Record(file, (), 1)
+    assert decode(record, 8, False).digest != digest(record), "arrays of a time when numbers of colours were shades"
 
 
 def test_the_first_of_several_frames_is_read_and_said(tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_below_zero_is_scaled_from_the_minimum(tmp_path: Path, values: np.ndarra
 def test_eight_bits_with_a_sign(tmp_path: Path) -> None:
     file = write_tiff(tmp_path / "a.tif", (GREY.astype(int) - 128).astype(np.int8))
     np.testing.assert_array_equal(read_image(file), GREY)
+    half = GREY // 2
+    np.testing.assert_array_equal(read_image(write_tiff(tmp_path / "b.tif", half.astype(np.int8))), half)
 
 
 def test_above_zero_is_scaled_from_zero(tmp_path: Path) -> None:
