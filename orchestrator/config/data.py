@@ -26,6 +26,8 @@ class DataSettings(BaseModel):
         "", title="COLUMN|PATTERN", description="what names the patient: a column, or file names as {patient}_{any}"
     )
 
+    resize_masks: bool = Field(False, description="take masks of another size than their image, of the same aspect")
+
     @field_validator("layout")
     @classmethod
     def _known_layout(cls, layout: str) -> str:

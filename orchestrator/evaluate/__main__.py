@@ -92,7 +92,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
     from trainables.data import is_phantom, read_manifest
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
-    manifest = read_manifest(settings.data, settings.layout, settings.patient)
+    manifest = read_manifest(settings.data, settings.layout, settings.patient, resize_masks=settings.resize_masks)
     ensemble, learnt_from, results = _load(settings)
     description = ensemble.description
     device = devices.shown(ensemble.device)

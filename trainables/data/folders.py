@@ -26,7 +26,7 @@ class _Place(NamedTuple):
     found: Matched
 
 
-def read_manifest(root: str | Path, layout: str = "auto", patient: str = "") -> Manifest:
+def read_manifest(root: str | Path, layout: str = "auto", patient: str = "", *, resize_masks: bool = False) -> Manifest:
     """Read the dataset at root, or in exactly one folder directly below it; no pixel is decoded.
 
     Args:
@@ -34,11 +34,15 @@ def read_manifest(root: str | Path, layout: str = "auto", patient: str = "") -> 
         layout: a name in `NAMES`, or "auto": the one that leaves least over.
         patient: a column of the table, or a pattern of file names with {patient}, as "{patient}_{any}"; "" for what the
             layout says.
+        resize_masks: whether masks may be of another size than their image, where they are of its aspect.
 
     Raises:
         DataError: unknown layout; no such folder or table; no known layout, or several datasets; no usable image; more
             than `MOST_LEFT_OVER` of the images left over, unless the layout was named.
     """
+    if resize_masks:
+        manifest = read_manifest(root, layout, patient)
+        return replace(manifest, records=tuple(replace(record, scaled_masks=True) for record in manifest.records))
     if layout != "auto" and layout not in NAMES:
         raise DataError(f"unknown layout {layout!r}; allowed: {', '.join(['auto', *NAMES])}")
     root = Path(root).expanduser().absolute()

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainables.data import medical, words
-from trainables.data.annotations import annotated, annotation_files, labels_by_value
-from trainables.data.labels import Told, find_table, read_labels
+from trainables.data.annotations import annotated, annotation_files
+from trainables.data.kinds import labels_by_value, unexplained
+from trainables.data.labels import NO_LABEL, Told, find_table, read_labels
 from trainables.data.layouts import Layout
 from trainables.data.listing import Listing
 from trainables.data.manifest import NORMAL, UNKNOWN, Fault, Manifest, Record
@@ -92,7 +93,12 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
         found.masks[path] = [one.mask] if one.mask else []
         if len(one.classes) > 1:
             faults.append(Fault(root / path, "polygons of several classes", "label unknown"))
-    by_value = labels_by_value(layout, listing, found.masks)
+    untold = [path for path in found.images if told.get(path, Told()).label == UNKNOWN]
+    by_value = labels_by_value(layout, listing, found.masks, untold)
+    seen = {root / path for path, label in by_value.items() if label != UNKNOWN}
+    faults = [
+        replace(f, action="label from its mask") if f.file in seen and f.action == NO_LABEL else f for f in faults
+    ]
     lost = {fault.file for fault in faults if fault.left_out}
     scanned = any(path.lower().endswith(medical.DICOM) for path in found.images)
     records = []
@@ -109,11 +115,14 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
             patient=said.patient or words.patient_of(own.get("patient") or header.patient),
             split=words.side_of(own.get("split") or ""),
             subgroups=said.subgroups + (header.scanner if scanned else ()),
-            spacing_mm=header.spacing_mm,
+            spacing_mm=said.spacing_mm or header.spacing_mm,
             resized_masks=layout.resized_masks,
         )
         if record.image in lost:
             continue
+        if header.spacing_mm and abs(record.spacing_mm / header.spacing_mm - 1) > 0.05:
+            sizes = f"{header.spacing_mm:g} mm a pixel in its header, {record.spacing_mm:g} in {table}"
+            faults.append(Fault(record.image, sizes, "the table's is used"))
         if layout.unmarked or record.masks or label == NORMAL:
             records.append(record)
         else:
@@ -126,7 +135,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
         left_over=len(found.left_over) + sum(fault.left_out for fault in listing.faults),
         patients_from=_patients_from(layout, table, told, records),
         unread=tuple(unread),
-        warnings=tuple(_burned_in(headers)),
+        warnings=(*_burned_in(headers), *([] if layout.means or layout.values else unexplained(records))),
     )
 
 

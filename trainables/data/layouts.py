@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.data.words import IMAGE_COLUMNS, LABEL_COLUMNS, PATIENT_COLUMNS
+from trainables.data.words import IMAGE_COLUMNS, LABEL_COLUMNS, PATIENT_COLUMNS, SPACING_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Table:
         key: columns that name the image, with or without its suffix. label, patient: columns; a patient of DICOM files
             may name all of its images.
         subgroups: columns for the report.
+        spacing: columns of the size of a pixel, and their unit in mm.
     """
 
     file: str
@@ -23,6 +24,8 @@ class Table:
     label: tuple[str, ...] = LABEL_COLUMNS
     patient: tuple[str, ...] = PATIENT_COLUMNS
     subgroups: tuple[str, ...] = ()
+    spacing: tuple[str, ...] = SPACING_COLUMNS
+    spacing_unit_mm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Layout:
         resized_masks: whether masks are the image's picture at another size, of the same aspect.
         annotations: pattern of the files that polygons come from: `data.yaml` of YOLO, or JSON of COCO; "" for none.
         values: the JSON file whose `labels` say what the values of masks mean; "" for none.
+        means: classes of what masks hold, (class, (grey value,)) or (class, (red, green, blue)). 0 and black are no
+            lesion, and what nobody names is lesion of no known class.
         table: of the images, which may be there; `needs_table` where it must.
         of: the data set that is distributed so, for a person; "" for a form that many have.
     """
@@ -50,6 +55,7 @@ class Layout:
     resized_masks: bool = False
     annotations: str = ""
     values: str = ""
+    means: tuple[tuple[str, tuple[int, ...]], ...] = ()
     table: Table | None = None
     needs_table: bool = False
 
@@ -66,6 +72,7 @@ LAYOUTS: dict[str, Layout] = {
         masks=("masks/{patient}_{name}",),
         table=Table("INFO.csv", key=("image",), label=("label",), patient=()),
         needs_table=True,
+        means=(("normal", (0,)), ("benign", (0, 255, 0)), ("malignant", (255, 0, 0))),
     ),
     "bus-bra": Layout(
         "BUS-BRA: folders Images (bus_NAME) and Masks (mask_NAME), bus_data.csv",
@@ -87,6 +94,8 @@ LAYOUTS: dict[str, Layout] = {
             label=("classification",),
             patient=("caseid",),
             subgroups=("birads",),
+            spacing=("pixel_size",),
+            spacing_unit_mm=10,  # 0.007 of 500 rows are 3.5 cm
         ),
         needs_table=True,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ FEW = 8
 #: A reading that once was another, as `Picture.reading` has them.
 FROM_MINIMUM = "scaled from its minimum"
 
+_COLOURS = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 _LOSSY = (".jpg", ".jpeg")
 
 
@@ -70,6 +72,25 @@ def read_values(path: Path) -> Picture:
     if not (data := contents(path)):
         raise UnreadableError("0 bytes")
     return read_picture(data)
+
+
+def read_kinds(path: Path) -> set[tuple[int, ...]]:
+    """The whole numbers that a mask holds, (value,), or its colours, (red, green, blue); above `FEW` only as many.
+
+    Raises:
+        UnreadableError: as read_image.
+    """
+    values = read_values(path).values
+    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+        values = read_image(path)
+    if not is_medical(path):
+        with suppress(OSError), opened(contents(path)) as image:  # what Pillow does not read has no colours here
+            if image.mode in _COLOURS:
+                red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.int64), 2, 0)
+                found = np.unique(red << 16 | green << 8 | blue)[: FEW + 1].tolist()
+                colours = [(kind >> 16, kind >> 8 & 255, kind & 255) for kind in found]
+                return {kind[:1] if len(set(kind)) == 1 else kind for kind in colours}
+    return {(int(value),) for value in np.unique(values)[: FEW + 1]}
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
