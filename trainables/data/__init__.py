@@ -21,6 +21,7 @@ __all__ = [
     "folders",
     "grouping",
     "is_phantom",
+    "kinds",
     "manifest",
     "phantom",
     "pixels",

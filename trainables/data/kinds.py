@@ -18,6 +18,8 @@ from trainables.data.polygons import is_polygons
 Kind = tuple[int, ...]
 #: Masks of unlabelled images that are looked into, evenly over all of them.
 MOST_LOOKED_AT = 200
+#: What is said of masks whose values nobody explains.
+ASKED = "no label is known: if they are classes, say so in a layout file"
 _NOTHING: Kind = (0,)
 
 
@@ -57,7 +59,12 @@ def unexplained(records: Sequence[Record]) -> list[str]:
     names = [str(kind[0]) if len(kind) == 1 else str(kind) for kind in sorted(kinds)]
     what = "values" if all(len(kind) == 1 for kind in kinds) else "colours"
     listed = f"{', '.join(names[:-1])} and {names[-1]}"
-    return [f"warning: masks hold {what} {listed} and no label is known: if they are classes, say so in a layout file"]
+    return [f"warning: masks hold {what} {listed} and {ASKED}"]
+
+
+def asked(notes: Iterable[str]) -> str:
+    """What `unexplained` said among notes, to go on a sentence with; "" where it said nothing."""
+    return "".join(f"; {note.removeprefix('warning: ')}" for note in notes if note.endswith(ASKED))
 
 
 def _lesion_kinds(mask: Path) -> set[Kind]:

@@ -16,7 +16,6 @@ from trainables.data.layouts import Layout
 from trainables.data.listing import Listing
 from trainables.data.manifest import NORMAL, UNKNOWN, Fault, Manifest, Record
 from trainables.data.paths import fields
-from trainables.data.patience import unreadable
 
 #: What names an image: fields of its path, and what they are.
 Key = tuple[tuple[str, str], ...]
@@ -81,7 +80,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
     """
     root, faults = listing.root, list(listing.faults)
     table = find_table(layout.table, listing) if layout.table else None
-    headers = _headers(root, list(found.images), faults)
+    headers = medical.headers({path: root / path for path in found.images}, faults)
     told, unread = dict[str, Told](), list[str]()
     if layout.table and table:
         patients = {path: header.patient for path, header in headers.items()}
@@ -135,27 +134,11 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
         left_over=len(found.left_over) + sum(fault.left_out for fault in listing.faults),
         patients_from=_patients_from(layout, table, told, records),
         unread=tuple(unread),
-        warnings=(*_burned_in(headers), *([] if layout.means or layout.values else unexplained(records))),
+        warnings=(
+            *medical.burned_in(headers.values()),
+            *([] if layout.means or layout.values else unexplained(records)),
+        ),
     )
-
-
-def _headers(root: Path, paths: list[str], faults: list[Fault]) -> dict[str, medical.Header]:
-    """What the headers of DICOM and NIfTI files say, by path; a fault for one that cannot be read now."""
-    found = {}
-    for path in paths:
-        if medical.is_medical(root / path):
-            try:
-                found[path] = medical.header(root / path)
-            except OSError as error:  # its patient is not known, so that it may stand on no side of a split
-                faults.append(Fault(root / path, str(unreadable(error))))
-    return found
-
-
-def _burned_in(headers: dict[str, medical.Header]) -> list[str]:
-    files = sum(path.lower().endswith(medical.DICOM) for path in headers)
-    doubtful = sum(header.burned_in for header in headers.values())
-    said = f"warning: {doubtful} of {files} DICOM files do not say that no text is burned in: look for names in them"
-    return [said] if doubtful else []
 
 
 def _attach(layout: Layout, found: Matched, masks: list[str]) -> None:

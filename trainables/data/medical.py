@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainables.data.manifest import DataError
-from trainables.data.patience import PassingError, patiently
+from trainables.data.manifest import DataError, Fault
+from trainables.data.patience import PassingError, patiently, unreadable
 from trainables.data.pictures import UNSUPPORTED, Picture
 
 DICOM, NIFTI = (".dcm",), (".nii", ".nii.gz")
@@ -23,13 +24,13 @@ NO_SCANNER = tuple((column, "") for column in SCANNER)
 class Header(NamedTuple):
     """What a file says beside its pixels: patient, "" for none; mm a pixel, 0 where unknown; scanner, by name.
 
-    And whether it does not say that no text is burned into the picture.
+    And whether a text may be burned into the picture: DICOM that does not deny it; None of what does not speak of it.
     """
 
     patient: str = ""
     spacing_mm: float = 0.0
     scanner: tuple[tuple[str, str], ...] = NO_SCANNER
-    burned_in: bool = False
+    burned_in: bool | None = None
 
 
 def is_medical(path: Path) -> bool:
@@ -77,6 +78,27 @@ def header(path: Path) -> Header:
         raise
     except Exception:
         return Header()
+
+
+def headers(files: Mapping[str, Path], faults: list[Fault]) -> dict[str, Header]:
+    """What the headers of those that are DICOM or NIfTI say; a fault for one that cannot be read now."""
+    found = {}
+    for name, file in files.items():
+        if is_medical(file):
+            try:
+                found[name] = header(file)
+            except FileNotFoundError:  # told when it is decoded
+                continue
+            except OSError as error:  # its patient is not known, so that it may stand on no side of a split
+                faults.append(Fault(file, str(unreadable(error))))
+    return found
+
+
+def burned_in(found: Iterable[Header]) -> list[str]:
+    """A warning where text may stand in the pictures."""
+    said = [one.burned_in for one in found if one.burned_in is not None]
+    words = f"{sum(said)} of {len(said)} DICOM files do not say that no text is burned in: look for names in them"
+    return [f"warning: {words}"] if any(said) else []
 
 
 def _region_spacing(found: Any) -> list[float]:

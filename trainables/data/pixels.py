@@ -14,7 +14,7 @@ from trainables.data import medical
 from trainables.data.manifest import DataError
 from trainables.data.medical import is_medical
 from trainables.data.patience import UnreadableError as UnreadableError
-from trainables.data.patience import contents, unreadable
+from trainables.data.patience import contents, patiently, unreadable
 from trainables.data.pictures import Picture, check_size, grey, opened, read_picture
 from trainables.data.polygons import PolygonError, draw, is_polygons
 
@@ -146,7 +146,7 @@ def _read_medical(path: Path) -> Picture:
 
 def _read_polygons(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        return draw(path, shape)
+        return patiently(lambda: draw(path, shape))
     except PolygonError as error:
         raise UnreadableError(str(error)) from None
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainables.data import words
+from trainables.data import medical, words
 from trainables.data.kinds import unexplained
 from trainables.data.manifest import CLASSES, LEFT_OUT, UNKNOWN, DataError, Fault, Manifest, Record
 from trainables.data.patients import unread_columns
@@ -71,14 +71,18 @@ def read_csv(table: Path, patient: str = "") -> Manifest:
             faults.append(fault)
         if fault is None or not fault.left_out:
             records.append(record)
+    headers = medical.headers({str(record.image): record.image for record in records}, faults)
+    lost = {fault.file for fault in faults if fault.left_out}
+    named = any(record.patient for record in records)
+    records = [_with(headers.get(str(one.image)), one, named) for one in records if one.image not in lost]
     manifest = Manifest.ordered(table, TABLE, "mask" in rows, records, faults)
     known = any(record.patient for record in records)
     unread = tuple(unread_columns(map(str, rows.columns), (*COLUMNS, *subgroups)))
     return replace(
         manifest,
-        patients_from=f"column {patient or 'patient'}" if known else "",
+        patients_from=("DICOM headers" if not named else f"column {patient or 'patient'}") if known else "",
         unread=unread,
-        warnings=(*_unread_sizes(rows), *unexplained(manifest.records)),
+        warnings=(*medical.burned_in(headers.values()), *_unread_sizes(rows), *unexplained(manifest.records)),
     )
 
 
@@ -110,6 +114,14 @@ def read_table(table: Path) -> pd.DataFrame:
         raise DataError(f"{table}: two columns are named {twice!r}; remove or rename one")
     stripped: pd.DataFrame = rows.apply(lambda column: column.str.strip())
     return stripped
+
+
+def _with(header: medical.Header | None, record: Record, named: bool) -> Record:
+    """A record and what its DICOM or NIfTI header says; not its patient, where the table names patients its own way."""
+    if header is None:
+        return record
+    patient = record.patient if named else words.patient_of(header.patient)
+    return replace(record, patient=patient, spacing_mm=record.spacing_mm or header.spacing_mm)
 
 
 def _unread_sizes(rows: pd.DataFrame) -> list[str]:

@@ -177,3 +177,19 @@ def test_spacing_of_an_ultrasound_region(tmp_path: Path) -> None:
     region.PhysicalUnitsXDirection, region.PhysicalDeltaX = 3, 0.0071
     write_dicom(tmp_path / "benign/a.dcm", GREY, SequenceOfUltrasoundRegions=[region])
     assert [record.spacing_mm for record in read_manifest(tmp_path).records] == [0.071]
+
+
+def test_a_table_of_dicom_files_has_their_headers(tmp_path: Path) -> None:
+    study(tmp_path)
+    files = sorted(tmp_path.glob("**/*.dcm"), key=lambda file: file.stem)
+    (tmp_path / "all.csv").write_text(
+        "\n".join(["image,label", *(f"{file},benign" for file in files), "gone.dcm,benign"])
+    )
+    found = read_manifest(tmp_path / "all.csv")
+    assert (found.patients_from, len({record.patient for record in found.records} - {""})) == ("DICOM headers", 8)
+    assert {record.spacing_mm for record in found.records} == {0.1, 0}
+    (tmp_path / "own.csv").write_text(
+        "\n".join(["image,label,patient", f"{files[0]},benign,17", f"{files[1]},benign,"])
+    )
+    named = read_manifest(tmp_path / "own.csv")
+    assert (named.patients_from, {record.patient for record in named.records}) == ("column patient", {"17", ""})

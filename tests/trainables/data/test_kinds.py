@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.support import replicas
 from tests.support.replicas import Item, made, save
-from trainables.data import CLASSES, Manifest, prepare, read_manifest
+from trainables.data import CLASSES, DataError, Manifest, prepare, read_manifest
 from trainables.data.layouts import LAYOUTS, Layout
 
 ASKED = "no label is known: if they are classes, say so in a layout file"
@@ -105,3 +105,14 @@ def test_values_are_read_as_they_are_stored(kind: type, items: list[Item], tmp_p
 
 def test_a_layout_says_nothing_unless_told() -> None:
     assert Layout("x", ("{name}",)).means == ()
+
+
+@pytest.mark.parametrize("task", ["cls", "multi"])
+def test_where_classes_matter_the_question_is_in_the_refusal(task: str, items: list[Item], tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from trainables.tasks import make_task
+
+    replicas.index_masks(tmp_path, items)
+    data = prepare(read_manifest(tmp_path), tmp_path / "cache", size=32, folds=2)
+    with pytest.raises(DataError, match=r"; masks hold values 1 and 2 and no label is known: if they are classes"):
+        make_task(task).rows(data)
