@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -325,3 +327,21 @@ def test_pixels_of_sources_that_differ_are_said(folder: Path, tmp_path: Path) ->
 
 def test_without_sizes_nothing_is_in_mm(page: Page) -> None:
     assert "Lesions in mm" not in page.text
+
+
+def test_a_file_that_cannot_be_read_now_is_a_line_of_the_page(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.data.patience.PAUSES", (0.0,))
+    honest = Path.open
+
+    def away(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "normal (3).png":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return honest(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", away)
+    out = tmp_path / "eda.html"
+    assert main(["--data", str(folder), "--out", str(out), "--storage", str(tmp_path), "--folds", "3"]) == 0
+    rows = Page(out.read_text()).rows("4 faults")
+    assert rows["normal/normal (3).png"] == ["could not be read just now (Input/output error)", "left out"]
