@@ -111,7 +111,7 @@ def _locate(listing: Listing, names: list[str]) -> _Place:
 def _best(listing: Listing, names: list[str]) -> _Place | None:
     """The layout that leaves least over; of equals, the first."""
     tried = [_Place(name, LAYOUTS[name], listing, match(LAYOUTS[name], listing)) for name in names]
-    fitting = [place for place in tried if fits(place.layout, listing, place.found)]
+    fitting = [place for place in tried if fits(place.layout, listing, place.found, len(names) == 1)]
     return min(fitting, key=lambda place: len(place.found.left_over), default=None)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from trainables.data import words
 from trainables.data.layouts import Layout
 from trainables.data.listing import Listing
 from trainables.data.manifest import UNKNOWN, DataError, Record
+from trainables.data.patience import PassingError
 from trainables.data.pixels import FEW, UnreadableError, read_kinds
 from trainables.data.polygons import is_polygons
 
@@ -29,7 +29,7 @@ def labels_by_value(
     """The class that the values of each wanted image's masks mean, by path; of several classes UNKNOWN.
 
     Raises:
-        DataError: the file that says so is damaged.
+        DataError: the file that says so is damaged, or a mask could not be read in this run.
     """
     meant = _meant(layout, listing)
     if not meant:
@@ -38,8 +38,12 @@ def labels_by_value(
     for image in wanted:
         kinds: set[Kind] = set()
         for path in masks.get(image, []):
-            with suppress(UnreadableError):  # told when it is decoded
+            try:
                 kinds |= read_kinds(listing.root / path)
+            except PassingError as error:  # its class would be lost, perhaps without a word
+                raise DataError(f"{listing.root / path}: {error}; run again") from None
+            except UnreadableError:  # told when it is decoded
+                continue
         if lesions := kinds - {_NOTHING}:
             classes = {meant.get(kind, UNKNOWN) for kind in lesions}
         else:

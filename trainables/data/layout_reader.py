@@ -61,9 +61,13 @@ def match(layout: Layout, listing: Listing) -> Matched:
     return found
 
 
-def fits(layout: Layout, listing: Listing, found: Matched) -> bool:
-    """Whether a folder can be of a layout at all."""
-    if layout.table and layout.needs_table and find_table(layout.table, listing) is None:
+def fits(layout: Layout, listing: Listing, found: Matched, named: bool = False) -> bool:
+    """Whether a folder can be of a layout at all.
+
+    A table is what a layout is known by: it may lack where the layout was `named`, and masks tell the classes.
+    """
+    known = named and bool(layout.means)
+    if layout.table and layout.needs_table and not known and find_table(layout.table, listing) is None:
         return False
     if layout.annotations:
         return bool(found.images) and bool(annotation_files(layout, listing))

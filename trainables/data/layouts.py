@@ -43,7 +43,7 @@ class Layout:
         values: the JSON file whose `labels` say what the values of masks mean; "" for none.
         means: classes of what masks hold, (class, (grey value,)) or (class, (red, green, blue)). 0 and black are no
             lesion, and what nobody names is lesion of no known class.
-        table: of the images, which may be there; `needs_table` where it must.
+        table: of the images, which may be there; `needs_table` where it must, by which the layout is known.
         of: the data set that is distributed so, for a person; "" for a form that many have.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -116,3 +117,28 @@ def test_where_classes_matter_the_question_is_in_the_refusal(task: str, items: l
     data = prepare(read_manifest(tmp_path), tmp_path / "cache", size=32, folds=2)
     with pytest.raises(DataError, match=r"; masks hold values 1 and 2 and no label is known: if they are classes"):
         make_task(task).rows(data)
+
+
+def test_without_its_table_the_entry_must_be_named(items: list[Item], tmp_path: Path) -> None:
+    replicas.bus_uclm(tmp_path, items)
+    (tmp_path / "BUS-UCLM/INFO.csv").unlink()
+    assert read_manifest(tmp_path).layout == "folders"
+    found = read_manifest(tmp_path, "bus-uclm")
+    assert (labels(found), found.patients_from, found.faults) == (replicas.ALL, "file names", ())
+
+
+def test_a_mask_that_cannot_be_read_now_does_not_lose_its_class(
+    items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replicas.nnunet(tmp_path, items)
+    monkeypatch.setattr("trainables.data.patience.PAUSES", ())
+
+    def away(path: Path, mode: str = "r", **kwargs: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(path))
+
+    kept = Path.open
+    monkeypatch.setattr(Path, "open", lambda path, *a, **k: (kept if path.suffix != ".png" else away)(path, *a, **k))
+    with pytest.raises(
+        DataError, match=r"labelsTr/b1\.png: could not be read just now \(Too many open files\); run again$"
+    ):
+        read_manifest(tmp_path)
