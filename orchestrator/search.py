@@ -15,12 +15,12 @@ from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.plan import follows
 from orchestrator.ensemble.run import build
-from orchestrator.rehearsal import rehearse
 from orchestrator.storage.mirror import mirrored
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from orchestrator.tuning.launch import launch
 from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.rehearsal import rehearse
 from orchestrator.tuning.summary import SearchSummary
 from trainables.tasks import make_task
 
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run(settings: SearchSettings) -> int:
         if settings.dry_run:
-            rehearse(settings)
+            rehearse(settings, follows)
             return DONE
         return EXIT_CODES[run_search(settings).status]
 

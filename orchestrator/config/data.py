@@ -28,6 +28,8 @@ class DataSettings(BaseModel):
         "", title="COLUMN|PATTERN", description="what names the patient: a column, or file names as {patient}_{any}"
     )
 
+    resize_masks: bool = Field(False, description="take masks of another size than their image, of the same aspect")
+
     @field_validator("data", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:

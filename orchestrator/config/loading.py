@@ -42,7 +42,7 @@ def read(settings: SplitSettings, *, quiet: bool = False) -> tuple[Prepared, Man
     try:
         if not roots:
             roots = (write_phantom(settings.cache / f"phantom-{PHANTOM_IMAGES}", images=PHANTOM_IMAGES),)
-        manifest = read_sources(roots, settings.layout, settings.patient)
+        manifest = read_sources(roots, settings.layout, settings.patient, resize_masks=settings.resize_masks)
         with progress_bar() as bar:
             job = bar.add_task("decoding images", visible=not quiet)
             data = prepare(

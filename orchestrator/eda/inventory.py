@@ -12,8 +12,8 @@ from trainables.data import CLASSES, Manifest, Prepared, Record
 from trainables.data.manifest import NORMAL
 from trainables.data.notes import patient_notes
 
-#: How notes begin that are more than facts.
-WARNINGS = ("warning", "patients unknown")
+#: What is in notes that are more than facts.
+WARNINGS = ("warning: ", "patients unknown")
 
 
 def inventory(data: Prepared, manifest: Manifest) -> dict[str, Any]:
@@ -69,13 +69,15 @@ def _entry(data: Prepared, manifest: Manifest, name: str, rows: np.ndarray) -> d
         "split": dict(Counter(_sides(data, rows))),
         "spacing_mm": spacings.pop() if len(spacings) == 1 else None,
         "subgroups": sorted({column for record in records for column, value in record.subgroups if value}),
-        "warnings": [note for note in _notes(data, manifest, records) if note.startswith(WARNINGS)],
+        "warnings": [note for note in _notes(data, manifest, records) if any(words in note for words in WARNINGS)],
     }
 
 
 def _notes(data: Prepared, manifest: Manifest, records: Sequence[Record]) -> Sequence[str]:
     """What is said of a dataset: all of it of the only one, of one of several what concerns it alone."""
-    return data.notes if len(records) == len(data.images) else patient_notes(manifest, records)
+    if len(records) == len(data.images):
+        return data.notes
+    return (*patient_notes(manifest, records), *manifest.warnings)
 
 
 def _sides(data: Prepared, rows: np.ndarray) -> Sequence[str]:

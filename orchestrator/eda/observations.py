@@ -15,13 +15,16 @@ from orchestrator.rendering.numbers import number, percent, spanned
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL
 from trainables.data import CLASSES
 
+#: Ratio of pixel sizes of two sources above which it is said.
+MOST_APART = 1.5
+
 
 def observations(survey: Survey, comparisons: Sequence[Comparison]) -> list[Observation]:
     """What these data show, in the page's order."""
     found = [_balance(survey), *_duplicates(survey), *_disagreement(survey), *_pixels(survey), *_masks(survey)]
     found += [_difference(comparison) for comparison in comparisons if comparison.asserted]
     found += _undecided(comparisons)
-    return [observation for observation in (*found, _sizes(survey), _splits(survey)) if observation]
+    return [observation for observation in (*found, _sizes(survey), *_spacing(survey), _splits(survey)) if observation]
 
 
 def _balance(survey: Survey) -> Observation | None:
@@ -166,6 +169,22 @@ def _sizes(survey: Survey) -> Observation:
         "They are stretched to squares, or letterboxed with --keep-aspect."
     )
     return Observation(f"Images come in {len(np.unique(sizes, axis=0))} sizes.", evidence)
+
+
+def _spacing(survey: Survey) -> list[Observation]:
+    """Where pixels are known in mm: whether of all images, and alike in all sources."""
+    spacing, found = survey.spacing_mm, []
+    known = np.isfinite(spacing)
+    if known.any() and not known.all():
+        evidence = f"{int(known.sum())} of {len(known)} images have one. Only their lesions are measured in mm."
+        found.append(Observation("The size of a pixel is known of some images only.", evidence))
+    sources = np.array(survey.data.sources)
+    medians = {name: float(np.median(spacing[known & (sources == name)])) for name in sorted(set(sources[known]))}
+    if medians and max(medians.values()) > MOST_APART * min(medians.values()):
+        each = ", ".join(f"{name or 'no source'} {number(value, 3)} mm" for name, value in medians.items())
+        claim = "Pixels are of other sizes in one source than in another: a lesion of as many pixels is not as large."
+        found.append(Observation(claim, f"Medians: {each}. This is counted, so it has no interval."))
+    return found
 
 
 def _splits(survey: Survey) -> Observation:

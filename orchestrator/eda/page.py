@@ -62,6 +62,7 @@ def contents(found: Survey, settings: SplitSettings) -> dict[str, Any]:
             "parts": tables.split_balance(found),
             "pixels": tables.pixel_counts(found),
             "sizes": tables.size_ranges(found),
+            "diameters": tables.lesion_diameters(found),
             "medians": tables.class_medians(medians),
             "differences": tables.class_differences(comparisons),
             "faults": tables.faults(found),

@@ -25,9 +25,21 @@ NO_CLASS = "no class given"
 
 #: What is measured on an image, in the order of `measure`; NaN where it does not apply.
 #: brightness, contrast: mean and SD of the grey levels, 0 to 255. pixels: of the image. lesion_pixels: of all masks
-#: together. masks: those that hold a lesion. x, y: centre of the largest lesion, 0 to 1 from left and top. The others
-#: are of the largest lesion and explained in `orchestrator.inference.lesion_shape`.
-MEASURED = ("brightness", "contrast", "pixels", "lesion_pixels", "masks", "x", "y", "aspect", "ring_contrast", "shadow")
+#: together. masks: those that hold a lesion. x, y: centre of the largest lesion, 0 to 1 from left and top. largest: its
+#: pixels. The others are of the largest lesion and explained in `orchestrator.inference.lesion_shape`.
+MEASURED = (
+    "brightness",
+    "contrast",
+    "pixels",
+    "lesion_pixels",
+    "masks",
+    "x",
+    "y",
+    "aspect",
+    "ring_contrast",
+    "shadow",
+    "largest",
+)
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,17 @@ class Survey:
     measured: dict[str, np.ndarray]
     clusters: tuple[tuple[ClusterMember, ...], ...]
     examined: int
+
+    @property
+    def spacing_mm(self) -> np.ndarray:
+        """Millimetres a pixel, float64 [N]; NaN where they are not known."""
+        known = {str(record.image): record.spacing_mm for record in self.manifest.records}
+        return np.array([known.get(file) or np.nan for file in self.data.files])
+
+    @property
+    def diameters_mm(self) -> np.ndarray:
+        """Of the circle as large as the largest lesion, mm, float64 [N]; NaN where it has none, or no known size."""
+        return np.asarray(2 * np.sqrt(self.measured["largest"] / np.pi) * self.spacing_mm)
 
     @property
     def seen(self) -> np.ndarray:
@@ -111,13 +134,15 @@ def measure(image_file: str, mask_files: Sequence[str]) -> list[float]:
     for mask in masks:
         lesion |= mask
     shape = dict(zip(FEATURES, lesion_shape(lesion, image), strict=True))
-    x = y = np.nan
+    x = y = largest = np.nan
     if masks:
-        moments = cv2.moments(largest_component(lesion)[0], binaryImage=True)
+        component = largest_component(lesion)[0]
+        largest = float(np.count_nonzero(component))
+        moments = cv2.moments(component, binaryImage=True)
         x = (moments["m10"] / moments["m00"] + 0.5) / image.shape[1]
         y = (moments["m01"] / moments["m00"] + 0.5) / image.shape[0]
     whole = [image.mean(), image.std(), image.size, np.count_nonzero(lesion), len(masks)]
-    return [*map(float, whole), x, y, shape["aspect"], shape["contrast"], shape["shadow"]]
+    return [*map(float, whole), x, y, shape["aspect"], shape["contrast"], shape["shadow"], largest]
 
 
 def class_name(label: int) -> str:
@@ -134,7 +159,9 @@ def _clusters(
     manifest: Manifest, parts: dict[str, str], cache: Path, distance: int
 ) -> tuple[tuple[tuple[ClusterMember, ...], ...], int]:
     index = ExaminedIndex(cache)
-    outcomes = [(record, index.get(index.key(record), record)) for record in manifest.records]
+    # What could not be read in this run was not remembered.
+    keys = [(record, index.key(record)) for record in manifest.records]
+    outcomes = [(record, index.get(key, record)) for record, key in keys if key in index]
     usable = [(record, outcome.image_hash) for record, outcome in outcomes if outcome.usable]
     numbers = cluster(np.stack([image_hash for _, image_hash in usable]), distance).tolist()
     found: dict[int, list[ClusterMember]] = {number: [] for number, size in Counter(numbers).items() if size > 1}

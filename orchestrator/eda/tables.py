@@ -83,6 +83,25 @@ def size_ranges(survey: Survey) -> Table:
     return Table(caption, ("", "least", "quarter", "median", "three quarters", "most"), rows)
 
 
+def lesion_diameters(survey: Survey) -> Table | None:
+    """Sizes of lesions in mm by class; None where the size of no pixel is known."""
+    diameters, seen = survey.diameters_mm, survey.seen
+    rows: Rows = []
+    for label in survey.classes:
+        found = diameters[seen & (survey.data.labels == label) & np.isfinite(diameters)]
+        if len(found):
+            marks = np.percentile(found, (0, 50, 100))
+            rows.append([class_name(label), len(found), *(number(float(mark), 1) for mark in marks)])
+    if not rows:
+        return None
+    known = f"{int(np.isfinite(survey.spacing_mm).sum()):,} of {len(diameters):,} images"
+    caption = (
+        "Lesions in mm: diameter of the circle that is as large as the largest lesion of an image. Train and "
+        f"validation images. The size of a pixel is known of {known}."
+    )
+    return Table(caption, ("class", "lesions", "least", "median", "most"), rows)
+
+
 def class_medians(medians: dict[tuple[str, int], Median]) -> Table:
     """Medians of the classes with their intervals."""
     rows: Rows = []

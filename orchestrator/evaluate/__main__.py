@@ -95,7 +95,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
     from trainables.data.sources import read_sources
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
-    manifest = read_sources(settings.data, settings.layout, settings.patient)
+    manifest = read_sources(settings.data, settings.layout, settings.patient, resize_masks=settings.resize_masks)
     ensemble, learnt_from, results = _load(settings)
     description = ensemble.description
     device = devices.shown(ensemble.device)

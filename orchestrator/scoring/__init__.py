@@ -1,6 +1,7 @@
 """Figures: metrics, intervals, operating points, and the predictions that they are of."""
 
 __all__ = [
+    "checks",
     "final_scores",
     "measure",
     "metrics",
@@ -8,6 +9,9 @@ __all__ = [
     "packed_masks",
     "predictions",
     "resampling",
+    "trivial",
     "uncertainty",
     "values",
+    "verdict",
+    "weighted",
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "folders",
     "grouping",
     "is_phantom",
+    "kinds",
     "layout_file",
     "manifest",
     "notes",

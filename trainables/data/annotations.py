@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import numpy as np
-
-from trainables.data import words
 from trainables.data.layouts import Layout
 from trainables.data.listing import Listing
 from trainables.data.manifest import UNKNOWN, DataError
 from trainables.data.paths import fields
-from trainables.data.pixels import UnreadableError, read_image
 from trainables.data.polygons import PolygonError, coco_images, yolo_classes, yolo_names
 
 
@@ -28,32 +22,6 @@ class Annotated(NamedTuple):
     def label(self) -> int:
         """The class, where it is one."""
         return next(iter(self.classes)) if len(self.classes) == 1 else UNKNOWN
-
-
-def labels_by_value(layout: Layout, listing: Listing, masks: dict[str, list[str]]) -> dict[str, int]:
-    """The class that the values of each image's masks mean, by path; of several classes UNKNOWN.
-
-    Raises:
-        DataError: the file that says so is damaged.
-    """
-    if not layout.values or layout.values not in listing.others:
-        return {}
-    file = listing.root / layout.values
-    try:
-        meant = {
-            int(value): words.class_of(str(name)) for name, value in json.loads(file.read_text())["labels"].items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file}: does not say what values of masks mean ({error}); write it again") from None
-    found = {}
-    for image, paths in masks.items():
-        values: set[int] = set()
-        for path in paths:
-            with suppress(UnreadableError):  # told when it is decoded
-                values |= set(np.unique(read_image(listing.root / path)).tolist()) - {0}
-        classes = {meant.get(value, UNKNOWN) for value in values}
-        found[image] = classes.pop() if len(classes) == 1 else UNKNOWN
-    return found
 
 
 def annotation_files(layout: Layout, listing: Listing) -> list[str]:

@@ -14,11 +14,14 @@ import numpy as np
 
 from trainables.data.examine import Decoded, digest
 from trainables.data.manifest import Fault, Record
+from trainables.data.patience import PassingError
 
 #: Part of every name here: raise it when what is stored changes.
 FORMAT = 1
-#: The same of outcomes alone, which prepared arrays do not depend on: 2 reads masks of few values.
-EXAMINED = 2
+#: The same of outcomes alone, which prepared arrays do not depend on: 2 reads masks of few values, 3 deeper formats.
+EXAMINED = 3
+#: What the key of files that could not be read begins with.
+_PASSING = "not now:"
 
 
 def content_key(digest: str, label: int, masks: int) -> str:
@@ -36,11 +39,20 @@ class ExaminedIndex:
         except (OSError, ValueError):
             self._entries = {}
         self._changed = False
+        self._of_this_run: set[str] = set()
 
     @staticmethod
     def key(record: Record) -> str:
-        """What the outcome depends on: the files' bytes, the label and the number of masks."""
-        return content_key(digest(record), record.label, len(record.masks)) + ":resized" * record.resized_masks
+        """What the outcome depends on: the files' bytes, the label and the number of masks.
+
+        Files that cannot be read now have a key of this run, which no other content meets.
+        """
+        resized = ":resized" * record.resized_masks + ":scaled" * record.scaled_masks
+        try:
+            found = digest(record)
+        except PassingError:
+            found = f"{_PASSING}{record.image}"
+        return content_key(found, record.label, len(record.masks)) + resized
 
     def image_hash(self, key: str) -> np.ndarray:
         """The perceptual hash of a remembered image, uint8 [128]."""
@@ -57,9 +69,13 @@ class ExaminedIndex:
         return Decoded(**{**entry, "faults": faults, "image_hash": self.image_hash(key)}, image=None, masks=None)
 
     def put(self, key: str, record: Record, decoded: Decoded) -> None:
-        """Remember an outcome."""
+        """Remember an outcome; one of a passing error only for this run."""
         files = (record.image, *record.masks)
-        self._changed = True
+        if decoded.passing or key.startswith(_PASSING):
+            self._of_this_run.add(key)
+        else:
+            self._of_this_run.discard(key)
+            self._changed = True
         self._entries[key] = {
             "faults": [(files.index(fault.file), fault.problem, fault.action) for fault in decoded.faults],
             "usable": decoded.usable,
@@ -68,6 +84,7 @@ class ExaminedIndex:
             "height": decoded.height,
             "width": decoded.width,
             "image_hash": bytes(decoded.image_hash).hex(),
+            "passing": decoded.passing,
         }
 
     def save(self) -> None:
@@ -76,7 +93,7 @@ class ExaminedIndex:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".part", delete=False) as part:
-            json.dump(self._entries, part)
+            json.dump({key: entry for key, entry in self._entries.items() if key not in self._of_this_run}, part)
         os.replace(part.name, self._file)
 
 

@@ -31,7 +31,7 @@ class _Place(NamedTuple):
     found: Matched
 
 
-def read_manifest(root: str | Path, layout: str = "auto", patient: str = "") -> Manifest:
+def read_manifest(root: str | Path, layout: str = "auto", patient: str = "", *, resize_masks: bool = False) -> Manifest:
     """Read the dataset at root, or the only one below it; no pixel is decoded.
 
     Args:
@@ -39,11 +39,15 @@ def read_manifest(root: str | Path, layout: str = "auto", patient: str = "") -> 
         layout: a name in `NAMES`, "auto": the one that leaves least over, or FILE.toml: see `layout_file`.
         patient: a column of the table, or a pattern of file names with {patient}, as "{patient}_{any}"; "" for what the
             layout says.
+        resize_masks: whether masks may be of another size than their image, where they are of its aspect.
 
     Raises:
         DataError: unknown layout; no such folder or table; no known layout, or several datasets; no usable image; more
             than `MOST_LEFT_OVER` of the images left over, unless the layout was named.
     """
+    if resize_masks:
+        manifest = read_manifest(root, layout, patient)
+        return replace(manifest, records=tuple(replace(record, scaled_masks=True) for record in manifest.records))
     own = {Path(layout).stem: read_layout(Path(layout))} if is_layout_file(layout) else {}
     if not own and layout != "auto" and layout not in NAMES:
         raise DataError(f"unknown layout {layout!r}; allowed: {', '.join(['auto', *NAMES])}, FILE.toml")
@@ -102,9 +106,10 @@ def _locate(listing: Listing, layouts: Mapping[str, Layout]) -> _Place:
         each = ", ".join(f"{place.listing.root.relative_to(listing.root)} ({place.name})" for place in found)
         inside = " ".join(shlex.quote(str(place.listing.root)) for place in found)
         raise DataError(f"{listing.root}: holds several datasets: {each}; give one of them, or all: --data {inside}")
+    unnamed = "".join(f"; {fault}" for fault in listing.faults if "without the suffix" in fault.problem)
     known = "; ".join(f"{name}: {layout.words}" for name, layout in layouts.items())
     raise DataError(
-        f"{listing.root}: no usable image found here or below; seen: {tree(listing)}; arrange the images "
+        f"{listing.root}: no usable image found here or below; seen: {tree(listing)}{unnamed}; arrange the images "
         f"in a known layout ({known}), or name them in a table FILE.csv"
     )
 
@@ -121,7 +126,7 @@ def _within(listing: Listing, layouts: Mapping[str, Layout], depth: int) -> list
 def _best(listing: Listing, layouts: Mapping[str, Layout]) -> _Place | None:
     """The layout that leaves least over; of equals, the first."""
     tried = [_Place(name, layout, listing, match(layout, listing)) for name, layout in layouts.items()]
-    fitting = [place for place in tried if fits(place.layout, listing, place.found)]
+    fitting = [place for place in tried if fits(place.layout, listing, place.found, len(layouts) == 1)]
     return min(fitting, key=lambda place: len(place.found.left_over), default=None)
 
 

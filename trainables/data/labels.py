@@ -1,4 +1,4 @@
-"""What a table says of the images of a folder: label, patient, sub-groups."""
+"""What a table says of the images of a folder: label, patient, sub-groups, size of a pixel."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from trainables.data.patients import unread_columns
 from trainables.data.pixels import IMAGE_SUFFIXES
 from trainables.data.table import read_table
 
+#: What is done about an image whose class a table does not say.
+NO_LABEL = "label unknown"
+
 
 class Told(NamedTuple):
     """Of one image."""
@@ -23,6 +26,7 @@ class Told(NamedTuple):
     label: int = UNKNOWN
     patient: str = ""
     subgroups: tuple[tuple[str, str], ...] = ()
+    spacing_mm: float = 0.0
 
 
 def find_table(table: Table, listing: Listing) -> str | None:
@@ -31,11 +35,14 @@ def find_table(table: Table, listing: Listing) -> str | None:
 
 
 def read_labels(
-    file: Path, layout: Layout, images: Mapping[str, Path]
+    file: Path, layout: Layout, images: Mapping[str, Path], patients: Mapping[str, str]
 ) -> tuple[dict[str, Told], list[Fault], list[str]]:
     """What the table says of each image, by its path, and what is wrong with it; the order of rows is no matter.
 
     And columns that may name patients, and that nothing reads.
+
+    Args:
+        patients: of each image, as its header says; a row may name one where no column names images.
 
     Raises:
         DataError: it cannot be read, or no column names the image.
@@ -43,20 +50,23 @@ def read_labels(
     table = layout.table
     assert table is not None
     rows = read_table(file)
-    key = next((column for column in table.key if column in rows), None)
+    keys = (*table.key, *(table.patient if any(patients.values()) else ()))
+    key = next((column for column in keys if column in rows), None)
     if key is None:
         wanted, present = ", ".join(table.key), ", ".join(rows.columns)
         raise DataError(f"{file}: no column names the image; call it one of {wanted} (found: {present})")
-    label, patient = (
+    label, patient, spacing = (
         next((column for column in columns if column in rows and column != key), "")
-        for columns in (table.label, table.patient)
+        for columns in (table.label, table.patient, table.spacing)
     )
     subgroups = [column for column in table.subgroups if column in rows]
     by_name: dict[str, list[str]] = defaultdict(list)
     for path in images:
         for name in {PurePosixPath(path).stem, PurePosixPath(path).name}:
             by_name[_named(name)].append(path)
-    said: dict[str, set[tuple[str, str, tuple[tuple[str, str], ...]]]] = defaultdict(set)
+        if key in table.patient and key not in table.key and patients.get(path):
+            by_name[patients[path]].append(path)
+    said: dict[str, set[tuple[str, str, tuple[tuple[str, str], ...], str]]] = defaultdict(set)
     faults = []
     for row in rows.to_dict("records"):
         named = _images_of(row, key, by_name)
@@ -64,20 +74,25 @@ def read_labels(
             faults.append(Fault(file, f"row {row[key]!r} names no image", "ignored"))
         for path in named:
             groups = tuple((column, row[column]) for column in subgroups)
-            said[path].add((row.get(label, "").lower(), words.patient_of(row.get(patient, "")), groups))
+            said[path].add(
+                (row.get(label, "").lower(), words.patient_of(row.get(patient, "")), groups, row.get(spacing, ""))
+            )
     told: dict[str, Told] = {}
     for path, image in images.items():
         if len(said[path]) > 1:
             faults.append(Fault(image, f"rows of {file.name} disagree"))
             continue
-        nothing = ("", "", tuple((column, "") for column in subgroups))
-        word, who, groups = next(iter(said[path]), nothing)
-        told[path] = Told(words.class_of(word, layout.classes), who, groups)
+        nothing = ("", "", tuple((column, "") for column in subgroups), "")
+        word, who, groups, size = next(iter(said[path]), nothing)
+        spacing_mm = words.spacing_of(size, table.spacing_unit_mm)
+        told[path] = Told(words.class_of(word, layout.classes), who, groups, spacing_mm or 0.0)
+        if spacing_mm is None:
+            faults.append(Fault(image, f"no size of a pixel: {size!r} in {file.name}", "size unknown"))
         if not said[path]:
-            faults.append(Fault(image, f"no row in {file.name}", "label unknown"))
+            faults.append(Fault(image, f"no row in {file.name}", NO_LABEL))
         elif told[path].label == UNKNOWN and label:
             known = ", ".join(CLASSES)
-            faults.append(Fault(image, f"unknown label {word!r} in {file.name} (known: {known})", "label unknown"))
+            faults.append(Fault(image, f"unknown label {word!r} in {file.name} (known: {known})", NO_LABEL))
     return told, faults, unread_columns(rows.columns, (key, label, patient, *subgroups))
 
 

@@ -9,8 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trainables.data import medical, words
-from trainables.data.annotations import annotated, annotation_files, labels_by_value
-from trainables.data.labels import Told, find_table, read_labels
+from trainables.data.annotations import annotated, annotation_files
+from trainables.data.kinds import labels_by_value, unexplained
+from trainables.data.labels import NO_LABEL, Told, find_table, read_labels
 from trainables.data.layouts import Layout
 from trainables.data.listing import Listing
 from trainables.data.manifest import NORMAL, UNKNOWN, Fault, Manifest, Record
@@ -60,14 +61,18 @@ def match(layout: Layout, listing: Listing) -> Matched:
     return found
 
 
-def fits(layout: Layout, listing: Listing, found: Matched) -> bool:
-    """Whether a folder can be of a layout at all."""
-    if layout.table and layout.needs_table and find_table(layout.table, listing) is None:
+def fits(layout: Layout, listing: Listing, found: Matched, named: bool = False) -> bool:
+    """Whether a folder can be of a layout at all.
+
+    A table is what a layout is known by: it may lack where the layout was `named`, and masks tell the classes.
+    """
+    known = named and bool(layout.means)
+    if layout.table and layout.needs_table and not known and find_table(layout.table, listing) is None:
         return False
     if layout.annotations:
         return bool(found.images) and bool(annotation_files(layout, listing))
     if layout.unmarked:
-        return bool(found.images) or bool(_class_folders(listing.root))
+        return bool(found.images) or (_by_class(layout) and bool(_class_folders(listing.root)))
     return bool(found.images) and bool(found.masks or found.lone)
 
 
@@ -79,16 +84,24 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
     """
     root, faults = listing.root, list(listing.faults)
     table = find_table(layout.table, listing) if layout.table else None
+    headers = medical.headers({path: root / path for path in found.images}, faults)
     told, unread = dict[str, Told](), list[str]()
     if layout.table and table:
-        told, of_table, unread = read_labels(root / table, layout, {p: root / p for p in found.images})
+        patients = {path: header.patient for path, header in headers.items()}
+        files = {path: root / path for path in found.images}
+        told, of_table, unread = read_labels(root / table, layout, files, patients)
         faults += of_table
     drawn = annotated(layout, listing, list(found.images))
     for path, one in drawn.items():
         found.masks[path] = [one.mask] if one.mask else []
         if len(one.classes) > 1:
             faults.append(Fault(root / path, "polygons of several classes", "label unknown"))
-    by_value = labels_by_value(layout, listing, found.masks)
+    untold = [path for path in found.images if told.get(path, Told()).label == UNKNOWN]
+    by_value = labels_by_value(layout, listing, found.masks, untold)
+    seen = {root / path for path, label in by_value.items() if label != UNKNOWN}
+    faults = [
+        replace(f, action="label from its mask") if f.file in seen and f.action == NO_LABEL else f for f in faults
+    ]
     lost = {fault.file for fault in faults if fault.left_out}
     scanned = any(path.lower().endswith(medical.DICOM) for path in found.images)
     records = []
@@ -102,7 +115,7 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
             words.class_of(own.get("class") or "", layout.classes),
         )
         label = next((label for label in told_by if label != UNKNOWN), UNKNOWN)
-        header = medical.header(root / path) if medical.is_medical(root / path) else medical.Header()
+        header = headers.get(path, medical.Header())
         record = Record(
             root / path,
             tuple(root / mask for mask in found.masks.get(path, [])),
@@ -110,12 +123,15 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
             patient=said.patient or words.patient_of(own.get("patient") or header.patient),
             split=words.side_of(own.get("split") or ""),
             subgroups=said.subgroups + (header.scanner if scanned else ()),
-            spacing_mm=header.spacing_mm,
+            spacing_mm=said.spacing_mm or header.spacing_mm,
             marked=not layout.unmarked,
             resized_masks=layout.resized_masks,
         )
         if record.image in lost:
             continue
+        if header.spacing_mm and abs(record.spacing_mm / header.spacing_mm - 1) > 0.05:
+            sizes = f"{header.spacing_mm:g} mm a pixel in its header, {record.spacing_mm:g} in {table}"
+            faults.append(Fault(record.image, sizes, "the table's is used"))
         if layout.unmarked or record.masks or label == NORMAL:
             records.append(record)
         else:
@@ -128,6 +144,10 @@ def to_manifest(name: str, layout: Layout, listing: Listing, found: Matched) -> 
         left_over=len(found.left_over) + sum(fault.left_out for fault in listing.faults),
         patients_from=_patients_from(layout, table, told, records),
         unread=tuple(unread),
+        warnings=(
+            *medical.burned_in(headers.values()),
+            *([] if layout.means or layout.values else unexplained(records)),
+        ),
     )
 
 
@@ -184,8 +204,12 @@ def _class_folders(root: Path) -> list[Path]:
     return [folder for folder in sorted(root.iterdir()) if folder.is_dir() and words.class_of(folder.name) != UNKNOWN]
 
 
+def _by_class(layout: Layout) -> bool:
+    return any(text.startswith("{class}/") for text in layout.images)
+
+
 def _empty_classes(layout: Layout, listing: Listing, found: Matched) -> list[Fault]:
-    if not any(text.startswith("{class}/") for text in layout.images):
+    if not _by_class(layout):
         return []
     full = {path.split("/")[0] for path in found.images}
     return [Fault(f, "class has no images", "ignored") for f in _class_folders(listing.root) if f.name not in full]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainables.data.words import IMAGE_COLUMNS, LABEL_COLUMNS, PATIENT_COLUMNS
+from trainables.data.words import IMAGE_COLUMNS, LABEL_COLUMNS, PATIENT_COLUMNS, SPACING_COLUMNS
 
 #: What a file may say of one: nothing but its fields.
 _STRICT = {"extra": "forbid"}
@@ -16,8 +16,10 @@ class Table:
 
     Attributes:
         file: pattern of its path, without folders.
-        key: columns that name the image, with or without its suffix. label, patient: columns.
+        key: columns that name the image, with or without its suffix. label, patient: columns; a patient of DICOM files
+            may name all of its images.
         subgroups: columns for the report.
+        spacing: columns of the size of a pixel, and their unit in mm.
     """
 
     __pydantic_config__ = _STRICT
@@ -27,6 +29,8 @@ class Table:
     label: tuple[str, ...] = LABEL_COLUMNS
     patient: tuple[str, ...] = PATIENT_COLUMNS
     subgroups: tuple[str, ...] = ()
+    spacing: tuple[str, ...] = SPACING_COLUMNS
+    spacing_unit_mm: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,9 @@ class Layout:
         annotations: pattern of the files that polygons come from: `data.yaml` of YOLO, or JSON of COCO; "" for none.
         classes: words that mean a class here beside those of `words`, and which: ("1", "malignant").
         values: the JSON file whose `labels` say what the values of masks mean; "" for none.
-        table: of the images, which may be there; `needs_table` where it must.
+        means: classes of what masks hold, (class, (grey value,)) or (class, (red, green, blue)). 0 and black are no
+            lesion, and what nobody names is lesion of no known class.
+        table: of the images, which may be there; `needs_table` where it must, by which the layout is known.
         of: the data set that is distributed so, for a person; "" for a form that many have.
     """
 
@@ -58,6 +64,7 @@ class Layout:
     annotations: str = ""
     values: str = ""
     classes: tuple[tuple[str, str], ...] = ()
+    means: tuple[tuple[str, tuple[int, ...]], ...] = ()
     table: Table | None = None
     needs_table: bool = False
 
@@ -74,6 +81,7 @@ LAYOUTS: dict[str, Layout] = {
         masks=("masks/{patient}_{name}",),
         table=Table("INFO.csv", key=("image",), label=("label",), patient=()),
         needs_table=True,
+        means=(("normal", (0,)), ("benign", (0, 255, 0)), ("malignant", (255, 0, 0))),
     ),
     "bus-bra": Layout(
         "BUS-BRA: folders Images (bus_NAME) and Masks (mask_NAME), bus_data.csv",
@@ -95,6 +103,8 @@ LAYOUTS: dict[str, Layout] = {
             label=("classification",),
             patient=("caseid",),
             subgroups=("birads",),
+            spacing=("pixel_size",),
+            spacing_unit_mm=10,  # 0.007 of 500 rows are 3.5 cm
         ),
         needs_table=True,
     ),
@@ -165,5 +175,11 @@ LAYOUTS: dict[str, Layout] = {
         "folders benign, malignant, normal with images only",
         images=("{class}/{name}",),
         unmarked=True,
+    ),
+    "dicom-study": Layout(
+        "DICOM files in any folders, as patient/study/series; classes from a table FILE.csv by patient or file",
+        images=("{split}/{**}{name}.dcm", "{**}{name}.dcm"),
+        unmarked=True,
+        table=Table("{any}.csv"),
     ),
 }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from trainables.data.manifest import Fault
 from trainables.data.medical import is_medical
+from trainables.data.patience import patiently
 from trainables.data.pixels import IMAGE_SUFFIXES
 
 #: Images in formats that are not read: said, where other files (notes, tables) are passed over in silence.
@@ -27,7 +29,7 @@ class Listing:
     Attributes:
         root: the folder.
         images: '/'-separated relative paths of what should be images by its suffix, sorted.
-        others: of all other files.
+        others: of all other files. What is DICOM by its content alone is among the images, where no layout reads it.
         faults: what cannot be entered or read, and images in formats that are not.
     """
 
@@ -55,6 +57,7 @@ class Listing:
 def list_files(root: Path) -> Listing:
     """Walk a folder. Hidden names and what does not belong to data are passed over; links are followed once."""
     images, others, faults = list[str](), list[str](), list[Fault]()
+    unnamed = Counter[Path]()
     seen: set[tuple[int, int]] = set()
 
     def told(error: OSError) -> None:
@@ -81,20 +84,38 @@ def list_files(root: Path) -> Listing:
                 images.append(path)
                 if not _is_text(name):
                     faults.append(Fault(file, "its name is not UTF-8", "used"))
+            elif _is_unnamed_dicom(file):
+                images.append(path)
+                unnamed[file.parent] += 1
             else:
                 others.append(path)
                 if suffix in FOREIGN_SUFFIXES:
                     faults.append(Fault(file, "not PNG, JPEG, BMP, TIFF, DICOM or NIfTI", "ignored"))
+    for folder, count in unnamed.items():
+        faults.append(
+            Fault(folder, f"{count} DICOM file{'s' * (count > 1)} without the suffix .dcm", "left over: rename them")
+        )
     return Listing(root, tuple(sorted(images)), tuple(sorted(others)), tuple(faults))
 
 
 def _unusable(file: Path) -> str:
     """Why a file cannot be an image, before it is opened: a pipe would never end."""
     try:
-        mode = file.stat().st_mode
+        mode = patiently(file.stat).st_mode
     except OSError as error:
         return "a link to nothing" if file.is_symlink() else f"cannot be read ({error.strerror})"
     return "" if stat.S_ISREG(mode) else "neither a file nor a link to one"
+
+
+def _is_unnamed_dicom(file: Path) -> bool:
+    """Whether a file is DICOM though its name does not say so; the index of a disc is no image."""
+    if (file.suffix and not file.suffix[1:].isdigit()) or file.name.upper() == "DICOMDIR":
+        return False
+    try:
+        with file.open("rb") as opened:
+            return opened.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def _is_text(name: str) -> bool:

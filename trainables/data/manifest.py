@@ -52,7 +52,8 @@ class Record:
         source: name of the dataset it comes from; "" if not given.
         split: side of the split that is given for it, one of `splits.SIDES`; "" if none is.
         subgroups: (column, value) pairs for reports, the same columns for every record.
-        resized_masks: whether its masks are its own picture at another size.
+        resized_masks: whether its masks are its own picture at another size, perhaps stretched.
+        scaled_masks: whether they may be at another size of the same aspect.
         spacing_mm: millimetres a pixel; 0 where they are not known.
         marked: whether its dataset has masks at all: the mask of a normal without one is then empty.
     """
@@ -66,6 +67,7 @@ class Record:
     subgroups: tuple[tuple[str, str], ...] = ()
     resized_masks: bool = False
     spacing_mm: float = 0.0
+    scaled_masks: bool = False
     marked: bool = True
 
     @property
@@ -83,7 +85,7 @@ class Manifest:
         layout: its name. faults: found so far.
         left_over: images that no rule read.
         patients_from: where patients are known from, in words; "" where nothing names them.
-        unread: columns that may name patients.
+        unread: columns that may name patients. warnings: what a user should know beside faults of single files.
         parts: of several datasets each, in the order in which they were given; empty for one.
     """
 
@@ -94,6 +96,7 @@ class Manifest:
     left_over: int = 0
     patients_from: str = ""
     unread: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     parts: tuple[Manifest, ...] = ()
 
     @classmethod

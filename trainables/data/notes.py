@@ -32,7 +32,7 @@ def dataset_notes(manifest: Manifest, used: Sequence[Record]) -> list[str]:
         sources = set(one.sources)
         mine = [record for record in used if record.source in sources or not manifest.parts]
         about = f"{' and '.join(one.sources)}: " if manifest.parts else ""
-        notes += [about + note for note in patient_notes(one, mine)]
+        notes += [about + note for note in (*patient_notes(one, mine), *one.warnings)]
     return notes
 
 

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-import re
-import warnings
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from trainables.data import medical
 from trainables.data.manifest import DataError
 from trainables.data.medical import is_medical
+from trainables.data.patience import UnreadableError as UnreadableError
+from trainables.data.patience import contents, patiently, unreadable
+from trainables.data.pictures import Picture, check_size, grey, opened, read_picture
 from trainables.data.polygons import PolygonError, draw, is_polygons
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-MAX_MEGAPIXELS = 64
 #: Values of a mask up to which they are kinds of pixels, and not shades.
 FEW = 8
+#: A reading that once was another, as `Picture.reading` has them.
+FROM_MINIMUM = "scaled from its minimum"
 
+_COLOURS = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr")
 _LOSSY = (".jpg", ".jpeg")
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-#: How files of these formats begin: tells a cut-off image from a file that never was one.
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-# Pillow warns of sizes, which are checked here, and of odd metadata, which do not matter. A filter for good, because
-# warnings.catch_warnings is not safe in the threads that decode.
-warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-class UnreadableError(ValueError):
-    """An image file that cannot be decoded; its message is the cause in a few words."""
+class Grey(NamedTuple):
+    """A file's first picture, uint8 [H, W]; how it was read, as `Picture.reading`; how many pictures there are."""
+
+    image: np.ndarray
+    reading: str = ""
+    frames: int = 1
+
+
+class Lesion(NamedTuple):
+    """A mask, bool [H, W]; how many values its file holds, above `FEW` they are shades; how it was read."""
+
+    mask: np.ndarray
+    values: int
+    reading: str = ""
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -39,31 +49,48 @@ def read_image(path: Path) -> np.ndarray:
 
     8-bit grey comes out unchanged, alpha and EXIF rotation are ignored, colour becomes luma (ITU-R 601). Deeper data
     are scaled linearly from 0..their own maximum: scanners rarely fill 16 bits, and 12 of them would come out black.
+    Where any is below zero (decibels, or numbers with a sign), from their minimum.
 
     Raises:
-        UnreadableError: 0 bytes, not an image, truncated, or more than 64 megapixels.
+        UnreadableError: 0 bytes, not an image, truncated, a pixel format that is not read, pixels that are not numbers,
+            or more than 64 megapixels; a PassingError where it could not be read in this run.
     """
-    if _head(path) == b"":
-        raise UnreadableError("0 bytes")
+    return read_grey(path).image
+
+
+def read_grey(path: Path) -> Grey:
+    """As `read_image`, and how it was read."""
+    picture = read_values(path)
+    image, reading = _scale(picture.values)
+    return Grey(image, picture.reading or reading, picture.frames)
+
+
+def read_values(path: Path) -> Picture:
+    """The numbers of a file as they are stored; raises as `read_image`."""
     if is_medical(path):
         return _read_medical(path)
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            _check_size(image.width * image.height)
-            # Pillow keeps one byte a channel of 16-bit colour, and says so only in the tile's raw mode.
-            deep_colour = image.mode in ("RGB", "RGBA", "LA") and any(";16" in str(tile) for tile in image.tile)
-            image.load()
-            return _deep_colour_to_grey(path) if deep_colour else to_grey(image)
-    except Image.DecompressionBombError as error:  # Pillow's own limit, twice MAX_IMAGE_PIXELS, comes before ours
-        _check_size(int(re.findall(r"\d+", str(error))[0]))
-        raise
-    except UnidentifiedImageError:
-        cause = "truncated or damaged" if _head(path).startswith(_SIGNATURES) else "not an image"
-        raise UnreadableError(cause) from None
-    except (UnreadableError, MemoryError):
-        raise
-    except Exception as error:  # a damaged file can raise nearly anything: struct.error, zlib.error, SyntaxError...
-        raise UnreadableError("truncated or damaged") from error
+    if not (data := contents(path)):
+        raise UnreadableError("0 bytes")
+    return read_picture(data)
+
+
+def read_kinds(path: Path) -> set[tuple[int, ...]]:
+    """The whole numbers that a mask holds, (value,), or its colours, (red, green, blue); above `FEW` only as many.
+
+    Raises:
+        UnreadableError: as read_image.
+    """
+    values = read_values(path).values
+    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+        values = read_image(path)
+    if not is_medical(path):
+        with suppress(OSError), opened(contents(path)) as image:  # what Pillow does not read has no colours here
+            if image.mode in _COLOURS:
+                red, green, blue = np.moveaxis(np.asarray(image.convert("RGB"), np.int64), 2, 0)
+                found = np.unique(red << 16 | green << 8 | blue)[: FEW + 1].tolist()
+                colours = [(kind >> 16, kind >> 8 & 255, kind & 255) for kind in found]
+                return {kind[:1] if len(set(kind)) == 1 else kind for kind in colours}
+    return {(int(value),) for value in np.unique(values)[: FEW + 1]}
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
@@ -79,15 +106,20 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
     Raises:
         UnreadableError: as read_image.
     """
+    return read_lesion(path, shape)[:2]
+
+
+def read_lesion(path: Path, shape: tuple[int, ...]) -> Lesion:
+    """As `read_mask`, and how it was read."""
     if is_polygons(path):
-        return _read_polygons(path, shape), 2
-    grey = read_image(path)
-    if grey.min() == grey.max() and (alpha := _transparency(path)) is not None:
-        grey = alpha
-    values = np.unique(grey)
+        return Lesion(_read_polygons(path, shape), 2)
+    image, reading, _ = read_grey(path)
+    if image.min() == image.max() and (alpha := _transparency(path)) is not None:
+        image = alpha
+    values = np.unique(image)
     if len(values) > (2 if path.suffix.lower() in _LOSSY else FEW):
-        return grey > 127, max(len(values), FEW + 1)
-    return grey > (values[0] if len(values) > 1 else 0), len(values)
+        return Lesion(image > 127, max(len(values), FEW + 1), reading)
+    return Lesion(image > (values[0] if len(values) > 1 else 0), len(values), reading)
 
 
 def fit_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -97,41 +129,44 @@ def fit_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return cv2.resize(mask.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
 
 
-def _read_medical(path: Path) -> np.ndarray:
+def _read_medical(path: Path) -> Picture:
     try:
-        pixels = medical.read(path)
+        if not path.stat().st_size:
+            raise UnreadableError("0 bytes")
+        picture = medical.read(path)
     except OSError as error:
-        raise UnreadableError(f"cannot be opened ({error.strerror or error})") from None
-    except DataError:
+        raise unreadable(error) from None
+    except (DataError, UnreadableError):
         raise
     except ValueError as error:
         raise UnreadableError(str(error)) from None
-    _check_size(pixels.size)
-    return pixels if pixels.dtype == np.uint8 else _scale(pixels)
+    check_size(picture.values.size)
+    return picture
 
 
 def _read_polygons(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
-        return draw(path, shape)
+        return patiently(lambda: draw(path, shape))
     except PolygonError as error:
         raise UnreadableError(str(error)) from None
     except OSError as error:
-        raise UnreadableError(f"cannot be opened ({error.strerror})") from None
+        raise unreadable(error) from None
 
 
 def _transparency(path: Path) -> np.ndarray | None:
     """The transparency of a file that was read before, uint8 [H, W]; None where there is none."""
-    with Image.open(path, formats=_FORMATS) as image:
-        return np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
+    if is_medical(path):
+        return None
+    try:
+        with opened(contents(path)) as image:
+            return np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
+    except OSError:  # not one of Pillow's, which read it otherwise
+        return None
 
 
 def to_grey(image: Image.Image) -> np.ndarray:
     """Convert a loaded Pillow image of any mode to uint8 [H, W], as read_image describes."""
-    if image.mode.startswith(("I", "F")):
-        return _scale(np.asarray(image))
-    if image.mode == "LAB":  # Pillow has no way out of LAB; its first channel is the lightness
-        return np.asarray(image.getchannel(0))
-    return np.asarray(image.convert("L"))
+    return _scale(grey(image))[0]
 
 
 def placement(height: int, width: int, size: int, keep_aspect: bool) -> tuple[int, int, int, int]:
@@ -171,31 +206,18 @@ def to_original_size(plane: np.ndarray, height: int, width: int, *, keep_aspect:
     return cv2.resize(inside, (int(width), int(height)), interpolation=cv2.INTER_LINEAR)
 
 
-def _head(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(8)
-    except OSError as error:
-        raise UnreadableError(f"cannot be opened ({error.strerror})") from None
+def _scale(values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Numbers of any type as uint8 0..255, linear from 0, or from their minimum where that is less; and which it was.
 
-
-def _check_size(pixels: int) -> None:
-    if pixels > MAX_MEGAPIXELS * 1_000_000:
-        raise UnreadableError(f"{pixels / 1e6:.0f} megapixels, more than {MAX_MEGAPIXELS}")
-
-
-def _deep_colour_to_grey(path: Path) -> np.ndarray:
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    grey = cv2.imdecode(np.fromfile(path, np.uint8), flags)  # not imread, which fails on non-ASCII names on Windows
-    if grey is None:
-        raise UnreadableError("truncated or damaged")
-    return _scale(grey)
-
-
-def _scale(values: np.ndarray) -> np.ndarray:
-    """Scale numbers of any type linearly from 0..their largest finite value to uint8 0..255."""
+    Raises:
+        UnreadableError: some are not finite.
+    """
+    if values.dtype == np.uint8:
+        return values, ""
     values = values.astype(np.float32)
-    values[~np.isfinite(values)] = 0
-    peak = values.max()
-    scaled: np.ndarray = np.rint(values.clip(min=0) * (255 / peak if peak > 0 else 0))
-    return scaled.astype(np.uint8)
+    if not np.isfinite(values).all():
+        raise UnreadableError("pixels that are not numbers")
+    low = min(values.min(), 0)
+    peak = values.max() - low
+    scaled: np.ndarray = np.rint((values - low) * (255 / peak if peak > 0 else 0))
+    return scaled.astype(np.uint8), FROM_MINIMUM if low < 0 else ""

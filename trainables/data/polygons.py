@@ -48,7 +48,9 @@ def draw(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
         rings = _coco_rings(path) if OF in path.name else _yolo_rings(path, shape)
         for ring in rings:
-            cv2.fillPoly(mask, [np.rint(ring).astype(np.int32)], 1)
+            if len(ring) < 3 or not np.isfinite(ring).all():
+                raise ValueError("fewer than 3 points, or what is no number")
+            cv2.fillPoly(mask, [np.rint(ring).clip(-1e6, 1e6).astype(np.int32)], 1)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise PolygonError(f"not polygons ({str(error).splitlines()[0][:80] if str(error) else 'damaged'})") from None
     return mask.astype(bool)
@@ -85,13 +87,13 @@ def yolo_names(file: Path) -> list[int]:
         listed = [names[key] for key in sorted(names)] if isinstance(names, dict) else list(names)
         return [words.class_of(str(name)) for name in listed]
     except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise PolygonError(f"names no classes ({error})") from None
+        raise PolygonError(f"names no classes ({' '.join(str(error).split())[:200]})") from None
 
 
 def yolo_classes(file: Path, names: list[int]) -> set[int]:
     """Classes of the polygons of a YOLO file."""
     numbers = {int(line.split()[0]) for line in file.read_text().splitlines() if line.strip()}
-    return {names[number] if number < len(names) else UNKNOWN for number in numbers}
+    return {names[number] if 0 <= number < len(names) else UNKNOWN for number in numbers}
 
 
 def _yolo_rings(path: Path, shape: tuple[int, ...]) -> list[np.ndarray]:

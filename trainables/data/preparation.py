@@ -86,6 +86,8 @@ def prepare(
         arrays = read_arrays(folder)
         if arrays is None:
             decode_all({row.key: row.record for row in rows if row.key not in pixels})
+            if lost := [row for row in rows if row.key not in pixels]:
+                raise DataError(f"{lost[0].record.image}: cannot be read any more; run again")
             write_arrays(folder, **_stack([pixels[row.key] for row in rows], masks == "duplicate"))
             arrays = read_arrays(folder)
             if arrays is None:
@@ -114,7 +116,7 @@ def prepare(
         synthetic=any(is_phantom(one.root) for one in manifest.datasets),
         data_fingerprint=data_fingerprint,
         prepared_fingerprint=prepared_fingerprint,
-        resized_masks=any(record.resized_masks for record in records),
+        resized_masks=any(record.resized_masks or record.scaled_masks for record in records),
     )
 
 

@@ -11,28 +11,29 @@ from trainables.data.folders import read_manifest
 from trainables.data.manifest import DataError, Manifest, Record
 
 
-def read_sources(roots: Sequence[str | Path], layout: str = "auto", patient: str = "") -> Manifest:
+def read_sources(
+    roots: Sequence[str | Path], layout: str = "auto", patient: str = "", *, resize_masks: bool = False
+) -> Manifest:
     """Read one dataset, or several as one; no pixel is decoded.
 
     An image's source is the dataset's folder (or table, without suffix), unless a table says it. Patients count within
     their source. Sub-groups that a dataset does not have are "" for its images.
 
     Args:
-        roots: at least one; layout, patient: as for `read_manifest`, of each.
+        roots: at least one; layout, patient, resize_masks: as for `read_manifest`, of each.
 
     Raises:
         DataError: as `read_manifest`; or one lies within another, or two tables have a source of one name.
     """
     if len(roots) == 1:
-        return read_manifest(roots[0], layout, patient)
+        return read_manifest(roots[0], layout, patient, resize_masks=resize_masks)
     folders = [Path(root).expanduser().absolute() for root in roots]
     for i, root in enumerate(folders):
         for other in folders[:i]:
             if root.is_relative_to(other) or other.is_relative_to(root):
                 raise DataError(f"--data {other} {root}: one lies within the other; give each dataset once")
-    parts = [
-        _named(read_manifest(root, layout, patient), name) for root, name in zip(folders, _names(folders), strict=True)
-    ]
+    read = [read_manifest(root, layout, patient, resize_masks=resize_masks) for root in folders]
+    parts = [_named(part, name) for part, name in zip(read, _names(folders), strict=True)]
     where: dict[str, Path] = {}
     for part in parts:
         for name in part.sources:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainables.data import words
+from trainables.data import medical, words
+from trainables.data.kinds import unexplained
 from trainables.data.manifest import CLASSES, LEFT_OUT, UNKNOWN, DataError, Fault, Manifest, Record
 from trainables.data.patients import unread_columns
 
@@ -47,13 +48,16 @@ def read_csv(table: Path, patient: str = "") -> Manifest:
     if "image" not in rows or not {"mask", "label"} & set(rows):
         found = ", ".join(rows.columns)
         raise DataError(f"{table}: needs a column image, and mask or label or both; name them so (found: {found})")
-    subgroups = [str(column) for column in rows if column not in COLUMNS and _divides(rows[column])]
+    sizes = (*words.SPACING_COLUMNS, *words.UNITLESS_COLUMNS)
+    subgroups = [str(column) for column in rows if column not in (*COLUMNS, *sizes) and _divides(rows[column])]
     by_image: dict[Path, list[tuple[Record, Fault | None]]] = defaultdict(list)
     faults = []
     for number, row in enumerate(rows.to_dict("records"), start=1):
         if row["image"]:
             record = _record(row, table.parent, subgroups)
             by_image[record.image].append((record, _fault(record, row)))
+            if _spacing(row) is None:
+                faults.append(Fault(record.image, "no size of a pixel in its row", "size unknown"))
         else:
             faults.append(Fault(table, f"row {number} names no image", "ignored"))
     records = []
@@ -67,10 +71,19 @@ def read_csv(table: Path, patient: str = "") -> Manifest:
             faults.append(fault)
         if fault is None or not fault.left_out:
             records.append(record)
+    headers = medical.headers({str(record.image): record.image for record in records}, faults)
+    lost = {fault.file for fault in faults if fault.left_out}
+    named = any(record.patient for record in records)
+    records = [_with(headers.get(str(one.image)), one, named) for one in records if one.image not in lost]
     manifest = Manifest.ordered(table, TABLE, records, faults)
     known = any(record.patient for record in records)
     unread = tuple(unread_columns(map(str, rows.columns), (*COLUMNS, *subgroups)))
-    return replace(manifest, patients_from=f"column {patient or 'patient'}" if known else "", unread=unread)
+    return replace(
+        manifest,
+        patients_from=("DICOM headers" if not named else f"column {patient or 'patient'}") if known else "",
+        unread=unread,
+        warnings=(*medical.burned_in(headers.values()), *_unread_sizes(rows), *unexplained(manifest.records)),
+    )
 
 
 def read_table(table: Path) -> pd.DataFrame:
@@ -103,6 +116,22 @@ def read_table(table: Path) -> pd.DataFrame:
     return stripped
 
 
+def _with(header: medical.Header | None, record: Record, named: bool) -> Record:
+    """A record and what its DICOM or NIfTI header says; not its patient, where the table names patients its own way."""
+    if header is None:
+        return record
+    patient = record.patient if named else words.patient_of(header.patient)
+    return replace(record, patient=patient, spacing_mm=record.spacing_mm or header.spacing_mm)
+
+
+def _unread_sizes(rows: pd.DataFrame) -> list[str]:
+    return [
+        f"warning: nothing reads the column {column!r}: call it {words.SPACING_COLUMNS[0]} if it is mm a pixel"
+        for column in words.UNITLESS_COLUMNS
+        if column in rows
+    ]
+
+
 def _divides(column: pd.Series) -> bool:
     # A header without a name is pandas' own index, written by to_csv.
     named = not str(column.name).startswith("unnamed:")
@@ -120,8 +149,13 @@ def _record(row: Mapping[Hashable, str], folder: Path, subgroups: list[str]) -> 
         source=row.get("source", ""),
         split=words.side_of(row.get("split", "")),
         subgroups=tuple((column, row[column]) for column in subgroups),
+        spacing_mm=_spacing(row) or 0.0,
         marked="mask" in row,
     )
+
+
+def _spacing(row: Mapping[Hashable, str]) -> float | None:
+    return words.spacing_of(next((row[column] for column in words.SPACING_COLUMNS if column in row), ""))
 
 
 def _file(folder: Path, name: str) -> Path:

@@ -23,7 +23,9 @@ MASK_FOLDERS = ("masks", "mask", "gt", "ground_truth", "labels", "annotations", 
 IMAGE_COLUMNS = ("image", "file", "filename", "name", "image_filename", "image_name", "id")
 LABEL_COLUMNS = ("label", "class", "pathology", "diagnosis", "classification", "type", "category")
 PATIENT_COLUMNS = ("patient", "group", "patient_id", "patientid", "case", "caseid", "case_id", "subject", "subject_id")
-SPACING_COLUMNS = ("pixel_mm", "pixel_size", "spacing_mm")
+SPACING_COLUMNS = ("pixel_mm", "spacing_mm")
+#: Columns of sizes of pixels in a unit that only a layout knows.
+UNITLESS_COLUMNS = ("pixel_size", "pixel_spacing", "spacing")
 #: What a cell may say where nobody knows the patient.
 NOBODY = ("", "na", "n/a", "nan", "none", "null", "unknown")
 
@@ -43,6 +45,17 @@ def class_of(word: str, own: Iterable[tuple[str, str]] = ()) -> int:
 def side_of(word: str) -> str:
     """Side of the split of a word; "" for none."""
     return _SIDES.get(word.strip().lower(), "")
+
+
+def spacing_of(word: str, unit_mm: float = 1.0) -> float | None:
+    """Millimetres a pixel of a cell; 0 where it says that nobody knows, None where it is no size."""
+    if word.strip().lower() in NOBODY:
+        return 0.0
+    try:
+        found = float(word.replace(",", ".")) * unit_mm
+    except ValueError:
+        return None
+    return round(found, 6) if 0 < found < float("inf") else None
 
 
 def patient_of(word: str) -> str:

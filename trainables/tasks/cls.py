@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from search_spaces.recipes import Config
 from trainables import charts
 from trainables.batches import Batch
+from trainables.data.kinds import asked
 from trainables.data.manifest import CLASSES, DataError
 from trainables.data.prepared import Prepared
 from trainables.losses.cls import build_loss
@@ -47,6 +48,7 @@ class Classification:
             raise DataError(
                 f"classification needs images of at least two of the classes {', '.join(self.names)} and this data has "
                 f"{found[0] + ' alone' if found else 'none'}; check the class folders, or the labels in the table"
+                f"{asked(data.notes)}"
             )
         return np.flatnonzero(targets >= 0)
 

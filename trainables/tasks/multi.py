@@ -12,6 +12,7 @@ from torchmetrics import Metric
 from search_spaces.recipes import Config
 from trainables import charts
 from trainables.batches import Batch
+from trainables.data.kinds import asked
 from trainables.data.manifest import CLASSES, UNKNOWN, DataError
 from trainables.data.prepared import Prepared
 from trainables.losses.multi import build_loss
@@ -45,7 +46,7 @@ class MultiTask:
         if not data.masks.any() or len(np.unique(data.labels[known])) < 2:
             raise DataError(
                 "multi-task learning needs lesion masks, and images of at least two of the classes "
-                f"{', '.join(self.names)}; check the folder, or use --task seg or --task cls"
+                f"{', '.join(self.names)}; check the folder, or use --task seg or --task cls{asked(data.notes)}"
             )
         return np.flatnonzero(known | ((data.labels == UNKNOWN) & data.has_mask))
 

@@ -119,7 +119,9 @@ def test_errors_are_one_line_that_lists_what_is_allowed(argv: list[str], expecte
 def test_unknown_line_in_the_file_lists_the_known(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text("epoch: 3")
-    with pytest.raises(UserError, match="--epoch: no such setting; choose from data, layout, patient, test_source"):
+    with pytest.raises(
+        UserError, match="--epoch: no such setting; choose from data, layout, patient, resize_masks, test_source"
+    ):
         parse("--config", str(file))
     file.write_text("{ a")
     with pytest.raises(UserError, match="not valid YAML"):

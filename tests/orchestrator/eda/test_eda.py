@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -266,3 +268,80 @@ def test_nothing_overflows_and_the_console_is_silent(file: Path, tmp_path: Path,
     assert found["wide"] == []
     assert found["broken"] == 0
     assert found["console"] == []
+
+
+def in_mm(folder: Path, root: Path, sizes: dict[str, str]) -> Page:
+    """The page of a table that gives sizes of pixels by source."""
+    images = [one for name in CLASSES for one in sorted(used(folder, name)) if one.name != HOSTILE]
+    lines = ["image,mask,label,source,pixel_mm"]
+    for number, one in enumerate(images):
+        source = sorted(sizes)[number % len(sizes)]
+        lines.append(f"{one},{one.with_stem(one.stem + '_mask')},{one.parent.name},{source},{sizes[source]}")
+    (root / "all.csv").write_text("\n".join(lines))
+    out = root / "eda.html"
+    assert main(["--data", str(root / "all.csv"), "--out", str(out), "--storage", str(root), "--folds", "3"]) == 0
+    return Page(out.read_text())
+
+
+def test_lesions_in_mm_where_the_size_of_a_pixel_is_known(folder: Path, tmp_path: Path) -> None:
+    page = in_mm(folder, tmp_path, {"A": "0.1", "B": ""})
+    rows = page.rows("Lesions in mm")
+    assert set(rows) == {"benign", "malignant"}
+    for cells in rows.values():
+        count, least, median, most = map(float, cells)
+        assert count > 0
+        assert 0 < least <= median <= most < 96 * 2**0.5 * 0.1
+    assert "The size of a pixel is known of some images only." in page.text
+    assert "pixel_mm" not in page.text, "no sub-group"
+
+
+def test_a_known_lesion_in_mm(tmp_path: Path) -> None:
+    lesion = np.zeros((60, 80), np.uint8)
+    lesion[10:30, 20:50] = 255
+    lesion[50:53, 2:5] = 255
+    for name, array in (("a", lesion // 2), ("a_mask", lesion)):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    found = dict(zip(MEASURED, measure(str(tmp_path / "a.png"), [str(tmp_path / "a_mask.png")]), strict=True))
+    assert (found["largest"], found["lesion_pixels"]) == (600, 609)
+    record = SimpleNamespace(image=tmp_path / "a.png", spacing_mm=0.2)
+    one = Survey(
+        SimpleNamespace(files=(str(tmp_path / "a.png"), "b")),  # type: ignore[arg-type]
+        SimpleNamespace(records=(record,)),  # type: ignore[arg-type]
+        np.array(["train", "train"]),
+        {"largest": np.array([found["largest"], 9.0])},
+        (),
+        2,
+    )
+    assert one.diameters_mm[0] == pytest.approx(2 * (600 * 0.04 / np.pi) ** 0.5)
+    assert np.isnan(one.diameters_mm[1]), "nobody knows its pixels"
+
+
+def test_pixels_of_sources_that_differ_are_said(folder: Path, tmp_path: Path) -> None:
+    said = "Pixels are of other sizes in one source than in another"
+    for name, sizes in (("far", {"A": "0.05", "B": "0.1"}), ("near", {"A": "0.08", "B": "0.1"})):
+        (tmp_path / name).mkdir()
+        page = in_mm(folder, tmp_path / name, sizes)
+        assert (said in page.text) == (name == "far")
+        assert "known of some images only" not in page.text
+
+
+def test_without_sizes_nothing_is_in_mm(page: Page) -> None:
+    assert "Lesions in mm" not in page.text
+
+
+def test_a_file_that_cannot_be_read_now_is_a_line_of_the_page(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainables.data.patience.PAUSES", (0.0,))
+    honest = Path.open
+
+    def away(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "normal (3).png":
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return honest(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", away)
+    out = tmp_path / "eda.html"
+    assert main(["--data", str(folder), "--out", str(out), "--storage", str(tmp_path), "--folds", "3"]) == 0
+    rows = Page(out.read_text()).rows("4 faults")
+    assert rows["normal/normal (3).png"] == ["could not be read just now (Input/output error)", "left out"]

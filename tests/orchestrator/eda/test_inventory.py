@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from orchestrator.eda.__main__ import main
+from tests.support import two_sets
 from trainables.data import CLASSES, write_phantom
 
 
@@ -41,3 +42,19 @@ def test_of_each_source_of_a_table(tmp_path: Path) -> None:
     assert found["total"]["subgroups"] == ["machine"]
     for name in CLASSES:
         assert sum(source["labels"].get(name, 0) for source in found["sources"]) == found["total"]["labels"][name]
+
+
+def test_of_each_of_two_datasets(tmp_path: Path) -> None:
+    clinics = two_sets.write(tmp_path / "sets")
+    out = tmp_path / "eda.json"
+    given = ["--data", *map(str, clinics), "--format", "json", "--out", str(out), "--storage", str(tmp_path / "runs")]
+    assert main(given) == 0
+    found = json.loads(out.read_text())
+    first, second = found["sources"]
+    assert (first["name"], first["layout"], first["patients"]) == ("clinic A", "busi", None)
+    assert (second["name"], second["layout"], second["patients"]) == ("clinic B", "folders", 30)
+    assert first["images"] + second["images"] == found["total"]["images"]
+    assert found["total"]["left_out"] == first["left_out"] + second["left_out"]
+    assert first["warnings"] == ["patients unknown: images of one patient may be in train and in test"]
+    assert (second["warnings"], second["subgroups"], first["subgroups"]) == ([], [], [])
+    assert set(first) == set(second) == set(found["total"])

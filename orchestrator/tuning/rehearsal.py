@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.cluster.resources import TrialResources
@@ -16,7 +17,6 @@ from orchestrator.config import loading
 from orchestrator.config.cli import make_settings
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
-from orchestrator.ensemble.plan import follows
 from orchestrator.tuning import terminal
 from orchestrator.tuning.launch import plan_launch
 from orchestrator.tuning.plan import Plan
@@ -26,8 +26,11 @@ from trainables.data import Prepared
 from trainables.tasks import make_task
 
 
-def rehearse(settings: SearchSettings) -> None:
+def rehearse(settings: SearchSettings, ensemble_follows: Callable[[SearchSettings, Prepared], bool]) -> None:
     """Read and check the data, plan the search, and say both; prepared data go to a folder that is deleted.
+
+    Args:
+        ensemble_follows: whether the data allow an ensemble.
 
     Raises:
         UserError: what would stop the search.
@@ -39,7 +42,7 @@ def rehearse(settings: SearchSettings) -> None:
         data = loading.load(inside)
         make_task(settings.task, settings.classes).rows(data)
         with quiet(Path(scratch, "log.txt")), ray_session(settings.address, settings.dashboard):
-            ensemble = settings.ensemble and follows(settings, data)
+            ensemble = settings.ensemble and ensemble_follows(settings, data)
             plan, share = plan_launch(inside, data, None)
             terminal.announce(settings, plan, share)
             say(f"try     {_tried(plan)}")
