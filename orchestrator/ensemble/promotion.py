@@ -17,7 +17,7 @@ from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
 from orchestrator.scoring.verdict import Verdict
 from orchestrator.tracking.client import quote
 from orchestrator.tracking.ranking import experiments, runs_of
-from orchestrator.tracking.registry import CHAMPION, champion, model_name
+from orchestrator.tracking.registry import CHAMPION, champion, describe, model_name
 
 #: A tag of an ensemble's run for each winner whose test images were scored.
 SCORED = "test_scored."
@@ -143,6 +143,7 @@ def promote(client: MlflowClient, task: str, mode: str, new: Contender, beside: 
     promoted, why = decision(task, mode, new, beside, Contender.standing(client, found) if found else None)
     if promoted:
         client.set_registered_model_alias(model_name(task), CHAMPION, new.version)
+    describe(client, task)
     return promoted, why
 
 

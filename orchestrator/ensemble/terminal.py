@@ -22,6 +22,7 @@ from orchestrator.inference.lesion_shape import FEATURES
 from orchestrator.scoring.metrics import PRIMARY
 from orchestrator.scoring.resampling import Estimate
 from orchestrator.scoring.uncertainty import LEAST_ERRORS, Usefulness
+from orchestrator.tracking.description import TAG as NOTE
 from orchestrator.tracking.description import ensemble_tags
 from trainables.data import Prepared
 
@@ -171,7 +172,20 @@ def tags(found: EnsembleResult) -> dict[str, str]:
     row = found.winning
     held_out = (row.score or math.nan, row.standard_error or math.nan)
     verdict = found.verdict.word if found.verdict else ""
-    return ensemble_tags(found.winner, verdict, held_out, found.test, found.model_uri.rpartition("/")[2])
+    return {NOTE: _note(found)} | ensemble_tags(
+        found.winner, verdict, held_out, found.test, found.model_uri.rpartition("/")[2]
+    )
+
+
+def _note(found: EnsembleResult) -> str:
+    """Its run in MLflow in words: what, how good, its verdict, and how to use it."""
+    low, high = found.test.interval
+    line = f"Verdict: {found.verdict.line}.\n\n" if found.verdict else ""
+    return (
+        f"{line}{found.winner} of {len(found.winning.members)} members: test {found.test.metric} {found.test.value:.4f} "
+        f"(95 % {low:.4f} to {high:.4f}).\n\nUse it: `python -m orchestrator.predict --task {found.task} "
+        f"--model {found.model_uri} --out predictions IMAGE`"
+    )
 
 
 def command(settings: EnsembleSettings, search: SearchSettings) -> str:

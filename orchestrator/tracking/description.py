@@ -16,6 +16,7 @@ from orchestrator.tracking import ui_view
 from orchestrator.tracking.ranking import TrialRow, best_trials, runs_of
 from orchestrator.tracking.registry import champion, model_name
 
+#: Of an experiment, or of a run.
 TAG = "mlflow.note.content"
 TOP = 10
 #: What stands around our part; a person's own words before and after it stay.
@@ -92,6 +93,16 @@ def _character(one: str) -> str:
     if one.isalnum() or one in " -":
         return one
     return "\ufffd" if unicodedata.category(one)[0] in "CZ" else f"&#{ord(one)};"
+
+
+def trial_note(label: str, metric: str, best: float | None, epochs: int) -> str:
+    """A trial's run in words: what, and how good."""
+    if best is None:
+        return f"{label}: it ended before its first epoch did."
+    return (
+        f"{label}: best {metric} {best:.4f} in {epochs} epochs, on the validation images that chose the epoch: "
+        "optimistic. `python -m orchestrator.ensemble` makes a model of the best."
+    )
 
 
 def ensemble_tags(

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.tune import Callback
 
+from orchestrator.tracking import description
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tuning.budget import TuneResult
 from orchestrator.tuning.failures import Failure, FailurePolicy
@@ -141,4 +142,7 @@ class SearchCallback(Callback):
         if "micro_batch" in record.result:
             parts = f"batch of {record.config['batch_size']} in parts of {record.result['micro_batch']:.0f}"
             tags["out_of_memory"] = parts
+        metric = self._run.task.primary
+        best = record.result.get(f"best/{metric}")
+        tags[description.TAG] = description.trial_note(record.label, metric, best, record.epoch)
         self._tracker.end_trial(record.trial_id, RUN_STATUS.get(record.state, "FINISHED"), tags)

@@ -85,7 +85,7 @@ def launch(
         if found.status == "done":
             pictured = log_figures.log_all(run, found.trials, tracker)
         found = found.model_copy(update={"tracking_lag_seconds": round(tracker.lag, 3)})
-        tracker.end_search(RUN_STATUS[found.status], found.figures(), {"why": found.why})
+        tracker.end_search(RUN_STATUS[found.status], found.figures(), {"why": found.why, description.TAG: found.note})
     except Exception:
         tracker.end_search("FAILED", {}, {})
         raise

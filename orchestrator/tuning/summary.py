@@ -122,6 +122,17 @@ class SearchSummary(Result, frozen=True):
         frame = pd.DataFrame([row.model_dump() for row in self.trials], columns=list(TrialSummary.model_fields))
         return frame.sort_values("metric", ascending=False, ignore_index=True)
 
+    @property
+    def note(self) -> str:
+        """Its run in MLflow in words: what, how good, and how to go on."""
+        best = ""
+        if self.best and self.best.metric is not None:
+            best = f" Best validation {self.metric} {self.best.metric:.4f}: {self.best.name}."
+        return (
+            f"{len(self.trials)} trials of {self.name}, {self.status}.{best} Go on: "
+            f"`python -m orchestrator.search --resume {self.name} --trials N`."
+        )
+
     def figures(self) -> dict[str, float]:
         """Its own metrics in MLflow. None is named best/...: the parent must not stand in its trials' ranking."""
         values = {
