@@ -179,13 +179,11 @@ def tags(found: EnsembleResult) -> dict[str, str]:
 
 def _note(found: EnsembleResult) -> str:
     """Its run in MLflow in words: what, how good, its verdict, and how to use it."""
-    low, high = found.test.interval
+    test, members = found.test, len(found.winning.members)
     line = f"Verdict: {found.verdict.line}.\n\n" if found.verdict else ""
-    return (
-        f"{line}{found.winner} of {len(found.winning.members)} members: test {found.test.metric} {found.test.value:.4f} "
-        f"(95 % {low:.4f} to {high:.4f}).\n\nUse it: `python -m orchestrator.predict --task {found.task} "
-        f"--model {found.model_uri} --out predictions IMAGE`"
-    )
+    figure = f"test {test.metric} {test.value:.4f} (95 % {test.interval[0]:.4f} to {test.interval[1]:.4f})"
+    use = f"python -m orchestrator.predict --task {found.task} --model {found.model_uri} --out predictions IMAGE"
+    return f"{line}{found.winner} of {members} members: {figure}.\n\nUse it: `{use}`"
 
 
 def command(settings: EnsembleSettings, search: SearchSettings) -> str:
