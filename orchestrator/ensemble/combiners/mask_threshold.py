@@ -7,13 +7,17 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.scoring.values import dice_by_image
+from orchestrator.scoring.values import dice_by_image, has_lesion
 from trainables.data.pixels import to_original_size
 
 _PER_LOGIT = 8
 #: Thresholds that are tried, in calibrated logits. Eighths are exact in float32, so a pixel that was counted above one
 #: is above it in every prediction.
 THRESHOLDS = np.arange(-4 * _PER_LOGIT, 4 * _PER_LOGIT + 1, dtype=np.float32) / _PER_LOGIT
+
+#: Share of the largest lesion Dice that a threshold keeps: docs/methods.md has it beside other rules.
+KEPT = 0.95
+ROUNDING = 1e-12
 
 
 def threshold_counts(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -54,12 +58,18 @@ def counts_above(threshold: float, planes: Iterable[np.ndarray], held_out: OutOf
 
 
 def best_threshold(counts: np.ndarray) -> int:
-    """Index into `THRESHOLDS` of the largest mean `dice_all`, for counts int64 [N,T,3].
+    """Index into `THRESHOLDS` of the largest mean `dice_all` where lesions lose next to nothing, for counts int64 [N,T,3].
 
-    Of several the one nearest to 0. A row of zeros says nothing: it scores the same at all of them.
+    Among those whose mean Dice of lesions is at least `KEPT` of its largest: without that an empty mask is best where a
+    model is weak and normals are many. Of several the one nearest to 0. A row of zeros says nothing: it scores the same
+    at all of them.
     """
-    dice = dice_by_image(counts.reshape(-1, 3)).reshape(counts.shape[:2]).mean(0)
-    return int(min(np.flatnonzero(dice >= dice.max() - 1e-12), key=lambda i: abs(THRESHOLDS[i])))
+    dice = dice_by_image(counts.reshape(-1, 3)).reshape(counts.shape[:2])
+    lesions, everything = dice[has_lesion(counts[:, 0])], dice.mean(0)
+    if len(lesions):
+        of_lesions = lesions.mean(0)
+        everything = np.where(of_lesions >= KEPT * of_lesions.max() - ROUNDING, everything, -1.0)
+    return int(min(np.flatnonzero(everything >= everything.max() - ROUNDING), key=lambda i: abs(THRESHOLDS[i])))
 
 
 def _at_original_size(

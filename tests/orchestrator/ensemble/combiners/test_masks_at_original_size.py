@@ -14,6 +14,7 @@ from orchestrator.ensemble.combiners.mask_threshold import (
     threshold_counts,
 )
 from orchestrator.scoring.packed_masks import PackedMasks
+from orchestrator.scoring.values import dice_by_image
 from tests.support.heldouts import segmentation
 from trainables.data.pixels import to_original_size
 from trainables.metrics.seg import confusion_counts, segmentation_scores
@@ -53,7 +54,7 @@ def test_planes_are_counted_at_each_images_own_size(keep_aspect: bool) -> None:
             assert counts_above(float(THRESHOLDS[index]), planes, held_out)[row].tolist() == expected
 
 
-def test_the_best_threshold_has_the_largest_dice_all() -> None:
+def test_the_best_threshold_has_the_largest_dice_all_where_lesions_lose_nothing() -> None:
     held_out = segmentation()
     counts = original_counts(held_out.planes.astype(np.float32).mean(0) + 1, held_out)
     scores = [segmentation_scores(torch.from_numpy(counts[:, i]))["dice_all"] for i in range(len(THRESHOLDS))]
@@ -72,3 +73,16 @@ def test_of_thresholds_as_good_the_one_nearest_to_zero_is_taken() -> None:
         assert THRESHOLDS[best_threshold(original_counts([plane], held_out))] == expected
     unknown = replace(held_out, has_mask=np.array([False]))
     assert THRESHOLDS[best_threshold(original_counts([np.zeros((24, 24), np.float32)], unknown))] == 0
+
+
+def test_a_weak_model_beside_many_normals_keeps_its_lesions() -> None:
+    """Half of a lesion is found, and every normal has a false alarm: an empty mask has the largest `dice_all`."""
+    lesion = np.tile([[50, 50, 50]], (len(THRESHOLDS), 1))
+    normal = np.tile([[0, 40, 0]], (len(THRESHOLDS), 1))
+    above = THRESHOLDS > 1
+    lesion[above] = [0, 0, 100]
+    normal[above] = 0
+    counts = np.stack([lesion, *[normal] * 9])
+    assert dice_by_image(counts[:, -1]).mean() > dice_by_image(counts[:, 0]).mean()
+    assert THRESHOLDS[best_threshold(counts)] == 0
+    assert THRESHOLDS[best_threshold(counts[1:])] > 1, "without a lesion there is nothing to keep"
