@@ -58,7 +58,7 @@ def counts_above(threshold: float, planes: Iterable[np.ndarray], held_out: OutOf
 
 
 def best_threshold(counts: np.ndarray) -> int:
-    """Index into `THRESHOLDS` of the largest mean `dice_all` where lesions lose next to nothing, for counts int64 [N,T,3].
+    """Index into `THRESHOLDS` of the largest mean `dice_all` at which lesions lose little; counts: int64 [N,T,3].
 
     Among those whose mean Dice of lesions is at least `KEPT` of its largest: without that an empty mask is best where a
     model is weak and normals are many. Of several the one nearest to 0. A row of zeros says nothing: it scores the same
