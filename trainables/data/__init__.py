@@ -21,6 +21,8 @@ __all__ = [
     "folders",
     "grouping",
     "is_phantom",
+    "known",
+    "links",
     "manifest",
     "phantom",
     "pixels",

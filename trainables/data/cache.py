@@ -14,11 +14,12 @@ import numpy as np
 
 from trainables.data.examine import Decoded, digest
 from trainables.data.manifest import Fault, Record
+from trainables.data.pictures import PictureFile
 
 #: Part of every name here: raise it when what is stored changes.
 FORMAT = 1
-#: The same of outcomes alone, which prepared arrays do not depend on: 2 reads masks of few values.
-EXAMINED = 2
+#: The same of outcomes alone, which prepared arrays do not depend on: 2 reads masks of few values, 3 has pictures.
+EXAMINED = 3
 
 
 def content_key(digest: str, label: int, masks: int) -> str:
@@ -27,9 +28,13 @@ def content_key(digest: str, label: int, masks: int) -> str:
 
 
 class ExaminedIndex:
-    """Outcomes of `decode` without their pixels, by content: a second run decodes nothing to know the groups."""
+    """Outcomes of `decode` without their pixels, by content: a second run decodes nothing to know the groups.
+
+    What is new is known after `save`.
+    """
 
     def __init__(self, cache: Path) -> None:
+        self._pictures = PictureFile(cache / f"pictures-{EXAMINED}.bin")
         self._file = cache / f"examined-{EXAMINED}.json"
         try:
             self._entries: dict[str, dict[str, Any]] = json.loads(self._file.read_text())
@@ -47,19 +52,23 @@ class ExaminedIndex:
         return np.frombuffer(bytes.fromhex(self._entries[key]["image_hash"]), np.uint8)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._entries
+        return key in self._entries and self._pictures.get(key) is not None
 
     def get(self, key: str, record: Record) -> Decoded:
         """The remembered outcome, its faults naming this record's files; image and masks are None."""
-        entry = self._entries[key]
+        entry, picture = self._entries[key], self._pictures.get(key)
+        if picture is None:
+            raise KeyError(key)
         files = (record.image, *record.masks)
         faults = tuple(Fault(files[which], problem, action) for which, problem, action in entry["faults"])
-        return Decoded(**{**entry, "faults": faults, "image_hash": self.image_hash(key)}, image=None, masks=None)
+        found = {**entry, "faults": faults, "image_hash": self.image_hash(key), "picture": picture}
+        return Decoded(**found, image=None, masks=None)
 
     def put(self, key: str, record: Record, decoded: Decoded) -> None:
         """Remember an outcome."""
         files = (record.image, *record.masks)
         self._changed = True
+        self._pictures.put(key, decoded.picture)
         self._entries[key] = {
             "faults": [(files.index(fault.file), fault.problem, fault.action) for fault in decoded.faults],
             "usable": decoded.usable,
@@ -74,6 +83,7 @@ class ExaminedIndex:
         """Write what is new, under a temporary name, then rename."""
         if not self._changed:
             return
+        self._pictures.save()
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".part", delete=False) as part:
             json.dump(self._entries, part)

@@ -11,6 +11,7 @@ import numpy as np
 
 from trainables.data.duplicates import perceptual_hash
 from trainables.data.manifest import LEFT_OUT_WITH_IMAGE, NORMAL, UNKNOWN, Fault, Record
+from trainables.data.pictures import SIDE, small_picture
 from trainables.data.pixels import FEW, UnreadableError, fit_mask, read_image, read_mask, resize_image, resize_mask
 from trainables.data.polygons import content, is_polygons
 
@@ -34,6 +35,7 @@ class Decoded:
         image: uint8 [S, S] grey.
         masks: uint8 [k, S, S] of 0 and 1, one per mask file with any lesion pixel; k may be 0.
         image_hash: perceptual_hash of the image at original size; empty where the image is unreadable.
+        picture: uint8 [64,64], small_picture of the image; black where it is unreadable.
     """
 
     faults: tuple[Fault, ...]
@@ -45,6 +47,7 @@ class Decoded:
     image: np.ndarray | None
     masks: np.ndarray | None
     image_hash: np.ndarray
+    picture: np.ndarray
 
 
 def digest(record: Record) -> str:
@@ -59,7 +62,8 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
         image = read_image(record.image)
     except UnreadableError as error:
         fault = Fault(record.image, str(error))
-        return Decoded((fault,), False, _combine(digests), digests[0], 0, 0, None, None, np.zeros(0, np.uint8))
+        nothing = np.zeros(0, np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+        return Decoded((fault,), False, _combine(digests), digests[0], 0, 0, None, None, *nothing)
     lesions, faults = _read_lesions(record, image.shape)
     usable = not any(fault.left_out for fault in faults)
     masks = np.zeros((len(lesions), size, size), np.uint8)
@@ -75,6 +79,7 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
         image=resize_image(image, size, keep_aspect) if usable else None,
         masks=masks if usable else None,
         image_hash=perceptual_hash(image),
+        picture=small_picture(image),
     )
 
 

@@ -15,6 +15,7 @@ from trainables.data.cache import FORMAT, ExaminedIndex, content_key, read_array
 from trainables.data.duplicates import DEFAULT_DISTANCE, HASH_BYTES, perceptual_hash
 from trainables.data.examine import decode
 from trainables.data.grouping import ExaminedRecord, given_sides, group
+from trainables.data.links import near_duplicates
 from trainables.data.manifest import CLASSES, DataError, Manifest, Record
 from trainables.data.phantom import is_phantom
 from trainables.data.pixels import read_image
@@ -76,8 +77,15 @@ def prepare(
             ExaminedRecord(record, key, index.get(key, record), side)
             for record, key, side in zip(manifest.records, keys, sides, strict=True)
         ]
+        links = near_duplicates([row.outcome for row in examined], duplicate_distance, cache)
         grouped = group(
-            manifest, examined, test_source=test_source, distance=duplicate_distance, seed=split_seed, folds=folds
+            manifest,
+            examined,
+            links,
+            test_source=test_source,
+            distance=duplicate_distance,
+            seed=split_seed,
+            folds=folds,
         )
         rows, data_fingerprint = grouped.rows, grouped.fingerprint()
         identity = json.dumps([data_fingerprint, FORMAT, size, keep_aspect, masks])
