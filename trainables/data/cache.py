@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -90,14 +91,41 @@ class ExaminedIndex:
         os.replace(part.name, self._file)
 
 
-def write_arrays(folder: Path, **arrays: np.ndarray) -> None:
+class Rows(NamedTuple):
+    """A uint8 array that is written row by row, and never in memory as a whole.
+
+    Attributes:
+        shape: of all rows together.
+        rows: uint8 each, of shape[1:].
+    """
+
+    shape: tuple[int, ...]
+    rows: Iterable[np.ndarray]
+
+    def save(self, file: Path) -> None:
+        """Write what `np.save` would."""
+        header = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+        with file.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for row in self.rows:
+                stream.write(row.tobytes())
+
+
+def write_arrays(folder: Path, **arrays: np.ndarray | Rows) -> None:
     """Write arrays and their checksums under a temporary name, then rename; what stood there before is replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, suffix=".part"))
-    for name, array in arrays.items():
-        np.save(part / f"{name}.npy", array)
-    checksums = {name: _checksum(part / f"{name}.npy") for name in arrays}
-    (part / "checksums.json").write_text(json.dumps(checksums))
+    try:
+        for name, array in arrays.items():
+            if isinstance(array, Rows):
+                array.save(part / f"{name}.npy")
+            else:
+                np.save(part / f"{name}.npy", array)
+        checksums = {name: _checksum(part / f"{name}.npy") for name in arrays}
+        (part / "checksums.json").write_text(json.dumps(checksums))
+    except BaseException:
+        shutil.rmtree(part)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     try:
         part.rename(folder)

@@ -67,22 +67,22 @@ def _find(outcomes: Sequence[Decoded], distance: int) -> np.ndarray:
         alike = np.compress(alike[:, 0] != alike[:, 1], alike, axis=0)
         if not distance:
             return alike
-        pictures = np.zeros((len(outcomes), SIDE, SIDE), np.uint8)
-        for row, picture in enumerate(pool.map(lambda outcome: trimmed(outcome.picture), outcomes)):
-            pictures[row] = picture
-        return np.concatenate([alike, _aligned(pictures, alike, pool)])
+        return np.concatenate([alike, _aligned(outcomes, alike, pool)])
 
 
-def _aligned(pictures: np.ndarray, known: np.ndarray, pool: Executor) -> np.ndarray:
+def _aligned(outcomes: Sequence[Decoded], known: np.ndarray, pool: Executor) -> np.ndarray:
     """Pairs whose pictures agree, int64 [L,2], without those that are known, int64 [K,2]."""
-    one, other, view = propose(pictures, pool)
-    n, starts = len(pictures), [view.matrix(SIDE) for view in CROPS]
+
+    def picture(row: int) -> np.ndarray:
+        return trimmed(outcomes[row].picture)
+
+    n, starts = len(outcomes), [view.matrix(SIDE) for view in CROPS]
+    one, other, view = propose(n, picture, pool)
     new = ~np.isin(one * n + other, np.concatenate([known @ [n, 1], known @ [1, n]]))
-    pairs, view = np.stack([one, other], axis=1)[new], view[new]
+    one, other, view = one[new], other[new], view[new]
 
     def agrees(which: int) -> bool:
-        i, j = pairs[which]
-        return agreement(pictures[i], pictures[j], starts[view[which]]) >= AGREE
+        return agreement(picture(one[which]), picture(other[which]), starts[view[which]]) >= AGREE
 
-    found = np.fromiter(pool.map(agrees, range(len(pairs))), bool, len(pairs))
-    return np.compress(found, pairs, axis=0)
+    found = np.fromiter(pool.map(agrees, range(len(one))), bool, len(one))
+    return np.compress(found, np.stack([one, other], axis=1), axis=0)

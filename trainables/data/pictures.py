@@ -81,7 +81,9 @@ class PictureFile:
         return picture if zlib.crc32(picture.tobytes()) == self._records["check"][place] else None
 
     def put(self, key: str, picture: np.ndarray) -> None:
-        """Keep a picture; `get` knows it after `save`."""
+        """Keep a picture, unless it is there; `get` knows it after `save`."""
+        if self.get(key) is not None:
+            return
         if self._part is None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._part = tempfile.TemporaryFile(dir=self._file.parent)  # noqa: SIM115 (closed by save)
@@ -101,7 +103,8 @@ class PictureFile:
                 whole.truncate(len(self._records) * RECORD.itemsize)
                 whole.seek(0, os.SEEK_END)
             except OSError:
-                whole.truncate(0)
+                whole.seek(0)
+                whole.truncate()
             self._part.seek(0)
             shutil.copyfileobj(self._part, whole)
         self._part.close()

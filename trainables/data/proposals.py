@@ -7,7 +7,7 @@ N (N / 1000 + 8000) instead of N^2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ LEAST = 0.55
 #: Most proposals for a picture: where everything resembles everything, the best of them.
 MOST = 4
 #: Pictures a cell of the search, cells that are looked at, pictures at a time.
-IN_CELL, PROBED, BATCH = 1024, 8, 256
+IN_CELL, PROBED, BATCH = 1024, 8, 64
 
 
 class Proposals(NamedTuple):
@@ -41,21 +41,29 @@ class Proposals(NamedTuple):
     view: np.ndarray
 
 
-def propose(pictures: np.ndarray, pool: Executor) -> Proposals:
-    """Pairs that may show one scene, each once, of pictures uint8 [N,64,64] without black borders."""
-    n = len(pictures)
+def propose(n: int, picture: Callable[[int], np.ndarray], pool: Executor) -> Proposals:
+    """Pairs that may show one scene, each once.
+
+    Args:
+        n: number of pictures.
+        picture: uint8 [64,64] by its row, without black borders; asked for several times, so that none has to be held.
+    """
     starts = range(0, n, BATCH)
+
+    def seen(start: int, views: int) -> np.ndarray:
+        return _seen([picture(row) for row in range(start, min(start + BATCH, n))], views)
+
     known = np.zeros((n, CELLS * CELLS), np.float32)
-    for start, some in zip(starts, pool.map(lambda at: _seen(pictures[at : at + BATCH], 1)[:, 0], starts), strict=True):
+    for start, some in zip(starts, pool.map(lambda start: seen(start, 1)[:, 0], starts), strict=True):
         known[start : start + BATCH] = some
     centres, cells = _cells(known)
-    found = pool.map(lambda at: _nearest(_seen(pictures[at : at + BATCH]), at, known, centres, cells), starts)
+    found = pool.map(lambda start: _nearest(seen(start, len(CROPS)), start, known, centres, cells), starts)
     one, other, view, cosine = (np.concatenate(column) for column in zip(*found, strict=True))
     best = _best_of_each(np.minimum(one, other) * n + np.maximum(one, other), cosine)
     return Proposals(one[best], other[best], view[best])
 
 
-def _seen(pictures: np.ndarray, views: int = len(CROPS)) -> np.ndarray:
+def _seen(pictures: Sequence[np.ndarray], views: int) -> np.ndarray:
     """What pictures are known by in each view: coarse texture of mean 0 and length 1, float32 [n,views,256]."""
     textures = [
         cv2.resize(texture(picture, SIDE / 8), (HALF, HALF), interpolation=cv2.INTER_AREA) for picture in pictures
