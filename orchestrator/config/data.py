@@ -58,7 +58,10 @@ class SplitSettings(DataSettings):
     keep_aspect: bool = Field(False, description="letterbox images instead of stretching them to a square")
     image_size: int = Field(0, ge=32, le=2048, description="side of the square images, pixels [256; phantom 96]")
     duplicate_distance: int = Field(
-        DEFAULT_DISTANCE, ge=0, le=256, description="largest hash distance of near-duplicates, bits of 256"
+        DEFAULT_DISTANCE,
+        ge=0,
+        le=256,
+        description="largest hash distance of near-duplicates, bits of 256; at 0 no pictures are aligned either",
     )
     folds: Annotated[int, Field(ge=2, le=20)] | Literal["source"] = Field(
         0, title="N|source", description="folds over the images that are not test, or each source one [5; phantom 3]"

@@ -16,7 +16,8 @@ from orchestrator.inference.lesion_shape import FEATURES, largest_component, les
 from orchestrator.scoring.packed_masks import read
 from trainables.data import CLASSES, UNKNOWN, Manifest, Prepared, Record
 from trainables.data.cache import ExaminedIndex
-from trainables.data.duplicates import cluster
+from trainables.data.duplicates import among, connected
+from trainables.data.links import near_duplicates
 from trainables.data.manifest import TEST
 
 PARTS = ("train", "validation", "test")
@@ -162,11 +163,13 @@ def _clusters(
     # What could not be read in this run was not remembered.
     keys = [(record, index.key(record)) for record in manifest.records]
     outcomes = [(record, index.get(key, record)) for record, key in keys if key in index]
-    usable = [(record, outcome.image_hash) for record, outcome in outcomes if outcome.usable]
-    numbers = cluster(np.stack([image_hash for _, image_hash in usable]), distance).tolist()
+    links = near_duplicates([outcome for _, outcome in outcomes], distance, cache)
+    usable = [row for row, (_, outcome) in enumerate(outcomes) if outcome.usable]
+    numbers = connected(among(links, usable), len(usable)).tolist()
     found: dict[int, list[ClusterMember]] = {number: [] for number, size in Counter(numbers).items() if size > 1}
-    for number, (record, _) in zip(numbers, usable, strict=True):
+    for number, row in zip(numbers, usable, strict=True):
         if number in found:
+            record = outcomes[row][0]
             found[number].append(ClusterMember(record, parts.get(str(record.image), "left out")))
     ordered = sorted(found.values(), key=lambda members: (not disagrees(members), -len(members)))
     return tuple(map(tuple, ordered)), len(usable)

@@ -16,6 +16,8 @@ from trainables.data import NORMAL, UNKNOWN, Fault, Manifest
 from trainables.data.duplicates import DEFAULT_DISTANCE, near
 from trainables.data.examine import decode
 from trainables.data.grouping import OTHER_CLASS, ExaminedRecord, groups_of_all, join
+from trainables.data.known import near_in_a_view
+from trainables.data.links import near_duplicates
 from trainables.data.notes import dataset_notes, group_notes
 from trainables.data.splits import TRAIN
 from trainables.tasks.base import to_targets
@@ -89,8 +91,9 @@ def fresh_images(
     distance = own if distance is None else distance
     known_distance = max(distance, own)
     examined = _examined(manifest, progress)
-    joined = join(manifest, examined, distance)
-    together = groups_of_all(examined, distance)
+    links = near_duplicates([row.outcome for row in examined], distance)
+    joined = join(manifest, examined, links)
+    together = groups_of_all(examined, links)
     seen = _seen(examined, together, set(description.trained_on), learnt_from, known_distance)
     reasons = [seen[row.key] for row in joined.rows]
     faulty = sum(not reason for reason in seen.values()) - sum(not reason for reason in reasons)
@@ -159,7 +162,9 @@ def _seen(
     known += list(learnt_from.hashes) if learnt_from else []
     if known:
         hashes = [rows[i].outcome.image_hash for i in np.flatnonzero(readable).tolist()]
-        alike[readable] = near(np.stack(hashes), np.stack(known), distance)
+        pictures = [rows[i].outcome.picture for i in np.flatnonzero(readable).tolist()]
+        by_hash = near(np.stack(hashes), np.stack(known), distance)
+        alike[readable] = by_hash | near_in_a_view(np.stack(pictures), np.stack(known), distance)
     first = {groups[i]: rows[i].record.image.name for i in np.flatnonzero(copies | alike).tolist()[::-1]}
     reasons = {}
     for i, group in enumerate(groups.tolist()):

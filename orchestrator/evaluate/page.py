@@ -149,7 +149,8 @@ def _left_out(found: Evaluation) -> list[Block]:
             "Left out is every image that the model may know: a file among its training images, a near-duplicate of "
             "one that it learnt from or was chosen by, and whatever is of the same patient or near-duplicate cluster. "
             f"What differs from such an image by at most {fresh.known_distance} of 256 bits of a perceptual hash is "
-            f"near it; near-duplicates among the images here differ by at most {fresh.distance}.",
+            "near it, and so is what is nearer still once it is mirrored, cropped or turned. Near-duplicates among the "
+            f"images here differ by at most {fresh.distance}, or show the same once they are aligned.",
             quiet=True,
         )
     ]

@@ -7,19 +7,22 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from trainables.data.examine import Decoded, digest
 from trainables.data.manifest import Fault, Record
 from trainables.data.patience import PassingError
+from trainables.data.thumbnails import PictureFile
 
 #: Part of every name here: raise it when what is stored changes.
 FORMAT = 1
-#: The same of outcomes alone, which prepared arrays do not depend on: 2 reads masks of few values, 3 deeper formats.
-EXAMINED = 3
+#: The same of outcomes alone, which prepared arrays do not depend on: 2 reads masks of few values, 3 deeper formats, 4
+#: has pictures.
+EXAMINED = 4
 #: What the key of files that could not be read begins with.
 _PASSING = "not now:"
 
@@ -30,16 +33,20 @@ def content_key(digest: str, label: int, masks: int) -> str:
 
 
 class ExaminedIndex:
-    """Outcomes of `decode` without their pixels, by content: a second run decodes nothing to know the groups."""
+    """Outcomes of `decode` without their pixels, by content: a second run decodes nothing to know the groups.
+
+    What is new is known after `save`.
+    """
 
     def __init__(self, cache: Path) -> None:
+        self._pictures = PictureFile(cache / f"pictures-{EXAMINED}.bin")
         self._file = cache / f"examined-{EXAMINED}.json"
         try:
             self._entries: dict[str, dict[str, Any]] = json.loads(self._file.read_text())
         except (OSError, ValueError):
             self._entries = {}
         self._changed = False
-        self._of_this_run: set[str] = set()
+        self._of_this_run: dict[str, np.ndarray] = {}  # pictures of what is not remembered
 
     @staticmethod
     def key(record: Record) -> str:
@@ -59,23 +66,30 @@ class ExaminedIndex:
         return np.frombuffer(bytes.fromhex(self._entries[key]["image_hash"]), np.uint8)
 
     def __contains__(self, key: str) -> bool:
-        return key in self._entries
+        return key in self._entries and self._picture(key) is not None
+
+    def _picture(self, key: str) -> np.ndarray | None:
+        return self._of_this_run.get(key, self._pictures.get(key))
 
     def get(self, key: str, record: Record) -> Decoded:
         """The remembered outcome, its faults naming this record's files; image and masks are None."""
-        entry = self._entries[key]
+        entry, picture = self._entries[key], self._picture(key)
+        if picture is None:
+            raise KeyError(key)
         files = (record.image, *record.masks)
         faults = tuple(Fault(files[which], problem, action) for which, problem, action in entry["faults"])
-        return Decoded(**{**entry, "faults": faults, "image_hash": self.image_hash(key)}, image=None, masks=None)
+        found = {**entry, "faults": faults, "image_hash": self.image_hash(key), "picture": picture}
+        return Decoded(**found, image=None, masks=None)
 
     def put(self, key: str, record: Record, decoded: Decoded) -> None:
         """Remember an outcome; one of a passing error only for this run."""
         files = (record.image, *record.masks)
         if decoded.passing or key.startswith(_PASSING):
-            self._of_this_run.add(key)
+            self._of_this_run[key] = decoded.picture
         else:
-            self._of_this_run.discard(key)
+            self._of_this_run.pop(key, None)
             self._changed = True
+            self._pictures.put(key, decoded.picture)
         self._entries[key] = {
             "faults": [(files.index(fault.file), fault.problem, fault.action) for fault in decoded.faults],
             "usable": decoded.usable,
@@ -91,20 +105,48 @@ class ExaminedIndex:
         """Write what is new, under a temporary name, then rename."""
         if not self._changed:
             return
+        self._pictures.save()
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".part", delete=False) as part:
             json.dump({key: entry for key, entry in self._entries.items() if key not in self._of_this_run}, part)
         os.replace(part.name, self._file)
 
 
-def write_arrays(folder: Path, **arrays: np.ndarray) -> None:
+class Rows(NamedTuple):
+    """A uint8 array that is written row by row, and never in memory as a whole.
+
+    Attributes:
+        shape: of all rows together.
+        rows: uint8 each, of shape[1:].
+    """
+
+    shape: tuple[int, ...]
+    rows: Iterable[np.ndarray]
+
+    def save(self, file: Path) -> None:
+        """Write what `np.save` would."""
+        header = {"descr": "|u1", "fortran_order": False, "shape": self.shape}
+        with file.open("wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, header)
+            for row in self.rows:
+                stream.write(row.tobytes())
+
+
+def write_arrays(folder: Path, **arrays: np.ndarray | Rows) -> None:
     """Write arrays and their checksums under a temporary name, then rename; what stood there before is replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=folder.parent, suffix=".part"))
-    for name, array in arrays.items():
-        np.save(part / f"{name}.npy", array)
-    checksums = {name: _checksum(part / f"{name}.npy") for name in arrays}
-    (part / "checksums.json").write_text(json.dumps(checksums))
+    try:
+        for name, array in arrays.items():
+            if isinstance(array, Rows):
+                array.save(part / f"{name}.npy")
+            else:
+                np.save(part / f"{name}.npy", array)
+        checksums = {name: _checksum(part / f"{name}.npy") for name in arrays}
+        (part / "checksums.json").write_text(json.dumps(checksums))
+    except BaseException:
+        shutil.rmtree(part)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     try:
         part.rename(folder)

@@ -7,6 +7,9 @@ original files at most 43 apart. With a single dHash of the whole image that is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Executor
+
 import imagehash
 import numpy as np
 from PIL import Image
@@ -41,27 +44,43 @@ def cluster(hashes: np.ndarray, distance: int = DEFAULT_DISTANCE) -> np.ndarray:
     """Near-duplicate clusters of perceptual hashes, uint8 [N,128] -> int64 [N], numbered as `canonical` does.
 
     Two images are linked where the whole of one lies within `distance` bits of any window of the other; a cluster is
-    what links connect. Takes time N^2: 2 s for 10,000 images on one core.
+    what links connect.
     """
-    n = len(hashes)
-    links = _whole_in_window(hashes, hashes, distance)
-    graph = coo_array((np.ones(len(links[0]), dtype=bool), links), shape=(n, n))
+    return connected(np.stack(whole_in_window(hashes, hashes, distance), axis=1), len(hashes))
+
+
+def connected(pairs: np.ndarray, n: int) -> np.ndarray:
+    """Clusters of n rows that pairs of them, int64 [L,2], connect: int64 [n], numbered as `canonical` does."""
+    graph = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
     return canonical(connected_components(graph, directed=False)[1])
+
+
+def among(pairs: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+    """The pairs, int64 [L,2], of which both ends are among `rows`, as places in these: int64 [K,2]."""
+    places = np.full(max([*rows, *pairs.ravel().tolist()], default=-1) + 1, -1, np.int64)
+    places[list(rows)] = np.arange(len(rows))
+    placed: np.ndarray = places[pairs]
+    return placed[(placed >= 0).all(axis=1)]
 
 
 def near(hashes: np.ndarray, others: np.ndarray, distance: int = DEFAULT_DISTANCE) -> np.ndarray:
     """Which images are linked to any of the others, by the rule of `cluster`: uint8 [N,128] and [M,128] -> bool [N]."""
     found = np.zeros(len(hashes), bool)
-    found[_whole_in_window(hashes, others, distance)[0]] = True
-    found[_whole_in_window(others, hashes, distance)[1]] = True
+    found[whole_in_window(hashes, others, distance)[0]] = True
+    found[whole_in_window(others, hashes, distance)[1]] = True
     return found
 
 
-def _whole_in_window(hashes: np.ndarray, others: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (row, column), int64 [L] each: the whole of `hashes[row]` is near any window of `others[column]`."""
+def whole_in_window(
+    hashes: np.ndarray, others: np.ndarray, distance: int, pool: Executor | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (row, column), int64 [L] each: the whole of `hashes[row]` is near any window of `others[column]`.
+
+    Takes time N M, in the threads of `pool`: .8 s for 4,000 images among themselves on two cores.
+    """
     one, other = (np.ascontiguousarray(some).view(np.uint64).reshape(-1, len(WINDOWS), 4) for some in (hashes, others))
-    rows, columns = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-    for start in range(0, len(one), 64):
+
+    def near_rows(start: int) -> tuple[np.ndarray, np.ndarray]:
         close = np.zeros((min(64, len(one) - start), len(other)), dtype=bool)
         for window in range(len(WINDOWS)):
             bits = np.zeros(close.shape, dtype=np.uint16)
@@ -69,8 +88,12 @@ def _whole_in_window(hashes: np.ndarray, others: np.ndarray, distance: int) -> t
                 bits += np.bitwise_count(one[start : start + 64, None, 0, word] ^ other[None, :, window, word])
             close |= bits <= distance
         row, column = np.nonzero(close)
-        rows.append(row + start)
-        columns.append(column)
+        return row + start, column
+
+    starts = range(0, len(one), 64)
+    found = list(pool.map(near_rows, starts) if pool else map(near_rows, starts))
+    nothing = np.empty(0, np.int64)
+    rows, columns = zip((nothing, nothing), *found, strict=True)
     return np.concatenate(rows), np.concatenate(columns)
 
 

@@ -14,6 +14,7 @@ from trainables.data.manifest import LEFT_OUT, LEFT_OUT_WITH_IMAGE, NORMAL, UNKN
 from trainables.data.patience import PassingError, UnreadableError, passes, patiently, unreadable
 from trainables.data.pixels import FEW, fit_mask, read_grey, read_lesion, resize_image, resize_mask
 from trainables.data.polygons import content, is_polygons
+from trainables.data.thumbnails import SIDE, small_picture
 
 #: What is done about a mask of several values. Part of the digest: arrays of a time when such masks were cut at half of
 #: the range must not be taken for these.
@@ -37,6 +38,7 @@ class Decoded:
         image: uint8 [S, S] grey.
         masks: uint8 [k, S, S] of 0 and 1, one per mask file with any lesion pixel; k may be 0.
         image_hash: perceptual_hash of the image at original size; empty where the image is unreadable.
+        picture: uint8 [64,64], small_picture of the image; black where it is unreadable.
         passing: whether a file could not be read in this run, which says nothing of its content.
     """
 
@@ -49,6 +51,7 @@ class Decoded:
     image: np.ndarray | None
     masks: np.ndarray | None
     image_hash: np.ndarray
+    picture: np.ndarray
     passing: bool = False
 
 
@@ -71,9 +74,10 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
         image, reading, frames = read_grey(path)
     except UnreadableError as error:
         fault = Fault(path, str(error), LEFT_OUT if path == record.image else LEFT_OUT_WITH_IMAGE)
-        nothing, passing = np.zeros(0, np.uint8), isinstance(error, PassingError)
+        passing = isinstance(error, PassingError)
+        nothing = np.zeros(0, np.uint8), np.zeros((SIDE, SIDE), np.uint8)
         first = next(iter(digests), "")
-        return Decoded((fault,), False, _combine(digests), first, 0, 0, None, None, nothing, passing)
+        return Decoded((fault,), False, _combine(digests), first, 0, 0, None, None, *nothing, passing)
     lesions, faults, readings, passing = _read_lesions(record, image.shape)
     if frames > 1:
         faults.insert(0, Fault(record.image, f"{frames} pictures in a file", "the first is read"))
@@ -91,6 +95,7 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
         image=resize_image(image, size, keep_aspect) if usable else None,
         masks=masks if usable else None,
         image_hash=perceptual_hash(image),
+        picture=small_picture(image),
         passing=passing,
     )
 

@@ -103,6 +103,7 @@ def given_sides(manifest: Manifest, test_source: str = "", folds: int | str = 0)
 def group(
     manifest: Manifest,
     examined: Sequence[ExaminedRecord],
+    links: np.ndarray,
     *,
     test_source: str,
     distance: int,
@@ -117,6 +118,7 @@ def group(
     Args:
         manifest: what was read.
         examined: a row for each of its records.
+        links: pairs of these rows that are near-duplicates, int64 [L,2], as of `links.near_duplicates`.
         test_source: the source that is held out, "" if none is.
         distance: largest Hamming distance between near-duplicates.
         seed, folds: as for `splits.split`; or folds are `splits.BY_SOURCE`.
@@ -124,7 +126,7 @@ def group(
     Raises:
         DataError: no usable image is left, or none on a side that is given, or there are too few groups for the folds.
     """
-    rows, clusters, groups, faults = join(manifest, examined, distance)
+    rows, clusters, groups, faults = join(manifest, examined, links)
     in_train = np.array([row.side == splits.TRAIN for row in rows])
     straddling = duplicates.conflicts(groups, np.array([splits.SIDES.index(row.side) for row in rows]))
     leaking = straddling & (in_train if test_source else ~in_train)
@@ -170,7 +172,7 @@ def group(
     )
 
 
-def join(manifest: Manifest, examined: Sequence[ExaminedRecord], distance: int) -> Joined:
+def join(manifest: Manifest, examined: Sequence[ExaminedRecord], links: np.ndarray) -> Joined:
     """Leave out what cannot be used, and group the rest.
 
     Groups are the union of patients and of near-duplicate clusters. A patient's identifier counts within its source;
@@ -179,45 +181,41 @@ def join(manifest: Manifest, examined: Sequence[ExaminedRecord], distance: int) 
     Args:
         manifest: what was read.
         examined: a row for each of its records.
-        distance: largest Hamming distance between near-duplicates.
+        links: pairs of these rows that are near-duplicates, int64 [L,2].
 
     Raises:
         DataError: no usable image is left.
     """
-    rows, clusters, faults = _agreeing(manifest, examined, distance)
+    rows, clusters, faults = _agreeing(manifest, examined, links)
     return Joined(rows, clusters, _with_patients(rows, clusters), faults)
 
 
-def groups_of_all(examined: Sequence[ExaminedRecord], distance: int) -> np.ndarray:
+def groups_of_all(examined: Sequence[ExaminedRecord], links: np.ndarray) -> np.ndarray:
     """Groups as those of `join`, but of all rows, also of those that it leaves out: int64 [N].
 
     An image that is unreadable has no near-duplicates, but a patient.
     """
-    readable = np.array([len(row.outcome.image_hash) > 0 for row in examined], bool)
-    clusters = np.full(len(examined), -1, np.int64)
-    if readable.any():
-        hashes = np.stack([row.outcome.image_hash for row in _take(examined, readable)])
-        clusters[readable] = duplicates.cluster(hashes, distance)
-    return _with_patients(examined, clusters)
+    return _with_patients(examined, duplicates.connected(links, len(examined)))
 
 
 def _with_patients(rows: Sequence[ExaminedRecord], clusters: np.ndarray) -> np.ndarray:
-    """Patients and clusters together; a cluster of -1 joins nothing: int64 [N] -> int64 [N]."""
+    """Patients and clusters together: int64 [N] -> int64 [N]."""
     patients = [f"{row.record.source}\0{row.record.patient}" if row.record.patient else "" for row in rows]
     return splits.merge_groups(patients, clusters.tolist())
 
 
 def _agreeing(
-    manifest: Manifest, examined: Sequence[ExaminedRecord], distance: int
+    manifest: Manifest, examined: Sequence[ExaminedRecord], links: np.ndarray
 ) -> tuple[list[ExaminedRecord], np.ndarray, list[Fault]]:
     """Usable rows in order of content, without clusters that disagree on their class; their clusters; all faults."""
     faults = [*manifest.faults, *(fault for row in examined for fault in row.outcome.faults)]
-    usable = [row for row in examined if row.outcome.usable]
-    if not usable:
+    order = [i for i, row in enumerate(examined) if row.outcome.usable]
+    if not order:
         raise DataError(f"{manifest.root}: none of {len(examined)} images is usable ({_first(faults)})")
-    usable.sort(key=lambda row: (row.outcome.digest, row.record.image.as_posix()))
+    order.sort(key=lambda i: (examined[i].outcome.digest, examined[i].record.image.as_posix()))
+    usable = [examined[i] for i in order]
     labels = _labels(usable)
-    clusters = duplicates.cluster(np.stack([row.outcome.image_hash for row in usable]), distance)
+    clusters = duplicates.connected(duplicates.among(links, order), len(usable))
     conflicting = duplicates.conflicts(clusters, labels)
     for i in np.flatnonzero(conflicting).tolist():
         others = (clusters == clusters[i]) & (labels != labels[i]) & (labels != UNKNOWN)

@@ -15,15 +15,15 @@ from trainables.data.cache import FORMAT, ExaminedIndex, content_key, read_array
 from trainables.data.duplicates import DEFAULT_DISTANCE, HASH_BYTES, perceptual_hash
 from trainables.data.examine import decode
 from trainables.data.grouping import ExaminedRecord, given_sides, group
+from trainables.data.links import near_duplicates
 from trainables.data.manifest import CLASSES, DataError, Manifest, Record
 from trainables.data.phantom import is_phantom
 from trainables.data.pixels import read_image
 from trainables.data.prepared import Prepared
+from trainables.data.scratch import Scratch, map_ahead
 
 #: `progress(done, total)`, called as images are decoded.
 Progress = Callable[[int, int], None]
-#: A decoded image, uint8 [S, S], and its masks, uint8 [k, S, S].
-Pixels = tuple[np.ndarray, np.ndarray]
 
 
 def prepare(
@@ -58,15 +58,14 @@ def prepare(
     """
     sides = given_sides(manifest, test_source, folds)
     index = ExaminedIndex(cache)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, Scratch(cache, size) as scratch:
         keys = list(pool.map(index.key, manifest.records))
-        pixels: dict[str, Pixels] = {}
 
         def decode_all(wanted: dict[str, Record]) -> None:
-            jobs = pool.map(lambda record: decode(record, size, keep_aspect), wanted.values())
+            jobs = map_ahead(pool, lambda record: decode(record, size, keep_aspect), wanted.values())
             for done, (key, decoded) in enumerate(zip(wanted, jobs, strict=True), start=1):
                 if decoded.image is not None and decoded.masks is not None:
-                    pixels[key] = decoded.image, decoded.masks
+                    scratch.put(key, decoded.image, decoded.masks)
                 index.put(key, wanted[key], decoded)
                 progress(done, len(wanted))
 
@@ -76,8 +75,15 @@ def prepare(
             ExaminedRecord(record, key, index.get(key, record), side)
             for record, key, side in zip(manifest.records, keys, sides, strict=True)
         ]
+        links = near_duplicates([row.outcome for row in examined], duplicate_distance, cache)
         grouped = group(
-            manifest, examined, test_source=test_source, distance=duplicate_distance, seed=split_seed, folds=folds
+            manifest,
+            examined,
+            links,
+            test_source=test_source,
+            distance=duplicate_distance,
+            seed=split_seed,
+            folds=folds,
         )
         rows, data_fingerprint = grouped.rows, grouped.fingerprint()
         identity = json.dumps([data_fingerprint, FORMAT, size, keep_aspect, masks])
@@ -85,10 +91,10 @@ def prepare(
         folder = cache / prepared_fingerprint[:20]
         arrays = read_arrays(folder)
         if arrays is None:
-            decode_all({row.key: row.record for row in rows if row.key not in pixels})
-            if lost := [row for row in rows if row.key not in pixels]:
+            decode_all({row.key: row.record for row in rows if row.key not in scratch})
+            if lost := [row for row in rows if row.key not in scratch]:
                 raise DataError(f"{lost[0].record.image}: cannot be read any more; run again")
-            write_arrays(folder, **_stack([pixels[row.key] for row in rows], masks == "duplicate"))
+            write_arrays(folder, **scratch.arrays([row.key for row in rows], masks == "duplicate"))
             arrays = read_arrays(folder)
             if arrays is None:
                 raise DataError(
@@ -138,13 +144,3 @@ def image_hashes(data: Prepared, cache: Path, rows: np.ndarray) -> np.ndarray:
 def _columns(records: Sequence[Record]) -> dict[str, tuple[str, ...]]:
     names = [name for name, _ in records[0].subgroups]
     return {name: tuple(record.subgroups[i][1] for record in records) for i, name in enumerate(names)}
-
-
-def _stack(pixels: Sequence[Pixels], duplicate: bool) -> dict[str, np.ndarray]:
-    single = [(row, mask) for row, (_, masks) in enumerate(pixels) if duplicate and len(masks) > 1 for mask in masks]
-    merged = [masks.any(axis=0).astype(np.uint8) for _, masks in pixels]
-    return {
-        "images": np.stack([image for image, _ in pixels]),
-        "masks": np.stack([*merged, *(mask for _, mask in single)]),
-        "mask_image": np.array([*range(len(pixels)), *(row for row, _ in single)], np.int64),
-    }

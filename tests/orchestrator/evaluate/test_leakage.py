@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from orchestrator.common.errors import UserError
 from orchestrator.evaluate.leakage import COPY, NEAR, UnseenImages, fresh_images
@@ -79,6 +80,20 @@ def test_a_faulty_near_duplicate_takes_its_patient_with_it(
     fresh = fresh_of(lines, described, mask_of(known), learnt)
     assert names(fresh) == {"new.png"}
     assert [fault.problem for fault in fresh.seen if fault.file.name == "crop.png"] == [NEAR]
+
+
+def test_a_mirrored_crop_of_a_training_image_is_known(described: Description, phantom: Path, tmp_path: Path) -> None:
+    known, other = images_of(phantom, "benign")[:2]
+    for name, source in {"changed": known, "new": other}.items():
+        copy(source, tmp_path / f"{name}.png")
+        image = Image.fromarray(read_image(source)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        edge = round(image.width * 0.06), round(image.height * 0.06)
+        inner = image.crop((*edge, image.width - edge[0], image.height - edge[1]))
+        inner.resize(image.size).save(tmp_path / f"{name}.png")
+    learnt = LearntFrom(perceptual_hash(read_image(known))[None], 50)
+    fresh = fresh_of(table(tmp_path, "changed,benign,P", "new,benign,Q"), described, mask_of(known), learnt)
+    assert names(fresh) == {"new.png"}
+    assert [fault.problem for fault in fresh.seen] == [NEAR]
 
 
 def test_a_smaller_distance_does_not_let_near_duplicates_of_training_images_through(
