@@ -96,16 +96,17 @@ class SearchProgress:
 
     def _left(self) -> str:
         """A guess: running trials go on at their own pace, others take what finished ones took, within the budget."""
-        rows = list(self._rows.values())
+        rows, now = list(self._rows.values()), time.time()
         done = [row.seconds for row in rows if row.state != "running"]
-        running = [
-            (time.time() - row.started) / row.epoch * (row.epochs - row.epoch)
-            for row in rows
-            if row.state == "running" and row.epoch
-        ]
+        begun = [row for row in rows if row.state == "running" and row.epoch]
+        running = [(now - row.started) / row.epoch * (row.epochs - row.epoch) for row in begun]
         guesses = []
         if done or running:
             each = sum(done) / len(done) if done else max(running)
+            # Of one without an epoch nothing is known: it is not about to end.
+            running += [
+                max(each - (now - row.started), each / 2) for row in rows if row.state == "running" and not row.epoch
+            ]
             waiting = each * max(0, self._trials - len(rows)) / self._slots
             guesses.append(max(waiting + sum(running) / self._slots, max(running, default=0.0)))
         if (left := self._budget.left()) is not None:

@@ -62,6 +62,20 @@ def test_time_left_counts_what_runs_and_what_waits(make: Callable[..., Made], mo
     assert progress._left() == "about 84 s left"
 
 
+def test_a_trial_without_an_epoch_is_not_about_to_end(
+    make: Callable[..., Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    progress, _ = make(trials=2, slots=2)
+    progress.started("a", 1, "#1 a", 10)
+    progress.started("b", 2, "#2 b", 10)
+    now = 1060.0
+    progress.epoch("a", 10, 0.5)
+    progress.finished("a", "completed")
+    assert progress._left() == "about 30 s left"
+
+
 def test_time_left_is_never_more_than_the_budget(make: Callable[..., Made]) -> None:
     progress, _ = make(trials=100, slots=1, seconds=30)
     progress.started("a", 1, "#1 a", 1)
