@@ -152,9 +152,8 @@ def resampled_scores(task: str, measured: ImageMetrics, counts: np.ndarray) -> d
         found["hd95"] = weighted.mean(measured.distances, np.isfinite(measured.distances), counts)
     if scored.probabilities is not None:
         found |= weighted.class_scores(scored, counts)
-        found["auroc_malignant"] = weighted.FAST["auroc_malignant"](scored, counts)
     if task == "multi":
-        found |= {"score": weighted.primary(task, scored, counts)}
+        found["score"] = weighted.mean_of_known([found["dice"], found["auroc"]])
         found["miou"] = _resampled_miou(scored, measured.pixels, counts)
     return found
 

@@ -33,7 +33,8 @@ def class_scores(scored: ScoredPredictions, counts: np.ndarray) -> dict[str, np.
     truth, said = np.eye(size)[targets], np.eye(size)[probabilities.argmax(1)]
     hits = counts @ (truth * said)
     present, called, all_ = counts @ truth, counts @ said, counts.sum(1)
-    columns = list(zip(probabilities.T, truth.T > 0, strict=True))
+    columns = zip(probabilities.T, truth.T > 0, strict=True)
+    areas = np.stack([_one_against_rest(*one, counts) for one in columns])
     there, others = present > 0, all_[:, None] - present
     with np.errstate(invalid="ignore", divide="ignore"):
         by_class = {
@@ -41,8 +42,8 @@ def class_scores(scored: ScoredPredictions, counts: np.ndarray) -> dict[str, np.
             "recall": hits / present,
             "f1": 2 * hits / (present + called),
             "specificity": (others - (called - hits)) / others,
-            "auroc": np.stack([binary_auroc(*one, counts) for one in columns], 1),
-            "map": np.stack([average_precision(*one, counts) for one in columns], 1),
+            "auroc": areas[:, :, 0].T,
+            "map": areas[:, :, 1].T,
         }
         own = (probabilities * truth).sum(1).clip(min=EPSILON)
         found = {
@@ -73,45 +74,37 @@ def mean(of_images: np.ndarray, inside: np.ndarray, counts: np.ndarray) -> np.nd
 
 def binary_auroc(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """`values.binary_auroc` of each resample, float64 [B]: scores, float [N], are sorted once."""
+    return _one_against_rest(scores, positive, counts)[:, 0]
+
+
+def _one_against_rest(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """`binary_auroc` and average precision as scikit-learn's `average_precision_score`, float64 [B,2]."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.diff(scores[order], append=-np.inf) < 0)
+    is_positive = positive[order].astype(np.float64)
 
     def block(counts: np.ndarray) -> np.ndarray:
-        positives, negatives = _tied(scores, positive, counts)
-        below = np.cumsum(negatives, 1) - negatives
-        with np.errstate(invalid="ignore"):
-            area: np.ndarray = (positives * (below + negatives / 2)).sum(1) / (positives.sum(1) * negatives.sum(1))
-        return area
+        drawn = counts[:, order]
+        # True and all positives where each distinct score is the threshold.
+        true = np.cumsum(drawn * is_positive, 1)[:, ends]
+        called = np.cumsum(drawn, 1)[:, ends]
+        gained = np.diff(true, prepend=0.0)
+        rest, new = called[:, -1:] - called, np.diff(called, prepend=0.0) - gained
+        below = rest - (true[:, -1:] - true)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            pairs = true[:, -1] * (called[:, -1] - true[:, -1])
+            area = (gained * (below + new / 2)).sum(1) / pairs
+            precision = (gained * np.nan_to_num(true / called)).sum(1) / true[:, -1]
+        return np.stack([area, precision], 1)
 
     return _in_blocks(block, counts)
-
-
-def average_precision(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average precision of each resample, float64 [B], as scikit-learn's `average_precision_score`."""
-
-    def block(counts: np.ndarray) -> np.ndarray:
-        positives, negatives = _tied(-scores, positive, counts)
-        found = np.cumsum(positives, 1)
-        with np.errstate(invalid="ignore"):
-            precision = np.nan_to_num(found / (found + np.cumsum(negatives, 1)))
-            area: np.ndarray = (positives * precision).sum(1) / found[:, -1]
-        return area
-
-    return _in_blocks(block, counts)
-
-
-def _tied(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Positives and negatives of each resample at each distinct score, ascending: float64 [B,G] both."""
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf) > 0)
-    drawn = counts[:, order]
-    is_positive = positive[order]
-    return tuple(np.add.reduceat(drawn * kind, starts, axis=1) for kind in (is_positive, ~is_positive))  # type: ignore[return-value]
 
 
 def _in_blocks(measure: Callable[[np.ndarray], np.ndarray], counts: np.ndarray) -> np.ndarray:
     if not counts.shape[1]:
-        return np.full(len(counts), np.nan)
+        return np.full((len(counts), 2), np.nan)
     rows = max(1, BLOCK // counts.shape[1])
-    return np.concatenate([measure(counts[i : i + rows]) for i in range(0, len(counts), rows)] or [np.empty(0)])
+    return np.concatenate([measure(counts[i : i + rows]) for i in range(0, len(counts), rows)] or [np.empty((0, 2))])
 
 
 def mean_of_known(columns: Sequence[np.ndarray]) -> np.ndarray:
