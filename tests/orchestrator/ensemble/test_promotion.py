@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.promotion import BesideBest, Contender, verdict
+from orchestrator.ensemble.promotion import SCORED, BesideBest, Contender, times_scored, verdict
 from orchestrator.scoring.predictions import StoredPredictions
 from orchestrator.scoring.values import ScoredPredictions
 from orchestrator.storage.atomic import write_arrays
+from orchestrator.tracking.client import open_store
 
 N = 120
 
@@ -121,3 +122,19 @@ def test_evidence_is_compared_on_the_images_of_both(tmp_path: Path) -> None:
     assert found[1] <= found[0] <= found[2]
     strangers = StoredPredictions(one.scored, tuple(f"x{digest}" for digest in one.digests), one.groups, one.labels)
     assert one.difference(strangers, "cls") is None
+
+
+def test_looks_at_the_test_images_count_when_their_run_or_experiment_is_deleted(tmp_path: Path) -> None:
+    client = open_store(f"sqlite:///{tmp_path / 'mlflow.db'}", create=True)
+    experiments = [client.create_experiment(name) for name in ("one", "two")]
+    runs = []
+    for number, (experiment, data) in enumerate(
+        [(experiments[0], "d1"), (experiments[1], "d1"), (experiments[1], "d2")]
+    ):
+        tags = {"kind": "ensemble", "data_fingerprint": data, f"{SCORED}{number}": "yes"}
+        runs.append(client.create_run(experiment, tags=tags).info.run_id)
+    assert times_scored(client, "d1") == 2
+    client.delete_run(runs[0])
+    assert times_scored(client, "d1") == 2
+    client.delete_experiment(experiments[1])
+    assert (times_scored(client, "d1"), times_scored(client, "d2")) == (2, 1)
