@@ -23,7 +23,10 @@ FEW = 8
 _LOSSY = (".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 #: How files of these formats begin: tells a cut-off image from a file that never was one.
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_SIGNATURES = (
+    *(b"\x89PNG", b"\xff\xd8\xff", b"BM"),
+    *(b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+"),
+)
 
 # Pillow warns of sizes, which are checked here, and of odd metadata, which do not matter. A filter for good, because
 # warnings.catch_warnings is not safe in the threads that decode.
@@ -64,6 +67,17 @@ def read_image(path: Path) -> np.ndarray:
         raise
     except Exception as error:  # a damaged file can raise nearly anything: struct.error, zlib.error, SyntaxError...
         raise UnreadableError("truncated or damaged") from error
+
+
+def kind_problem(path: Path) -> str:
+    """Why a file cannot be an image, in words; "" where its name and first bytes allow it, be it damaged or not."""
+    try:
+        head = _head(path)
+    except UnreadableError as error:
+        return str(error)
+    if not head:
+        return "0 bytes"
+    return "" if is_medical(path) or head.startswith(_SIGNATURES) else "not an image"
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
