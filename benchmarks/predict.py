@@ -29,7 +29,8 @@ from orchestrator.common.console import threads
 from orchestrator.inference.combination import Combination, Head
 from orchestrator.inference.export import MemberCheckpoints, Sources, write
 from orchestrator.inference.predictor import BATCH, Predictor
-from orchestrator.predict.files import decode, find_images, finish, predict_files
+from orchestrator.predict.files import decode, finish, predict_files
+from orchestrator.predict.find import find_images
 from trainables.data.phantom import phantom_image
 from trainables.models import build_model
 

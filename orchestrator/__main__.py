@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from orchestrator.common.console import complain
 from orchestrator.config.cli import BAD_INPUT, DONE
 
 COMMANDS = {
@@ -22,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the commands; returns the exit code."""
     given = sys.argv[1:] if argv is None else list(argv)
     if given and given not in (["-h"], ["--help"]):
-        print(
-            f"error: {given[0]}: give python -m orchestrator.COMMAND; without a word they are listed", file=sys.stderr
-        )
+        complain(f"error: {given[0]}: give python -m orchestrator.COMMAND; without a word they are listed")
         return BAD_INPUT
     for name, words in COMMANDS.items():
         print(f"python -m orchestrator.{name:12} {words}")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.common.console import console, format_seconds, shown_on
+from orchestrator.common.harmless import harmless
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.types import Store, TaskName, tracking_uri
 from orchestrator.tracking.ranking import BestPer, Ranking, TrialRow, rank, read_trials
@@ -38,7 +39,7 @@ def print_rankings(rankings: list[Ranking]) -> None:
         classes = " (2 classes)" if ranking.classes == 2 else ""
         head = f"{ranking.task}{classes} on {ranking.data_source} (data {ranking.data_fingerprint[:8]}{mark})"
         out.print("\n" * (number > 0), end="")
-        out.print(head, style="bold", markup=False, highlight=False, soft_wrap=True)
+        out.print(harmless(head), style="bold", markup=False, highlight=False, soft_wrap=True)
         out.print(_table(ranking), markup=False, highlight=False)
 
 
@@ -88,7 +89,8 @@ def _table(ranking: Ranking) -> Table:
 
 def _cells(row: TrialRow) -> tuple[str, ...]:
     seconds = "-" if row.seconds is None else format_seconds(row.seconds)
-    return str(row.epochs), seconds, row.name, row.stopped or row.status.lower(), row.search, row.run_id[:8]
+    names = (row.name, row.stopped or row.status.lower(), row.search, row.run_id[:8])
+    return str(row.epochs), seconds, *map(harmless, names)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from orchestrator.common.harmless import harmless
+
 _consoles: list[Console] = []
 
 
@@ -28,8 +30,17 @@ def shown_on(target: Console) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """A line for the user, as it stands."""
-    console().print(line, markup=False, highlight=False, soft_wrap=True)
+    """A line for the user; names in it may hold anything, and it stays one line that a terminal does not obey."""
+    _print(console(), line)
+
+
+def complain(line: str) -> None:
+    """A line for the user, as `say` says it, on standard error."""
+    _print(Console(stderr=True), line)
+
+
+def _print(where: Console, line: str) -> None:
+    where.print(harmless(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_bar() -> Progress:

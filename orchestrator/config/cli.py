@@ -14,8 +14,8 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from rich.console import Console
 
+from orchestrator.common.console import complain
 from orchestrator.common.errors import UserError
 from trainables.data import DataError
 
@@ -47,8 +47,7 @@ def run_command(
         make: makes settings of what was given, where `make_settings` is not all.
         log: the file that takes the traceback of what is nobody's input, in a folder that is there.
     """
-    console, here = Console(stderr=True), Path(f"{name}-error.log").absolute()
-    details = here
+    details = here = Path(f"{name}-error.log").absolute()
     try:
         fields = parse_fields(model, argv, f"python -m orchestrator.{name}", description)
         settings = make(fields) if make else make_settings(model, fields)
@@ -57,17 +56,17 @@ def run_command(
         code = run(settings)
         return code if isinstance(code, int) else DONE
     except (UserError, DataError) as error:
-        console.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        complain(f"error: {error}")
         return BAD_INPUT
     except KeyboardInterrupt:
-        console.print("interrupted")
+        complain("interrupted")
         return INTERRUPTED
     except Exception as error:
         details = details if details.parent.is_dir() else here
-        with contextlib.suppress(OSError), details.open("a") as file:  # the disk may be full
+        with contextlib.suppress(OSError), details.open("a", errors="backslashreplace") as file:  # the disk may be full
             traceback.print_exc(file=file)
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
-        console.print(f"failed: {reason}; details in {details}", markup=False, highlight=False, soft_wrap=True)
+        complain(f"failed: {reason}; details in {details}")
         return FAILED
 
 

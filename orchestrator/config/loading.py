@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 from orchestrator.common.console import progress_bar, say
 from orchestrator.common.errors import UserError
+from orchestrator.common.harmless import harmless
 from orchestrator.config.data import SplitSettings
 from orchestrator.config.search import SearchSettings
-from trainables.data import CLASSES, DataError, Manifest, Prepared, prepare, write_phantom
+from trainables.data import CLASSES, DataError, Fault, Manifest, Prepared, prepare, write_phantom
 from trainables.data.sources import read_sources
 
 #: Faults shown in the terminal; all of them are in the run's folder.
@@ -62,6 +65,11 @@ def read(settings: SplitSettings, *, quiet: bool = False) -> tuple[Prepared, Man
     except OSError as error:
         raise UserError(f"{error.filename or settings.source}: {error.strerror}") from None
     return data, manifest
+
+
+def write_faults(file: Path, faults: Sequence[Fault]) -> None:
+    """All faults, a line each, whatever the names of their files hold."""
+    file.write_text("".join(f"{harmless(str(fault))}\n" for fault in faults), encoding="utf-8")
 
 
 def split_sizes(data: Prepared) -> dict[str, int]:

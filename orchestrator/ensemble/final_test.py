@@ -18,6 +18,7 @@ from orchestrator.ensemble.member import Member
 from orchestrator.ensemble.member_predictions import on_test
 from orchestrator.ensemble.result import Retraining, TestResult
 from orchestrator.inference.combination import Combination
+from orchestrator.inference.prediction import UNUSABLE
 from orchestrator.inference.predictor import Predictor
 from orchestrator.scoring.final_scores import final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure
@@ -119,21 +120,24 @@ def _ask_product(folder: Path, team: MemberTrainer, said: OutOfFoldPredictions, 
     """The product's uncertainty of each test image, float64 [N], having seen that it says what is scored.
 
     Raises:
-        RuntimeError: it says something else.
+        RuntimeError: it says something else, or one of both is NaN or infinite.
     """
     product = Predictor.load(folder, "cpu")  # the driver has no share of a GPU
     place = {digest: row for row, digest in enumerate(team.data.image_digests)}
     unsure = np.empty(len(said))
     for i, digest in enumerate(said.digests):
         found = product.predict(read_image(Path(team.data.files[place[digest]])))
+        if not found.usable:
+            raise RuntimeError(f"the product: {UNUSABLE}: test image {digest[:16]}")
         if found.probabilities is not None and predicted.probabilities is not None:
             away = np.abs(found.probabilities - predicted.probabilities[i]).max()
-            if away > PROBABILITY:
+            if not away <= PROBABILITY:  # nor NaN
                 raise RuntimeError(f"the product differs from what is scored, by {away:.3f} of a probability")
         if found.mask is not None and predicted.planes is not None:
             scored = to_original_size(predicted.planes[i], *found.mask.shape, keep_aspect=said.keep_aspect)
-            away = np.mean(found.mask != (scored > predicted.threshold))
-            if away > PIXELS:
+            # NaN is above no threshold, and so would pass for a mask without a lesion.
+            away = np.mean(found.mask != (scored > predicted.threshold)) if np.isfinite(scored).all() else np.nan
+            if not away <= PIXELS:
                 raise RuntimeError(f"the product differs from what is scored, by {away:.3f} of an image's pixels")
         unsure[i] = found.uncertainty
     return unsure

@@ -26,10 +26,13 @@ MORE_ALARMS = 0.05
 
 
 def times_scored(client: MlflowClient, data_fingerprint: str) -> int:
-    """How many winners were scored on the test images of these data, over all ensembles in the store."""
+    """How many winners were scored on the test images of these data, over all ensembles in the store.
+
+    What was deleted counts, too: a look is not taken back with its run, nor with its experiment.
+    """
     condition = f"tags.kind = 'ensemble' and tags.data_fingerprint = {quote(data_fingerprint)}"
-    ids = [experiment.experiment_id for experiment in experiments(client)]
-    tags = {tag for run in runs_of(client, ids, condition) for tag in run.data.tags}
+    ids = [experiment.experiment_id for experiment in experiments(client, deleted=True)]
+    tags = {tag for run in runs_of(client, ids, condition, deleted=True) for tag in run.data.tags}
     return sum(tag.startswith(SCORED) for tag in tags)
 
 

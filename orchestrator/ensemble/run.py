@@ -99,7 +99,8 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
         candidates, median = plan.candidates(settings, search, data, team, top_k)
         if data.synthetic:
             say("SYNTHETIC data: figures and models say nothing about patients")
-        say(terminal.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold))
+        for line in terminal.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold):
+            say(line)
         identity = plan.identity(settings, search, data, candidates, rounds)
         if done := _done(settings, search, identity):
             say("          built already, of these very candidates: nothing is trained or fitted again")

@@ -29,13 +29,13 @@ from trainables.data import Prepared
 
 def heading(
     candidates: Sequence[Candidate], search: SearchSettings, data: Prepared, folds: range, *, out_of_fold: bool
-) -> str:
-    """Which candidates, on which data."""
+) -> list[str]:
+    """Which candidates, on which data, a line each."""
     lines = [f"ensemble  {search.name}: data {data.data_fingerprint[:12]}, {len(folds)} folds"]
     if not out_of_fold:
         lines.append("          optimistic: without out-of-fold predictions, compared on the fold of selection")
     lines += [f"candidate {one.score:.4f}  {one.name}, {one.epoch} epochs at {one.image_size} px" for one in candidates]
-    return "\n".join(lines)
+    return lines
 
 
 def with_reasons(

@@ -12,8 +12,9 @@ import cv2
 from pydantic import Field
 from rich.table import Table
 
-from orchestrator.common.console import console, progress_bar, say
+from orchestrator.common.console import console, say
 from orchestrator.common.errors import UserError
+from orchestrator.common.steps import steps
 from orchestrator.config.cli import leave, run_command
 from orchestrator.config.data import DataSettings
 from orchestrator.config.types import Folder, Store
@@ -95,23 +96,28 @@ def evaluate(settings: EvaluateSettings) -> Path:
     from trainables.data.sources import read_sources
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
-    manifest = read_sources(settings.data, settings.layout, settings.patient, resize_masks=settings.resize_masks)
-    ensemble, learnt_from, results = _load(settings)
+    with steps() as at:
+        at.begin("reading the data")
+        manifest = read_sources(settings.data, settings.layout, settings.patient, resize_masks=settings.resize_masks)
+        at.begin("loading the model")
+        ensemble, learnt_from, results = _load(settings)
     description = ensemble.description
     device = devices.shown(ensemble.device)
     say(f"model   {settings.model}: task {description.task}, {description.main.combination.name}; on {device}")
     for one in manifest.datasets:
         say(f"data    {one.root} ({one.layout} layout), {len(one.records):,} images")
-    with progress_bar() as bar:
-        job = bar.add_task("examining images", total=None)
+    with steps() as at:
 
-        def advance(done: int, total: int) -> None:
-            bar.update(job, completed=done, total=total)
+        def examined(done: int, total: int) -> None:
+            at(done, total)
+            if done == total:
+                at.begin("looking for near-duplicates")
 
-        fresh = fresh_images(manifest, description, learnt_from, advance, settings.duplicate_distance)
-        bar.update(job, description="predicting images", completed=0, total=len(fresh.rows))
-        measured, unsure = ask(ensemble, fresh, advance)
-        bar.update(job, description="drawing the page", total=None)
+        at.begin("examining images", len(manifest.records))
+        fresh = fresh_images(manifest, description, learnt_from, examined, settings.duplicate_distance)
+        at.begin("predicting images", len(fresh.rows))
+        fresh, measured, unsure = ask(ensemble, fresh, at)
+        at.begin("computing figures and drawing the page")
         subject = as_subject(description, fresh, measured, unsure, manifest)
         found = Evaluation(
             model=settings.model,
@@ -146,8 +152,8 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, OwnResults | None]:
     from orchestrator.inference.predictor import Predictor
     from orchestrator.tracking.download import downloaded
 
-    with downloaded(settings.model, settings.tracking_uri or None) as place:
-        folder = locate(place, settings.model)
+    with downloaded(settings.model, settings.tracking_uri or None) as found:
+        folder = locate(found.folder, settings.model)
         return Predictor.load(folder), read_learnt_from(folder), OwnResults.read(folder)
 
 

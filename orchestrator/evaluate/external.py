@@ -14,6 +14,7 @@ from orchestrator.common.console import threads
 from orchestrator.evaluate.findings import EXTERNAL
 from orchestrator.evaluate.leakage import Progress, UnseenImages
 from orchestrator.inference.format import Description
+from orchestrator.inference.prediction import UNUSABLE
 from orchestrator.inference.predictor import BATCH, Outputs, Predictor
 from orchestrator.report.results.means import lesions_unknown
 from orchestrator.report.results.subject import ModelResults, shown
@@ -30,29 +31,36 @@ from trainables.data import Manifest, Record, is_phantom
 OF_LESIONS = {name for name, metric in METRICS.items() if metric.part == "masks"} - {"fpr_normal"}
 
 
-def ask(ensemble: Predictor, fresh: UnseenImages, progress: Progress) -> tuple[ImageMetrics, np.ndarray]:
+class Answers(NamedTuple):
+    """What a model said of N images: of those that it gave numbers for, figures, and uncertainty, float64 [N]."""
+
+    fresh: UnseenImages
+    measured: ImageMetrics
+    uncertainty: np.ndarray
+
+
+def ask(ensemble: Predictor, fresh: UnseenImages, progress: Progress) -> Answers:
     """What a model says of the images, measured at original size with its own thresholds; and how unsure it is.
 
     Never more than `BATCH` images are in memory; of the others figures are kept, and masks, a bit a pixel.
 
-    Returns:
-        Figures of the N images, and uncertainty, float64 [N].
-
     Raises:
-        UserError: a file cannot be read any more.
+        UserError: a file cannot be read any more, or the model gives no number for any image.
     """
-    measured: list[ImageMetrics] = []
-    unsure: list[float] = []
+    found: list[_One | None] = []
     with ThreadPoolExecutor(threads()) as pool:
         for start in range(0, len(fresh.rows), BATCH):
             numbers = range(start, min(start + BATCH, len(fresh.rows)))
             files = list(pool.map(_read, [fresh.rows[i].record for i in numbers]))
             outputs = ensemble.forward([image for image, _ in files])
-            for found, doubt in pool.map(partial(_measure, ensemble, fresh), numbers, files, outputs):
-                measured.append(found)
-                unsure.append(doubt)
-            progress(len(measured), len(fresh.rows))
-    return ImageMetrics.join(measured), np.array(unsure)
+            found += pool.map(partial(_measure, ensemble, fresh), numbers, files, outputs)
+            progress(len(found), len(fresh.rows))
+    usable = [one for one in found if one]
+    if len(usable) < len(found):
+        fresh = fresh.answered(np.array([one is not None for one in found]), UNUSABLE)
+    return Answers(
+        fresh, ImageMetrics.join([one.measured for one in usable]), np.array([one.uncertainty for one in usable])
+    )
 
 
 def as_subject(
@@ -108,10 +116,12 @@ class _One(NamedTuple):
 
 def _measure(
     ensemble: Predictor, fresh: UnseenImages, row: int, files: tuple[np.ndarray, np.ndarray], outputs: Outputs
-) -> _One:
-    """One image, as the product predicts it and as the test images were measured."""
+) -> _One | None:
+    """One image, as the product predicts it and as the test images were measured; None without a prediction."""
     image, truth = files
     said = ensemble.finish(image, outputs)
+    if not said.usable:
+        return None
     masks = ensemble.description.main.combination.masks
     predicted = Predicted(
         None if said.probabilities is None else said.probabilities[None],

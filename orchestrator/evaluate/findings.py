@@ -22,6 +22,13 @@ from trainables.data import CLASSES, UNKNOWN, Fault, Manifest
 
 #: The headings of the result on new images, and of that on the model's own test images.
 EXTERNAL, INTERNAL = "external", "internal"
+#: What to do where most images were left out, by the reason of most; for any other the truth of images is lacking.
+INSTEAD = {
+    "known to the model": "use images of other patients, or a model that was not trained on them",
+    "faulty": "mend the files that are listed, or use others",
+    "no number of the model": "use another model, since this one fails on such images",
+}
+TRUTH = "add the classes or masks that are lacking, or use a model that does without"
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class Evaluation:
     def told(self) -> list[str]:
         """What a reader must know of these figures, a sentence each: what was left out, and what cannot be computed."""
         fresh = self.fresh
-        lines = _synthetic(self.synthetic, self.description.synthetic)
+        lines = [*most_left_out(fresh), *_synthetic(self.synthetic, self.description.synthetic)]
         lines.append(f"Scored: {counted_images(self.subject.tested)}: {listed(by_class(fresh.labels))}.")
         if fresh.seen:
             reasons = Counter(fault.problem.partition(" (")[0] for fault in fresh.seen)
@@ -67,6 +74,9 @@ class Evaluation:
             )
         if fresh.left_out:
             lines.append(f"{counted(fresh.left_out, 'image')} left out for faults.")
+        if fresh.unanswered:
+            words = f"{counted(len(fresh.unanswered), 'image')} left out of all figures: {fresh.unanswered[0].problem}"
+            lines.append(f"Warning: {words}; the model failed on them, and these figures do not show it.")
         lines += [f"{counted(n, 'image')} passed over: {reason}." for reason, n in fresh.passed_over.items()]
         lines += gaps(self.subject)
         if self.results is None:
@@ -101,6 +111,7 @@ class Evaluation:
             "near_duplicates_known": self.hashed,
             "left_out": [self._fault(fault) for fault in fresh.seen],
             "faults": [self._fault(fault) for fault in fresh.faults],
+            "unanswered": [self._fault(fault) for fault in fresh.unanswered],
             "passed_over": fresh.passed_over,
             "told": self.told(),
             "external": self.subject.figures.model_dump(mode="json") | {"synthetic": self.subject.synthetic},
@@ -109,6 +120,22 @@ class Evaluation:
 
     def _fault(self, fault: Fault) -> dict[str, str]:
         return {"file": self.manifest.shown(fault.file), "problem": fault.problem, "action": fault.action}
+
+
+def most_left_out(fresh: UnseenImages) -> list[str]:
+    """That more than half of the images were left out, why, and what to do about it; nothing where less were."""
+    reasons = {"known to the model": len(fresh.seen), "faulty": fresh.left_out, **fresh.passed_over}
+    reasons["no number of the model"] = len(fresh.unanswered)
+    lost = sum(reasons.values())
+    images = lost + len(fresh.rows)
+    if 2 * lost <= images:
+        return []
+    most = max(reasons, key=lambda reason: reasons[reason])
+    why = ", ".join(f"{reason} {n:,}" for reason, n in reasons.items() if n)
+    return [
+        f"Warning: {lost:,} of {images:,} images were left out ({why}): the figures are of the rest, which may be a "
+        f"special part; {INSTEAD.get(most, TRUTH)}."
+    ]
 
 
 def gaps(subject: ModelResults) -> list[str]:

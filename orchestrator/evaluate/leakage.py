@@ -42,6 +42,7 @@ class UnseenImages:
         faults: all else that was found wrong.
         passed_over: images without what the model can be scored on, and why, by reason.
         left_out: images left out for faults, of those that are not among `seen`.
+        unanswered: images left out since the model gave no number for them; known once it was asked.
         notes: what a user should know about groups, a line each.
         distance: largest Hamming distance, in bits of 256, between near-duplicates.
         known_distance: the largest at which one is a near-duplicate of an image that the model learnt from.
@@ -58,6 +59,20 @@ class UnseenImages:
     notes: tuple[str, ...]
     distance: int
     known_distance: int
+    unanswered: tuple[Fault, ...] = ()
+
+    def answered(self, usable: np.ndarray, why: str) -> UnseenImages:
+        """Those that the model gave numbers for, bool [N]; the others are listed, and why.
+
+        Raises:
+            UserError: there are none.
+        """
+        if not usable.any():
+            raise UserError(f"no image is left to score, of {len(usable)} that the model was asked about: {why}")
+        kept, lost = np.flatnonzero(usable), np.flatnonzero(~usable)
+        arrays = {name: getattr(self, name)[kept] for name in ("groups", "targets", "has_mask")}
+        unanswered = tuple(Fault(self.rows[i].record.image, why) for i in lost.tolist())
+        return replace(self, rows=[self.rows[i] for i in kept.tolist()], unanswered=unanswered, **arrays)
 
     @property
     def labels(self) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.evaluate.findings import Evaluation, by_class, listed
+from orchestrator.evaluate.findings import Evaluation, by_class, listed, most_left_out
 from orchestrator.rendering.document import Block, Chart, Document, Observations, Section, SideBySide, Table, Text
 from orchestrator.rendering.numbers import count, counted, number, with_interval
 from orchestrator.report.results import cases, curves, errors, observations, scores
@@ -27,6 +27,7 @@ def document(found: Evaluation) -> Document:
         *_lesions(subject),
         ("left out: known to the model", len(fresh.seen)),
         ("left out: faulty", fresh.left_out),
+        *([("left out: no number of the model", len(fresh.unanswered))] if fresh.unanswered else []),
     ]
     return Document(
         title="External validation",
@@ -47,6 +48,7 @@ def document(found: Evaluation) -> Document:
             Section("model", "The model", _model(found)),
         ),
         synthetic=found.synthetic or described.synthetic,
+        warnings=most_left_out(fresh),
         end=f"Model trained on data of fingerprint {described.data_fingerprint}.",
     )
 
@@ -80,7 +82,8 @@ def _beside(found: Evaluation) -> Table:
 
 
 def _told(found: Evaluation) -> list[Block]:
-    return [Text(line, warning=line.startswith(("SYNTHETIC", "Warning"))) for line in found.told()]
+    first = most_left_out(found.fresh)
+    return [Text(line, warning=line.startswith(("SYNTHETIC", "Warning"))) for line in found.told() if line not in first]
 
 
 def _strengths(subject: ModelResults) -> list[Block]:
@@ -156,7 +159,12 @@ def _left_out(found: Evaluation) -> list[Block]:
     ]
     if not fresh.seen:
         blocks.append(Text("No image is known to the model."))
-    for words, faults in (("Known to the model", fresh.seen), ("Faulty files, and what was done", fresh.faults)):
+    lists = {
+        "Known to the model": fresh.seen,
+        "Without a number of the model": fresh.unanswered,
+        "Faulty files, and what was done": fresh.faults,
+    }
+    for words, faults in lists.items():
         if faults:
             first = f", the first {MOST_FILES:,} of them" if len(faults) > MOST_FILES else ""
             rows = [(found.manifest.shown(one.file), one.problem, one.action) for one in faults[:MOST_FILES]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 from dataclasses import dataclass
+from typing import Self
 
 import cv2
 import numpy as np
@@ -13,6 +15,8 @@ from trainables.data.manifest import CLASSES
 
 #: Components below this share of the image have no box unless they are the largest, as in the detection metrics.
 LEAST_AREA = 0.001
+#: Why an image has no prediction although it can be read.
+UNUSABLE = "the model gives no number for it (NaN or infinity)"
 #: Of the model that MLflow serves: the column of its input, that of masks in its output, and the ensemble within it.
 IMAGE, MASK, ARTIFACT = "image", "mask_png", "ensemble"
 BOX = ("left", "top", "right", "bottom")
@@ -42,7 +46,9 @@ class Prediction:
             component of the mask, the largest first, and others of at least .1 % of the image. None for cls.
         shape: `FEATURES` of the largest component, float64 [F], NaN where there is none; None where nothing predicts
             a mask. For cls it is that of the masks that its stack looks at.
-        uncertainty: 0..1, see `orchestrator.inference.uncertainty`.
+        uncertainty: 0..1, see `orchestrator.inference.uncertainty`; NaN where it is not usable.
+        usable: whether every network gave numbers; after a NaN or infinity of one, nothing is predicted: all that may
+            be None is.
     """
 
     classes: tuple[str, ...]
@@ -52,10 +58,16 @@ class Prediction:
     boxes: np.ndarray | None
     shape: np.ndarray | None
     uncertainty: float
+    usable: bool = True
+
+    @classmethod
+    def unusable(cls, classes: tuple[str, ...]) -> Self:
+        """Of an image for which a network gave NaN or infinity."""
+        return cls(classes, None, None, None, None, None, uncertainty=math.nan, usable=False)
 
     @property
     def malignant_score(self) -> float | None:
-        """The probability of malignant; None for seg."""
+        """The probability of malignant; None for seg, and where nothing is predicted."""
         return None if self.probabilities is None else float(self.probabilities[self.classes.index("malignant")])
 
     def row(self) -> dict[str, Value]:
@@ -72,11 +84,11 @@ class Prediction:
         if self.shape is not None:
             found = zip(FEATURES, self.shape.tolist(), strict=True)
             values.update({f"shape_{name}": value for name, value in found if np.isfinite(value)})
-        values["uncertainty"] = self.uncertainty
+        values["uncertainty"] = self.uncertainty if self.usable else None
         return values
 
     def mask_png(self) -> bytes | None:
-        """The mask as a grey PNG file, 255 = lesion; None for cls."""
+        """The mask as a grey PNG file, 255 = lesion; None without a mask."""
         return None if self.mask is None else encode_png(self.mask.astype(np.uint8) * 255)
 
     def mask_base64(self) -> str | None:

@@ -33,12 +33,18 @@ class Outputs(NamedTuple):
     main: Logits
     shape: Logits | None = None
 
+    def finite(self) -> bool:
+        """Whether every network gave numbers; a stack and a mask would make something of NaN, too."""
+        logits = [one for part in (self.main, self.shape) if part for one in part]
+        return all(np.isfinite(one).all() for one in logits if one is not None)
+
 
 class Predictor:
     """A loaded ensemble; `load` makes one.
 
     Attributes:
         description: what `predictor.json` says. device: of its networks.
+        threshold: of the malignant score, which `above_threshold` goes by; None where the product has none.
     """
 
     def __init__(
@@ -47,7 +53,7 @@ class Predictor:
         self.description, self.device = description, device
         self._main, self._shape = main, shape
         points = [point for point in description.operating_points if (point["kept"], point["rate"]) == (KEPT, RATE)]
-        self._threshold: float | None = points[0]["threshold"] if points else None
+        self.threshold: float | None = points[0]["threshold"] if points else None
 
     @classmethod
     def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
@@ -112,7 +118,12 @@ class Predictor:
         return self._main.plane(outputs.main)
 
     def finish(self, image: np.ndarray, outputs: Outputs) -> Prediction:
-        """The prediction of an image, uint8 [H,W], from what `forward` gave for it; threads may share the work."""
+        """The prediction of an image, uint8 [H,W], from what `forward` gave for it; threads may share the work.
+
+        Where a network gave NaN or infinity it is not `usable`: the others would pass for the whole.
+        """
+        if not outputs.finite():
+            return Prediction.unusable(self.description.classes)
         main, combination, keep_aspect = self._main, self._main.combination, self.description.keep_aspect
         unsure: list[float] = []
         mask = shape = probabilities = reached = None
@@ -128,8 +139,8 @@ class Predictor:
             logits = main.by_member(outputs.main.classes)[:, None]
             probabilities = combination.probabilities(logits, None if stacked is None else stacked[None])[0]
             unsure.append(class_uncertainty(main.class_probabilities(outputs.main.classes), probabilities))
-        if probabilities is not None and self._threshold is not None:
-            reached = bool(probabilities[self.description.classes.index("malignant")] >= self._threshold)
+        if probabilities is not None and self.threshold is not None:
+            reached = bool(probabilities[self.description.classes.index("malignant")] >= self.threshold)
         return Prediction(
             classes=self.description.classes,
             probabilities=probabilities,

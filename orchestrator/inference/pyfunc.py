@@ -1,13 +1,15 @@
 """The product as MLflow serves it: models-from-code, so that this very script is stored beside the ensemble.
 
 Input: a column `image`, the bytes of an image file in each row; in JSON base64. Output: a row an image with the columns
-of `predictions.csv`, of which an unknown one is null, and for masks `mask_png`, a grey PNG file in base64.
+of `predictions.csv` that tell of it, of which an unknown one is null, and for masks `mask_png`, a grey PNG file in
+base64. Where a network gives NaN or infinity for an image, all of its row is null, and the server's log says so.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import logging
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,11 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from orchestrator.inference.prediction import ARTIFACT, IMAGE, MASK, Row
+from orchestrator.inference.prediction import ARTIFACT, IMAGE, MASK, UNUSABLE, Row
 from orchestrator.inference.predictor import Predictor
 from trainables.data.pixels import UnreadableError, read_image
+
+log = logging.getLogger(__name__)
 
 
 class PyfuncModel(PythonModel):
@@ -48,8 +52,10 @@ class PyfuncModel(PythonModel):
             raise _bad(f'no column \'{IMAGE}\'; send {{"dataframe_records": [{{"{IMAGE}": "base64 of a file"}}]}}')
         images = [_read(row, value) for row, value in enumerate(model_input[IMAGE])]
         rows: list[Row] = []
-        for prediction in self._ensemble.predict_batch(images):
-            mask = {} if prediction.mask is None else {MASK: prediction.mask_base64()}
+        for number, prediction in enumerate(self._ensemble.predict_batch(images)):
+            if not prediction.usable:
+                log.warning("image %d: %s", number, UNUSABLE)
+            mask = {MASK: prediction.mask_base64()} if self._ensemble.description.task != "cls" else {}
             rows.append({**prediction.row(), **mask})
         return pd.DataFrame(rows, dtype=object)  # object keeps None, which is null in JSON, where NaN is none of it
 

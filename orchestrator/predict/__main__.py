@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
+from orchestrator.common.steps import steps
 from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command
 from orchestrator.config.types import Store, TaskName
-from orchestrator.predict.load import load_predictor
+from orchestrator.predict.load import load_versioned
 
 
 class PredictSettings(BaseModel):
@@ -36,41 +37,70 @@ def predict(settings: PredictSettings) -> int:
     """Predict, and write what was found; returns the exit code.
 
     Raises:
-        UserError: no image, none that can be read, no such model, or a folder that is not for results.
+        UserError: no image, none that can be read, no such model, or a folder that is not for results. Former results
+            are then as they were.
     """
     import cv2
 
-    from orchestrator.predict.files import find_images, make_room, predict_files
+    from orchestrator.predict.files import predict_files
+    from orchestrator.predict.find import find_images
+    from orchestrator.predict.results import MASKS, OVERLAYS, TABLE, Results
+    from orchestrator.predict.table import Source, summary, write_table
     from trainables.devices import shown
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
-    images, closed = find_images(settings.images, settings.out)
+    images, unreadable = find_images(settings.images, settings.out)
     if not images:
-        raise UserError(f"no image in {', '.join(map(str, settings.images))}; give PNG, JPEG, BMP or TIFF files")
-    if settings.out.exists() and not settings.out.is_dir():
-        raise UserError(f"--out {settings.out}: not a folder; name another")
+        raise _nothing(settings, unreadable)
+    folders = [MASKS, *([OVERLAYS] if settings.overlays else [])] if settings.task != "cls" else []
+    results = Results(settings.out)
+    planned = [TABLE, *(f"{folder}/{image.png}" for folder in folders for image in images)]
+    results.check(planned, [image.path for image in images])
     model = settings.model or f"models:/breast-ultrasound-{settings.task}@champion"
-    ensemble = load_predictor(model, settings.tracking_uri or None)
-    found = ensemble.description.task
-    if found != settings.task:
-        raise UserError(f"--model {model}: of task {found}, not {settings.task}; give --task {found} or another model")
-    make_room(settings.out, images)
-    report = predict_files(ensemble, images, settings.out, overlays=settings.overlays)
-    report.unreadable += closed
-    if not report.rows:
-        path, cause = report.unreadable[0]
-        others = f", nor can {len(images) - 1} others" if len(images) > 1 else ""
-        raise UserError(f"{path}: cannot be read ({cause}){others}; give PNG, JPEG, BMP or TIFF files")
-    for path, cause in report.unreadable:
-        print(f"skipped: {path}: {cause}", file=sys.stderr)
-    skipped = f", {len(report.unreadable)} skipped" if report.unreadable else ""
-    print(f"{len(report.rows)} predicted on {shown(ensemble.device)}{skipped}: results in {settings.out}")
+    with steps() as at:
+        at.begin("loading the model")
+        ensemble, version = load_versioned(model, settings.tracking_uri or None)
+    described = ensemble.description
+    if described.task != settings.task:
+        advice = f"give --task {described.task} or another model"
+        raise UserError(f"--model {model}: of task {described.task}, not {settings.task}; {advice}")
+    known = f", version {version}" if version else ""
+    say(
+        f"model   {model}{known}: task {described.task}, {described.main.combination.name}; on {shown(ensemble.device)}"
+    )
+    source = Source(model, version, ensemble.threshold)
+    with results.staged() as part:
+        with steps() as at:
+            at.begin("predicting images", len(images))
+            report = predict_files(ensemble, images, part, overlays=settings.overlays, progress=at)
+        unreadable += report.unreadable
+        if not report.rows:
+            raise _nothing(settings, unreadable)
+        write_table(part / TABLE, report.rows, source)
+        results.swap(part)
+    for path, cause in unreadable:
+        complain(f"skipped: {path}: {cause}")
+    failed = report.unusable()
+    for path, cause in failed:
+        complain(f"no result: {path}: {cause}")
     if report.trained_on:
-        print(f"{report.trained_on} of them belong to groups that the model was trained on: they look better than new")
-    if ensemble.description.synthetic:
-        print("SYNTHETIC: the model was trained on synthetic images; its predictions say nothing about real ones")
-    print("Not a medical device.")
-    return INCOMPLETE if report.unreadable else DONE
+        say(f"{report.trained_on} of them belong to groups that the model was trained on: they look better than new")
+    if described.synthetic:
+        say("SYNTHETIC: the model was trained on synthetic images; its predictions say nothing about real ones")
+    say("Not a medical device.")
+    skipped = f", {len(unreadable):,} skipped" if unreadable else ""
+    say(f"{summary(report.rows, source)}{skipped}: results in {settings.out}")
+    return INCOMPLETE if unreadable or failed else DONE
+
+
+def _nothing(settings: PredictSettings, unreadable: Sequence[tuple[Path, str]]) -> UserError:
+    """Why nothing can be predicted."""
+    advice = "give PNG, JPEG, BMP or TIFF files, or folders of them"
+    if not unreadable:
+        return UserError(f"no image in {', '.join(map(str, settings.images))}; {advice}")
+    path, cause = unreadable[0]
+    others = f", nor can {len(unreadable) - 1:,} others be read" if len(unreadable) > 1 else ""
+    return UserError(f"{path}: {cause}{others}; {advice}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             return predict(settings)
         except OSError as error:  # the disk may be full
-            print(f"failed: {error.filename or settings.out}: {error.strerror or error}", file=sys.stderr)
+            complain(f"failed: {error.filename or settings.out}: {error.strerror or error}")
             return FAILED
 
     return run_command("predict", run, PredictSettings, argv, f"{__doc__} Not a medical device.")

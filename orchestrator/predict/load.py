@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from orchestrator.inference.predictor import Predictor
+
+
+class Versioned(NamedTuple):
+    """A model, and its version in the registry; "" for a folder."""
+
+    predictor: Predictor
+    version: str
 
 
 def load_predictor(model: str | Path, tracking_uri: str | None = None) -> Predictor:
@@ -20,10 +27,19 @@ def load_predictor(model: str | Path, tracking_uri: str | None = None) -> Predic
     Raises:
         UserError: no model there, or a damaged one.
     """
+    return load_versioned(model, tracking_uri).predictor
+
+
+def load_versioned(model: str | Path, tracking_uri: str | None = None) -> Versioned:
+    """As `load_predictor`, with what an alias stood for.
+
+    Raises:
+        UserError: no model there, or a damaged one.
+    """
     # Late: torch takes seconds that --help and a wrong flag need not wait for.
     from orchestrator.inference.format import locate
     from orchestrator.inference.predictor import Predictor
     from orchestrator.tracking.download import downloaded
 
-    with downloaded(str(model), tracking_uri) as folder:
-        return Predictor.load(locate(folder, str(model)))
+    with downloaded(str(model), tracking_uri) as (folder, version):
+        return Versioned(Predictor.load(locate(folder, str(model))), version)

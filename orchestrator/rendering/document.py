@@ -117,6 +117,7 @@ class Document:
         sections: its parts; those without blocks are left out.
         synthetic: whether any of its data are, which the page then says before anything else.
         end: what made it, with the full identity of its data.
+        warnings: what must be known before any of it is read; they stand first.
     """
 
     title: str
@@ -125,6 +126,7 @@ class Document:
     sections: Sequence[Section]
     synthetic: bool
     end: str
+    warnings: Sequence[str] = ()
 
     def filled(self) -> list[Section]:
         """The sections that have anything to show, and of them what there is."""

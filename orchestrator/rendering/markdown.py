@@ -19,6 +19,7 @@ def to_markdown(document: Document) -> str:
     lines = [f"# {_plain(document.title)}", ""]
     if document.synthetic:
         lines += [f"**{_plain(SYNTHETIC)}**", ""]
+    lines += [line for text in document.warnings for line in (f"**{_plain(text)}**", "")]
     lines += [line for text in document.lead for line in (_line(text), "")]
     lines += [*(f"- {_plain(name)}: {_plain(count(value))}" for name, value in document.facts), ""]
     for section in document.filled():

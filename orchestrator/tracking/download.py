@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.config import types
@@ -15,8 +16,15 @@ from orchestrator.config import types
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 
 
+class Downloaded(NamedTuple):
+    """A model's folder, and its version in the registry; "" for a folder that was given."""
+
+    folder: Path
+    version: str
+
+
 @contextmanager
-def downloaded(model: str, tracking_uri: str | None = None) -> Iterator[Path]:
+def downloaded(model: str, tracking_uri: str | None = None) -> Iterator[Downloaded]:
     """The folder of a model, in which `orchestrator.inference.format.locate` looks; it is there until the block ends.
 
     Args:
@@ -28,13 +36,13 @@ def downloaded(model: str, tracking_uri: str | None = None) -> Iterator[Path]:
         UserError: no such model, or no store.
     """
     if not model.startswith("models:"):
-        yield Path(model).expanduser()
+        yield Downloaded(Path(model).expanduser(), "")
         return
     with tempfile.TemporaryDirectory(prefix="model-") as scratch:
         yield _download(model, tracking_uri, scratch)
 
 
-def _download(model: str, tracking_uri: str | None, scratch: str) -> Path:
+def _download(model: str, tracking_uri: str | None, scratch: str) -> Downloaded:
     parts = _ADDRESS.fullmatch(model)
     if parts is None:
         raise UserError(f"{model} is no address of a model; write models:/NAME@ALIAS or models:/NAME/VERSION")
@@ -53,8 +61,10 @@ def _download(model: str, tracking_uri: str | None, scratch: str) -> Path:
         source = client.get_model_version_download_uri(name, found.version)
         if source.startswith("runs:/"):
             run, _, path = source.removeprefix("runs:/").partition("/")
-            return Path(client.download_artifacts(run, path, scratch))
-        return Path(download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=uri))
+            folder = client.download_artifacts(run, path, scratch)
+        else:
+            folder = download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=uri)
+        return Downloaded(Path(folder), str(found.version))
     except Exception as error:  # whatever a driver or a server may raise
         reason = f"{types.shown_uri(uri)} ({first_line(error)})"
         advice = "make one with python -m orchestrator.ensemble, or give an exported folder: --model"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Experiment, Run, ViewType
 
 from orchestrator.common.errors import first_line
 from orchestrator.config.types import TrackingError, shown_uri
@@ -129,23 +129,29 @@ def best_trials(
     return rank(rows, count)[0].ranked if rows else []
 
 
-def experiments(client: MlflowClient) -> Iterator[Experiment]:
-    """All experiments of a store."""
-    token = None
+def experiments(client: MlflowClient, *, deleted: bool = False) -> Iterator[Experiment]:
+    """All experiments of a store; with those that were deleted, if asked."""
+    token, view = None, ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
     while True:
-        page = client.search_experiments(max_results=PAGE, page_token=token)
+        page = client.search_experiments(view_type=view, max_results=PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
             return
 
 
-def runs_of(client: MlflowClient, ids: list[str], condition: str, order: str = "", size: int = PAGE) -> Iterator[Run]:
-    """All runs of these experiments that meet a condition, in an order, asked for by so many as they are taken."""
-    token = None
+def runs_of(
+    client: MlflowClient, ids: list[str], condition: str, order: str = "", size: int = PAGE, *, deleted: bool = False
+) -> Iterator[Run]:
+    """All runs of these experiments that meet a condition, in an order, asked for by so many as they are taken.
+
+    Args:
+        deleted: also those that were deleted.
+    """
+    token, view = None, ViewType.ALL if deleted else ViewType.ACTIVE_ONLY
     while True:
         by = [order] if order else None
-        page = client.search_runs(ids, condition, max_results=size, order_by=by, page_token=token)
+        page = client.search_runs(ids, condition, view, max_results=size, order_by=by, page_token=token)
         yield from page
         token = page.token
         if not token:

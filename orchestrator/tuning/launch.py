@@ -17,6 +17,7 @@ from orchestrator.cluster.compatibility import HostRequirements
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
+from orchestrator.config.loading import write_faults
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.storage import reason
@@ -61,7 +62,7 @@ def launch(
     if resume.stored(settings.home, settings.name)["tracking_uri"] != settings.tracking_uri:
         log_figures.log_again(settings.files.pictures)
     resume.write(settings.folder, settings.stored())
-    settings.files.faults.write_text("".join(f"{fault}\n" for fault in data.faults))
+    write_faults(settings.files.faults, data.faults)
     identity = plan.identity(settings, data, ledger.identity.id if ledger.identity else uuid.uuid4().hex)
     known = finished_trials(settings, identity) if settings.warm_start and not ledger.trials else []
     view = dict([ui_view.tag(run.task.primary)])

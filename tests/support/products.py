@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from orchestrator.inference.combination import Combination, Head
 from orchestrator.inference.export import MemberCheckpoints, Sources, write
+from orchestrator.inference.predictor import Outputs, Predictor
 from trainables.data.pixels import resize_image
 from trainables.models import build_model
 from trainables.models.heads import HEADS
@@ -77,6 +80,21 @@ def small_product(folder: Path, task: str, *, networks: int = 2, synthetic: bool
     source = Sources(combination, [MemberCheckpoints(0, "first", checkpoints)], plane_size=64)
     write(folder / "ensemble", source, **{"keep_aspect": False, "synthetic": synthetic, **others})
     return folder / "ensemble"
+
+
+def give_nan(monkeypatch: pytest.MonkeyPatch, to: Callable[[np.ndarray], bool], value: float = np.nan) -> None:
+    """From now on one logit of the last network is NaN, or infinite, for images of this kind."""
+    honest = Predictor.forward
+
+    def forward(self: Predictor, images: Sequence[np.ndarray]) -> list[Outputs]:
+        found = honest(self, images)
+        for image, outputs in zip(images, found, strict=True):
+            for logits in outputs.main if to(image) else ():
+                if logits is not None:
+                    logits[-1].flat[0] = value
+        return found
+
+    monkeypatch.setattr(Predictor, "forward", forward)
 
 
 def pictures(count: int, seed: int = 0) -> list[np.ndarray]:

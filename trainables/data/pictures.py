@@ -24,9 +24,9 @@ TURNED = "white is zero"
 DAMAGED, UNSUPPORTED = "truncated or damaged", "pixel format not supported"
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
-_PNG, _JPEG, _TIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG, _JPEG, _TIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 #: How files of these formats begin: tells a cut-off image from a file that never was one.
-_SIGNATURES = (b"\x89PNG", _JPEG, b"BM", *_TIFF)
+SIGNATURES = (b"\x89PNG", _JPEG, b"BM", *_TIFF)
 #: Text of a PNG file, which may be larger when unpacked than Pillow will have it.
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 #: Tags of a TIFF file.
@@ -184,7 +184,7 @@ def _cause(data: bytes) -> str:
         except Exception as error:
             if str(error).lower().startswith("cannot handle"):  # more than 8 bits
                 return UNSUPPORTED
-    return DAMAGED if data.startswith(_SIGNATURES) else "not an image"
+    return DAMAGED if data.startswith(SIGNATURES) else "not an image"
 
 
 def _frames(image: ImageFile) -> int:

@@ -15,7 +15,7 @@ from trainables.data.manifest import DataError
 from trainables.data.medical import is_medical
 from trainables.data.patience import UnreadableError as UnreadableError
 from trainables.data.patience import contents, patiently, unreadable
-from trainables.data.pictures import Picture, check_size, grey, opened, read_picture
+from trainables.data.pictures import SIGNATURES, Picture, check_size, grey, opened, read_picture
 from trainables.data.polygons import PolygonError, draw, is_polygons
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
@@ -91,6 +91,18 @@ def read_kinds(path: Path) -> set[tuple[int, ...]]:
                 colours = [(kind >> 16, kind >> 8 & 255, kind & 255) for kind in found]
                 return {kind[:1] if len(set(kind)) == 1 else kind for kind in colours}
     return {(int(value),) for value in np.unique(values)[: FEW + 1]}
+
+
+def kind_problem(path: Path) -> str:
+    """Why a file cannot be an image, in words; "" where its name and first bytes allow it, be it damaged or not."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    if not head:
+        return "0 bytes"
+    return "" if is_medical(path) or head.startswith(SIGNATURES) else "not an image"
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.promotion import BesideBest, Contender, decision
+from orchestrator.ensemble.promotion import SCORED, BesideBest, Contender, decision, times_scored
 from orchestrator.scoring.checks import Check
 from orchestrator.scoring.predictions import StoredPredictions
 from orchestrator.scoring.values import ScoredPredictions
 from orchestrator.scoring.verdict import Judgement, Verdict
 from orchestrator.storage.atomic import write_arrays
+from orchestrator.tracking.client import open_store
 
 N = 120
 
@@ -135,3 +136,19 @@ def test_one_below_the_floor_becomes_champion_where_it_is_told_to_alone() -> Non
     assert not judge(verdict=untold)[0]
     weak = Verdict.of(Judgement(word="weak", checks=()), None)
     assert judge(verdict=weak) == (True, "there was no champion")
+
+
+def test_looks_at_the_test_images_count_when_their_run_or_experiment_is_deleted(tmp_path: Path) -> None:
+    client = open_store(f"sqlite:///{tmp_path / 'mlflow.db'}", create=True)
+    experiments = [client.create_experiment(name) for name in ("one", "two")]
+    runs = []
+    for number, (experiment, data) in enumerate(
+        [(experiments[0], "d1"), (experiments[1], "d1"), (experiments[1], "d2")]
+    ):
+        tags = {"kind": "ensemble", "data_fingerprint": data, f"{SCORED}{number}": "yes"}
+        runs.append(client.create_run(experiment, tags=tags).info.run_id)
+    assert times_scored(client, "d1") == 2
+    client.delete_run(runs[0])
+    assert times_scored(client, "d1") == 2
+    client.delete_experiment(experiments[1])
+    assert (times_scored(client, "d1"), times_scored(client, "d2")) == (2, 1)

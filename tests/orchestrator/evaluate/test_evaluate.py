@@ -78,9 +78,9 @@ def test_batches_make_no_difference(multi: Path, phantom: Path, monkeypatch: pyt
     ensemble = Predictor.load(multi)
     fresh = fresh_images(read_manifest(phantom), ensemble.description, None, lambda done, total: None)
     told: list[int] = []
-    whole, unsure = external.ask(ensemble, fresh, lambda done, total: told.append(done))
+    _, whole, unsure = external.ask(ensemble, fresh, lambda done, total: told.append(done))
     monkeypatch.setattr(external, "BATCH", 7)
-    parts, again = external.ask(ensemble, fresh, lambda done, total: None)
+    _, parts, again = external.ask(ensemble, fresh, lambda done, total: None)
     assert told == [16, 32, 40]
     np.testing.assert_allclose(again, unsure, atol=1e-3)
     np.testing.assert_allclose(parts.scored.probabilities, whole.scored.probabilities, atol=1e-4)

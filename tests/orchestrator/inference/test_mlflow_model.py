@@ -22,18 +22,20 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.model import PythonModelContext
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from PIL import Image
 
 from orchestrator.inference import mlflow_model
-from orchestrator.inference.prediction import COLUMNS
+from orchestrator.inference.prediction import ARTIFACT, COLUMNS
 from orchestrator.inference.predictor import Predictor
+from orchestrator.inference.pyfunc import PyfuncModel
 from orchestrator.predict.__main__ import main
 from orchestrator.tracking.client import ensure_experiment, open_store
 from tests.support.mlflow_runs import free_port
 from tests.support.processes import Process
-from tests.support.products import pictures, small_product
+from tests.support.products import give_nan, pictures, small_product
 
 POINT = {"kept": "specificity", "rate": 0.9, "threshold": 0.3}
 
@@ -187,6 +189,19 @@ def test_an_export_is_taken_as_it_is_and_never_overwritten(
         mlflow_model.save(saved["multi"], saved["multi"] / "artifacts" / "ensemble")
 
 
+def test_nan_of_one_image_leaves_its_row_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    images, model = pictures(3), PyfuncModel()
+    context = PythonModelContext({ARTIFACT: str(small_product(tmp_path, "multi", networks=1))}, {})
+    model.load_context(context)
+    give_nan(monkeypatch, lambda image: image.shape == images[1].shape)
+    found = model.predict(context, pd.DataFrame({"image": [png(image) for image in images]}))
+    assert found.notna().any(axis=1).tolist() == [True, False, True]
+    json.dumps(found.to_dict("records"), allow_nan=False)
+    assert "image 1: the model gives no number for it (NaN or infinity)" in caplog.text
+
+
 def register(uri: str, folder: Path, name: str) -> None:
     """The model as the champion of a store."""
     client = open_store(uri, create=True)
@@ -212,6 +227,7 @@ def test_the_champion_is_the_default(
     register(store, saved["cls"], "breast-ultrasound-cls")
     assert main(words) == 0, capsys.readouterr().err
     rows = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert set(zip(rows["model"], rows["version"], strict=True)) == {("models:/breast-ultrasound-cls@champion", 1)}
     wanted = [row["malignant_score"] for row in expected(saved["cls"], images)]
     np.testing.assert_allclose(rows["malignant_score"], wanted, atol=1e-4)
     assert not (tmp_path / "mlflow.db").exists(), "no store but the given one"

@@ -22,7 +22,7 @@ from orchestrator.inference.lesion_shape import FEATURES, lesion_shape
 from orchestrator.inference.prediction import Prediction, lesion_boxes
 from orchestrator.inference.predictor import BATCH, Predictor
 from orchestrator.inference.stack import Stack
-from tests.support.products import CONFIGS, checkpoint, head, pictures, small_product
+from tests.support.products import CONFIGS, checkpoint, give_nan, head, pictures, small_product
 from trainables.data.pixels import resize_image, to_original_size
 from trainables.models import build_model
 
@@ -247,3 +247,22 @@ def test_what_is_wrong_with_a_folder_is_said_in_a_line(tmp_path: Path, damage, w
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="unknown task 'detect': choose from seg, cls, multi"):
         build_model("detect", {}, 3)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("task", ["seg", "cls", "multi"])
+def test_after_nan_or_infinity_nothing_is_predicted(
+    task: str, value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one network of two, one logit: neither a mask without a lesion nor the other network stands for the whole."""
+    point = {"kept": "specificity", "rate": 0.9, "threshold": 0.2}
+    ensemble = Predictor.load(small_product(tmp_path, task, operating_points=[point]))
+    images = pictures(3)
+    before = ensemble.predict_batch(images)
+    give_nan(monkeypatch, lambda image: image is images[1], value)
+    first, bad, last = ensemble.predict_batch(images)
+    assert set(bad.row().values()) == {None}
+    assert bad.mask_png() is bad.mask_base64() is bad.malignant_score is None
+    assert (first.usable, bad.usable, last.usable) == (True, False, True)
+    assert same(first, before[0])
+    assert same(last, before[2])

@@ -18,7 +18,8 @@ from orchestrator.inference.combination import Combination
 from orchestrator.inference.export import MemberCheckpoints, Sources, write
 from orchestrator.inference.predictor import Predictor
 from orchestrator.predict.__main__ import main
-from orchestrator.predict.files import find_images
+from orchestrator.predict.find import find_images
+from orchestrator.predict.results import LIST
 from tests.support.products import checkpoint, head, pictures, small_product
 
 POINT = {"kept": "specificity", "rate": 0.9, "threshold": 0.2}
@@ -84,10 +85,14 @@ def test_everything_is_written_at_original_size(multi: Path, tmp_path: Path, cap
         assert (overlay != image[..., None]).any()
         assert 0 <= float(row["uncertainty"]) <= 1
     assert len({row["above_threshold"] for row in rows}) == 2
-    assert sorted(path.name for path in out.iterdir()) == ["masks", "overlays", "predictions.csv"]
-    assert not list(out.rglob(".*")), "nothing temporary is left"
+    assert sorted(path.name for path in out.iterdir()) == [LIST, "masks", "overlays", "predictions.csv"]
+    assert [path.name for path in out.rglob(".*")] == [LIST], "nothing temporary is left"
     said = capsys.readouterr()
-    assert "20 predicted on cpu: results in" in said.out
+    assert said.out.startswith(f"model   {multi}: task multi, mean; on cpu\n")
+    above = sum(row["above_threshold"] == "1" for row in rows)
+    empty = sum(row["lesion_area"] == "0" for row in rows)
+    summary = f"20 predicted, {above} above the threshold, {empty} without a lesion: results in {out}"
+    assert said.out.splitlines()[-1] == summary
     assert "Not a medical device" in said.out
     assert "SYNTHETIC" not in said.out
     assert said.err == ""
@@ -109,7 +114,7 @@ def test_classification_has_no_masks(tmp_path: Path) -> None:
     (row,) = table(tmp_path / "out")
     assert [row[name] for name in ("mask", "lesion_area", "left", "shape_area", "above_threshold")] == [""] * 5
     assert float(row["probability_normal"]) > 0
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["predictions.csv"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [LIST, "predictions.csv"]
 
 
 def test_folders_are_searched_and_masks_left_out(tmp_path: Path) -> None:
@@ -144,7 +149,7 @@ def test_masks_that_somebody_drew_are_never_overwritten(seg: Path, tmp_path: Pat
     save(tmp_path / "data" / "images" / "a.png", image)
     truth = save(tmp_path / "data" / "masks" / "a.png", drawn)
     assert run("--task", "seg", "--model", seg, "--out", "data", "data/images") == 2
-    assert "its folder masks was not made by this command" in capsys.readouterr().err
+    assert "masks in it was not made by this command" in capsys.readouterr().err
     assert (np.array(Image.open(truth)) == drawn).all()
     assert not (tmp_path / "data" / "predictions.csv").exists()
 
@@ -169,8 +174,7 @@ def test_a_second_run_leaves_nothing_of_the_first(seg: Path, tmp_path: Path, cap
     assert run("--task", "seg", "--model", seg, "--out", "out", "in") == 0
     assert run("--task", "seg", "--model", seg, "--out", "out", "--no-overlays", "in/a.png") == 0
     assert {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*")} == {
-        "predictions.csv",
-        "masks/a.png",
+        *(LIST, "predictions.csv", "masks/a.png"),
     }
     assert run("--task", "seg", "--model", seg, "--out", "out", "out/masks/a.png") == 2
     assert "it is a result in --out out" in capsys.readouterr().err
@@ -197,12 +201,13 @@ def test_unreadable_files_are_listed_and_skipped(seg: Path, tmp_path: Path, caps
     assert [row["file"] for row in table(tmp_path / "out")] == ["in/good.png"]
     said = capsys.readouterr()
     assert sorted(said.err.splitlines()) == [
-        "skipped: absent.png: cannot be opened (No such file or directory)",
+        "skipped: absent.png: no such file",
         "skipped: in/cut.png: truncated or damaged",
         "skipped: in/empty.png: 0 bytes",
         "skipped: in/text.png: not an image",
     ]
-    assert "1 predicted on cpu, 4 skipped" in said.out
+    assert "1 predicted, " in said.out
+    assert ", 4 skipped: results in out\n" in said.out
 
 
 def test_any_readable_image_will_do(seg: Path, tmp_path: Path) -> None:
@@ -234,7 +239,10 @@ def test_images_that_were_trained_on_are_told_of(tmp_path: Path, capsys) -> None
     ("words", "message"),
     [
         (["--model", "SEG", "nothing"], "no image in nothing"),
-        (["--model", "SEG", "bad.png"], "bad.png: cannot be read (not an image)"),
+        (["--model", "SEG", "mistyped.png"], "mistyped.png: no such file; give PNG"),
+        (["--model", "SEG", "pipe.png", "bad.png"], "pipe.png: not a file, nor can 1 others be read; give PNG"),
+        (["--model", "SEG", "cut.png"], "cut.png: truncated or damaged; give PNG"),
+        (["--model", "SEG", "bad.png"], "bad.png: not an image; give PNG"),
         (["--model", "absent", "a.png"], "absent: no exported model there"),
         (["--model", "nothing", "a.png"], "nothing: no exported model there"),
         (["--model", "MULTI", "a.png"], "of task multi, not seg; give --task multi"),
@@ -248,8 +256,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     seg: Path, multi: Path, tmp_path: Path, capsys, words: list[str], message: str
 ) -> None:
     save(tmp_path / "a.png", pictures(1)[0])
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
     (tmp_path / "bad.png").write_text("no image")
     (tmp_path / "nothing").mkdir()
+    os.mkfifo(tmp_path / "pipe.png")
     before = sorted(tmp_path.rglob("*"))
     given = [str({"SEG": seg, "MULTI": multi}.get(word, word)) for word in words]
     assert run("--task", "seg", "--out", "out", *given) == 2
