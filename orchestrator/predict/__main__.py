@@ -59,7 +59,7 @@ def predict(settings: PredictSettings) -> int:
     model = settings.model or f"models:/breast-ultrasound-{settings.task}@champion"
     with steps() as at:
         at.begin("loading the model")
-        ensemble, version = load_versioned(model, settings.tracking_uri or None)
+        ensemble, version, verdict = load_versioned(model, settings.tracking_uri or None)
     described = ensemble.description
     if described.task != settings.task:
         advice = f"give --task {described.task} or another model"
@@ -87,6 +87,7 @@ def predict(settings: PredictSettings) -> int:
         say(f"{report.trained_on} of them belong to groups that the model was trained on: they look better than new")
     if described.synthetic:
         say("SYNTHETIC: the model was trained on synthetic images; its predictions say nothing about real ones")
+    say(f"the model is {verdict or 'without a verdict: an older version wrote it'}")
     say("Not a medical device.")
     skipped = f", {len(unreadable):,} skipped" if unreadable else ""
     say(f"{summary(report.rows, source)}{skipped}: results in {settings.out}")

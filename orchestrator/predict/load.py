@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,10 +11,11 @@ if TYPE_CHECKING:
 
 
 class Versioned(NamedTuple):
-    """A model, and its version in the registry; "" for a folder."""
+    """A model, its version in the registry ("" for a folder), and its verdict in a line ("" where none was written)."""
 
     predictor: Predictor
     version: str
+    verdict: str
 
 
 def load_predictor(model: str | Path, tracking_uri: str | None = None) -> Predictor:
@@ -37,9 +39,24 @@ def load_versioned(model: str | Path, tracking_uri: str | None = None) -> Versio
         UserError: no model there, or a damaged one.
     """
     # Late: torch takes seconds that --help and a wrong flag need not wait for.
-    from orchestrator.inference.format import locate
+    from orchestrator.inference.format import RESULTS, locate
     from orchestrator.inference.predictor import Predictor
     from orchestrator.tracking.download import downloaded
 
     with downloaded(str(model), tracking_uri) as (folder, version):
-        return Versioned(Predictor.load(locate(folder, str(model))), version)
+        place = locate(folder, str(model))
+        return Versioned(Predictor.load(place), version, _verdict(place / RESULTS))
+
+
+def _verdict(file: Path) -> str:
+    """What a model may be called, of its own results; "" where an older version wrote them."""
+    from orchestrator.inference.format import damaged
+    from orchestrator.scoring.verdict import Verdict
+
+    try:
+        found = json.loads(file.read_text()).get("verdict")
+        return Verdict.model_validate(found).line if found else ""
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, AttributeError) as error:
+        raise damaged(file, error) from None
