@@ -51,12 +51,11 @@ def load_versioned(model: str | Path, tracking_uri: str | None = None) -> Versio
 def _verdict(file: Path) -> str:
     """What a model may be called, of its own results; "" where an older version wrote them."""
     from orchestrator.inference.format import damaged
-    from orchestrator.scoring.verdict import Verdict
 
     try:
         found = json.loads(file.read_text()).get("verdict")
-        return Verdict.model_validate(found).line if found else ""
+        return str(found["line"]) if found else ""
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise damaged(file, error) from None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel
+from pydantic import BaseModel, computed_field
 
 from orchestrator.scoring.checks import Check, class_checks, mask_checks
 from orchestrator.scoring.operating_points import OperatingPoint
@@ -52,6 +52,7 @@ class Verdict(BaseModel, frozen=True):
             word = min(word, test.word, key=words.index)
         return cls(word=word, held_out=held_out, test=test)
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def line(self) -> str:
         """The word and why, for a person."""
