@@ -72,7 +72,8 @@ class Figure(NamedTuple):
     sign: bool = False
 
     def __str__(self) -> str:
-        return f"{self.words} {with_interval(self.value, self.interval, 3, self.sign)}, n = {self.n:,} {self.of}"
+        of = self.of.replace("images", "image", 1) if self.n == 1 else self.of
+        return f"{self.words}: {with_interval(self.value, self.interval, 3, self.sign)}, n = {self.n:,} {of}"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def answer(name: str, given: Verdict | Judgement | None, purpose: str, *lines: t
         return Answer(name, UNWRITTEN, "amber", (("for what", purpose), *lines))
     why = given.line.removeprefix(f"{given.word}: ")
     if given.word in (NOT_USABLE, UNTOLD):
-        purpose = f"nothing yet; it was trained for {purpose}"
+        purpose = f"nothing yet; it is meant for {purpose}"
     told = (("why", why), ("for what", purpose), *lines)
     return Answer(name, given.word, TONES.get(given.word, "amber"), told)
 

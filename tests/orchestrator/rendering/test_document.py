@@ -81,9 +81,9 @@ def test_an_answer_is_red_below_the_floor_and_the_same_in_markdown() -> None:
 
 
 def test_a_sentence_has_its_side_and_one_rule_for_figures() -> None:
-    figures = [Figure("recall", 0.5, (0.25, 0.75), 12, "benign images"), Figure("precision", 0.25, None, 4)]
+    figures = [Figure("recall", 0.5, (0.25, 0.75), 12, "benign images"), Figure("precision", 0.25, None, 1)]
     one = Statement("A.", "against", 1.5, figures, "More.", floor=True)
-    assert one.evidence == "Recall 0.500 (0.250 to 0.750), n = 12 benign images; precision 0.250, n = 4 images. More."
+    assert one.evidence == "Recall: 0.500 (0.250 to 0.750), n = 12 benign images; precision: 0.250, n = 1 image. More."
     both = document(Statements([one, Statement("B.", "for", 0.1)]))
     classes = [given.get("class") for tag, given in Page(to_html(both)).tags if tag == "li"]
     assert classes == ["floor", "for"]

@@ -192,7 +192,7 @@ def test_the_first_words_are_whether_for_what_and_how_sure() -> None:
     assert (one.name, one.word, one.tone) == ("Cls, search a name", "not usable", "red")
     lines = dict(one.lines)
     assert lines["why"] == "Dice 0.1 of lesions against 0.3 of the mean"
-    assert lines["for what"].startswith("nothing yet; it was trained for telling normal, benign and malignant apart")
+    assert lines["for what"].startswith("nothing yet; it is meant for telling normal, benign and malignant apart")
     assert "like those of x <i>, seen at" in lines["for what"]
     assert lines["how sure: held-out images"].startswith("1,388 images, each predicted")
     assert "AUROC 0.930 ± 0.010 (standard error)" in lines["how sure: held-out images"]

@@ -59,7 +59,7 @@ def test_false_alarms_stand_beside_misses_and_none_is_no_praise_of_an_empty_mask
     one = _said(statements([judged(_seg(alarms))]), "something is seen")
     assert (one.side, one.weight) == ("against", 0.5)
     assert "something is seen in 15 of 30 normal images" in one.claim
-    assert "seen 0.500 (" in one.evidence
+    assert "seen: 0.500 (" in one.evidence
     one = _said(statements([judged(_seg(TRUE))]), "something is seen")
     assert one.side == "for"
 
@@ -98,7 +98,7 @@ def test_a_figure_of_held_out_and_test_images_is_one_sentence() -> None:
     found = _said(statements([both]), "lesions are found")
     assert found.claim == "0 of 60 lesions are found, fewer than half (test)."
     assert found.side == "against"
-    assert found.evidence == ("Share of lesions found, held-out 1.000, n = 60 images; test 0.000, n = 60 images.")
+    assert found.evidence == ("Share of lesions found, held-out: 1.000, n = 60 images; test: 0.000, n = 60 images.")
 
 
 def test_recall_stands_beside_precision_for_malignant_and_the_weakest_class() -> None:
@@ -106,7 +106,7 @@ def test_recall_stands_beside_precision_for_malignant_and_the_weakest_class() ->
     one = _said(statements([_cls(probabilities=sure(likeliest))]), "called something else")
     assert one.claim == "Of 30 malignant images 15 are called something else: 0 normal and 15 benign."
     assert one.side == "against"
-    assert "Recall 0.500 (0.400 to 0.600), n = 30 malignant images; precision 1.000" in one.evidence
+    assert "Recall: 0.500 (0.400 to 0.600), n = 30 malignant images; precision: 1.000" in one.evidence
     likeliest = [0 if label == 0 or i % 6 < 3 else label for i, label in enumerate(LABELS)]
     assert _claims(statements([_cls(probabilities=sure(likeliest))])).count("called something else") == 2
     assert "called something else" not in _claims(statements([_cls()]))
