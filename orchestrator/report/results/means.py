@@ -175,6 +175,8 @@ def error_area(subject: ModelResults) -> Mean:
         return Mean(np.nan, np.nan, np.nan, int(known.sum()))
     told = enough(subject.tested.evidence.groups, [wrong & known, ~wrong & known])
     low, high = found.interval if told and found.interval else (np.nan, np.nan)
+    if high - low < ROUNDING:
+        low = high = np.nan  # it never varied
     return Mean(found.auroc_for_errors, low, high, int(known.sum()))
 
 

@@ -127,9 +127,10 @@ def _masks(subject: ModelResults) -> Iterator[Statement]:
     claims, figures = [], []
     if poor.n:
         missed = int((scored.counts[lesions(scored), 0] == 0).sum())
+        untouched = f", {missed:,} of them not touched at all" if poor.value else ""
         claims.append(
-            f"{round(poor.value * poor.n):,} of {poor.n:,} lesions are outlined with a Dice below {LEAST_DICE:g}, "
-            f"{missed:,} of them not touched at all"
+            f"{round(poor.value * poor.n):,} of {poor.n:,} lesions are outlined with a Dice below {LEAST_DICE:g}"
+            f"{untouched}"
         )
         figures.append(poor.figure(f"share of lesions with a Dice below {LEAST_DICE:g}"))
     if alarms.n:
