@@ -177,7 +177,7 @@ class SourceRow(BaseModel, frozen=True):
     Attributes:
         value: the primary metric; None where the images have nothing that it rests on. interval: over groups; None
             with fewer than 10. fpr_normal: None without masks or normals.
-        word: what the winner may be called by this source alone.
+        word: what the winner may be called by this source alone; None where an older version wrote it.
         unseen: whether no network learnt from this source. chose: whether epochs and configurations were chosen on it.
     """
 
@@ -187,9 +187,9 @@ class SourceRow(BaseModel, frozen=True):
     value: float | None
     interval: tuple[float, float] | None
     fpr_normal: float | None
-    word: Word
     unseen: bool
     chose: bool
+    word: Word | None = None
 
     @property
     def words(self) -> str:

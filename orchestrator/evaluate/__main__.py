@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -87,10 +88,12 @@ def evaluate(settings: EvaluateSettings) -> Path:
     # Late: torch takes seconds that --help and a wrong flag need not wait.
     from orchestrator.evaluate.external import as_subject, ask
     from orchestrator.evaluate.findings import Evaluation
+    from orchestrator.evaluate.judging import judge_external
     from orchestrator.evaluate.leakage import fresh_images
     from orchestrator.evaluate.page import document
     from orchestrator.rendering.document import to_html
     from orchestrator.rendering.markdown import to_markdown
+    from orchestrator.report.results.answers import UNWRITTEN
     from trainables import devices
     from trainables.data import is_phantom
     from trainables.data.sources import read_sources
@@ -116,9 +119,10 @@ def evaluate(settings: EvaluateSettings) -> Path:
         at.begin("examining images", len(manifest.records))
         fresh = fresh_images(manifest, description, learnt_from, examined, settings.duplicate_distance)
         at.begin("predicting images", len(fresh.rows))
-        fresh, measured, unsure = ask(ensemble, fresh, at)
+        fresh, measured, unsure, truth = ask(ensemble, fresh, at)
         at.begin("computing figures and drawing the page")
-        subject = as_subject(description, fresh, measured, unsure, manifest)
+        judged = {"here": judge_external(description, fresh, measured.scored, truth)}
+        subject = replace(as_subject(description, fresh, measured, unsure, manifest), judged=judged)
         found = Evaluation(
             model=settings.model,
             description=description,
@@ -134,6 +138,8 @@ def evaluate(settings: EvaluateSettings) -> Path:
     seconds = round(time.monotonic() - started, 1)
     html.write(beside, json.dumps(found.to_json() | {"seconds": seconds}, indent=2, allow_nan=False) + "\n")
     html.write(out, text)
+    for where, given in found.verdicts().items():
+        say(f"verdict {where}: {given.line if given else UNWRITTEN}")
     for line in found.told():
         say(f"        {line}")
     _table(found.columns())

@@ -12,6 +12,7 @@ import numpy as np
 
 from orchestrator.common.console import threads
 from orchestrator.evaluate.findings import EXTERNAL
+from orchestrator.evaluate.judging import shrunk
 from orchestrator.evaluate.leakage import Progress, UnseenImages
 from orchestrator.inference.format import Description
 from orchestrator.inference.prediction import UNUSABLE
@@ -32,11 +33,15 @@ OF_LESIONS = {name for name, metric in METRICS.items() if metric.part == "masks"
 
 
 class Answers(NamedTuple):
-    """What a model said of N images: of those that it gave numbers for, figures, and uncertainty, float64 [N]."""
+    """What a model said of N images: of those that it gave numbers for, figures, and uncertainty, float64 [N].
+
+    `truth` has true masks of `judging.shrunk`; None for cls.
+    """
 
     fresh: UnseenImages
     measured: ImageMetrics
     uncertainty: np.ndarray
+    truth: PackedMasks | None
 
 
 def ask(ensemble: Predictor, fresh: UnseenImages, progress: Progress) -> Answers:
@@ -58,8 +63,12 @@ def ask(ensemble: Predictor, fresh: UnseenImages, progress: Progress) -> Answers
     usable = [one for one in found if one]
     if len(usable) < len(found):
         fresh = fresh.answered(np.array([one is not None for one in found]), UNUSABLE)
+    masks = ensemble.description.main.combination.masks
     return Answers(
-        fresh, ImageMetrics.join([one.measured for one in usable]), np.array([one.uncertainty for one in usable])
+        fresh,
+        ImageMetrics.join([one.measured for one in usable]),
+        np.array([one.uncertainty for one in usable]),
+        PackedMasks.join([one.truth for one in usable]) if masks else None,
     )
 
 
@@ -112,6 +121,7 @@ def _read(record: Record) -> tuple[np.ndarray, np.ndarray]:
 class _One(NamedTuple):
     measured: ImageMetrics
     uncertainty: float
+    truth: PackedMasks
 
 
 def _measure(
@@ -137,7 +147,7 @@ def _measure(
         labels=fresh.labels[here],
         groups=fresh.groups[here],
     )
-    return _One(measure(predicted, images), said.uncertainty)
+    return _One(measure(predicted, images), said.uncertainty, PackedMasks([shrunk(truth)]))
 
 
 def _clean(found: ModelScores, measured: ImageMetrics) -> ModelScores:

@@ -18,6 +18,7 @@ from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.resampling import FEWEST_GROUPS
+from orchestrator.scoring.verdict import Judgement, Verdict
 from trainables.data import CLASSES, UNKNOWN, Fault, Manifest
 
 #: The headings of the result on new images, and of that on the model's own test images.
@@ -56,6 +57,15 @@ class Evaluation:
         """Figures by the heading of their column."""
         own = {INTERNAL: self.results.test} if self.results else {}
         return {EXTERNAL: self.subject.figures} | own
+
+    @property
+    def judgement(self) -> Judgement:
+        """What the model may be called by these images alone."""
+        return self.subject.judged["here"]
+
+    def verdicts(self) -> dict[str, Judgement | Verdict | None]:
+        """What it may be called, by the images that this rests on; None where an older version wrote no verdict."""
+        return {"on these images": self.judgement, "on its own data": self.results.verdict if self.results else None}
 
     def told(self) -> list[str]:
         """What a reader must know of these figures, a sentence each: what was left out, and what cannot be computed."""
@@ -114,6 +124,7 @@ class Evaluation:
             "unanswered": [self._fault(fault) for fault in fresh.unanswered],
             "passed_over": fresh.passed_over,
             "told": self.told(),
+            "verdict": self.judgement.model_dump(mode="json"),
             "external": self.subject.figures.model_dump(mode="json") | {"synthetic": self.subject.synthetic},
             "internal": self.results.model_dump(mode="json") if self.results else None,
         }

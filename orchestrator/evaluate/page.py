@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from orchestrator.evaluate.findings import Evaluation, by_class, listed, most_left_out
-from orchestrator.rendering.document import Block, Chart, Document, Observations, Section, SideBySide, Table, Text
-from orchestrator.rendering.numbers import count, counted, number, with_interval
-from orchestrator.report.results import cases, curves, errors, observations, scores
+from orchestrator.ensemble.result import OwnResults
+from orchestrator.evaluate.findings import Evaluation, most_left_out
+from orchestrator.evaluate.findings import listed as listed_counts
+from orchestrator.inference.format import Description, Network
+from orchestrator.rendering.document import Answer, Block, Chart, Document, Section, Table, Text
+from orchestrator.rendering.numbers import count, counted, number, with_error, with_interval
+from orchestrator.report.results import answers, cases, curves, errors, glossary, scores
 from orchestrator.report.results.means import counted_images
+from orchestrator.report.results.statements import listed, statements
 from orchestrator.report.results.subject import ModelResults
-from orchestrator.scoring.metrics import lesions
+from orchestrator.scoring.metrics import PRIMARY_WORDS
 from orchestrator.scoring.resampling import INTERVAL
 
 #: Rows of a table of files; all of them are in the file of figures.
@@ -19,51 +21,57 @@ MOST_FILES = 200
 
 def document(found: Evaluation) -> Document:
     """The page."""
-    fresh, described, subject = found.fresh, found.description, found.subject
-    facts: list[tuple[str, str | int]] = [
-        ("images scored", len(fresh.rows)),
-        ("groups", len(np.unique(fresh.groups))),
-        *((f"{name} images", n) for name, n in by_class(fresh.labels).items()),
-        *_lesions(subject),
-        ("left out: known to the model", len(fresh.seen)),
-        ("left out: faulty", fresh.left_out),
-        *([("left out: no number of the model", len(fresh.unanswered))] if fresh.unanswered else []),
-    ]
+    described, subject = found.description, found.subject
     return Document(
         title="External validation",
         lead=(
-            f"Model {found.model}: task {described.task}, combiner {described.main.combination.name}",
+            f"Model {found.model}",
             f"Data {found.manifest.places}, layout {found.manifest.layout}",
         ),
-        facts=facts,
         sections=(
+            Section("answer", "Can I use it?", _answers(found)),
+            Section("strengths", "Strengths and limits", listed(statements([subject]))),
             Section("result", "External beside internal", [*_told(found), _beside(found)]),
-            Section("strengths", "Strengths and limits", _strengths(subject)),
             Section("classes", "Classes", _classes(found)),
             Section("masks", "Masks", _masks(subject)),
             Section("cases", "Best and worst cases", cases.best_and_worst(subject)),
             Section("errors", "Errors by size, class and sub-group", _errors(subject)),
-            Section("uncertainty", "Uncertainty", _charts(curves.risk_coverage([subject]))),
+            Section("uncertainty", "Uncertainty", _filled(curves.risk_coverage([subject]))),
             Section("left-out", "Images left out", _left_out(found)),
             Section("model", "The model", _model(found)),
+            Section("words", "Words", [glossary.table()]),
         ),
         synthetic=found.synthetic or described.synthetic,
-        warnings=most_left_out(fresh),
+        warnings=most_left_out(found.fresh),
         end=f"Model trained on data of fingerprint {described.data_fingerprint}.",
     )
 
 
-def _lesions(subject: ModelResults) -> list[tuple[str, str | int]]:
-    """Images with a lesion, as far as masks tell."""
-    if subject.task == "cls":
-        return []
-    known = subject.tested.evidence.scored.has_mask
+def _answers(found: Evaluation) -> list[Answer]:
+    """By these images, and by the model's own."""
+    subject, results = found.subject, found.results
+    sizes = ", ".join(map(str, sorted({network.image_size for network in _networks(found.description)})))
+    here, own = (answers.purpose(subject, source, sizes) for source in (found.manifest.places, "its own data"))
+    by_here, by_own = found.verdicts().values()
+    lines = [("how sure", f"{answers.measured(subject)}; nothing was fitted here")]
+    if subject.synthetic:
+        lines.append(("synthetic", " ".join(line for line in found.told() if line.startswith("SYNTHETIC"))))
+    sure = [] if results is None else [("how sure", _own(results))]
     return [
-        (
-            "with a lesion" if known.all() else "with a known lesion mask",
-            int(lesions(subject.tested.evidence.scored).sum()),
-        )
+        answers.answer("On these images", by_here, here, *lines),
+        answers.answer("On its own data", by_own, own, *sure),
     ]
+
+
+def _own(results: OwnResults) -> str:
+    held_out, test = results.held_out, results.test
+    known = f", {with_interval(test.primary.value, test.primary.interval)} on" if test.primary else ","
+    optimistic = ", optimistic: of the fold of selection" if held_out.optimistic else ""
+    return (
+        f"{PRIMARY_WORDS[held_out.metric]} {with_error(held_out.value, held_out.standard_error, 3)} (standard error) "
+        f"on {counted(held_out.images, 'held-out image')}{optimistic}{known} "
+        f"{counted(sum(results.test_images.values()), 'test image')}; {answers.looked(results.test.times_scored)}"
+    )
 
 
 def _beside(found: Evaluation) -> Table:
@@ -82,23 +90,17 @@ def _beside(found: Evaluation) -> Table:
 
 
 def _told(found: Evaluation) -> list[Block]:
-    first = most_left_out(found.fresh)
-    return [Text(line, warning=line.startswith(("SYNTHETIC", "Warning"))) for line in found.told() if line not in first]
-
-
-def _strengths(subject: ModelResults) -> list[Block]:
-    said = observations.strengths_and_limits([subject], [])
-    return [Observations(said), Text(observations.METHOD, quiet=True)] if said else []
+    elsewhere = most_left_out(found.fresh)  # on top of the page
+    said = [line for line in found.told() if line not in elsewhere and not line.startswith("SYNTHETIC")]
+    return [Text(line, warning=line.startswith("Warning")) for line in said]
 
 
 def _classes(found: Evaluation) -> list[Block]:
     subject = found.subject
     if not subject.classes or not (subject.tested.evidence.scored.targets >= 0).any():
         return []
-    tables = [scores.per_class(subject), _operating_points(found)]
-    counts = [block for block in scores.confusion(subject) if isinstance(block, SideBySide)]
-    drawn = _charts(curves.roc([subject]), curves.precision_recall([subject]), curves.calibration([subject]))
-    return [*(table for table in tables if table), *counts, *drawn]
+    tables = _filled(scores.confusion(subject), scores.per_class(subject), _operating_points(found))
+    return [*tables, *curves.of_classes([subject])]
 
 
 def _operating_points(found: Evaluation) -> Table | None:
@@ -131,18 +133,15 @@ def _operating_points(found: Evaluation) -> Table | None:
 def _masks(subject: ModelResults) -> list[Block]:
     if subject.task == "cls" or not subject.tested.evidence.scored.has_mask.any():
         return []
-    pixels = [block for block in scores.confusion(subject) if isinstance(block, Table)]
-    return [*_charts(curves.dice_histogram([subject])), *pixels]
+    return _filled(curves.dice_histogram([subject]), scores.pixels(subject))
 
 
 def _errors(subject: ModelResults) -> list[Block]:
     return [*errors.by_size([subject]), *errors.by_class([subject]), *errors.by_subgroup([subject])]
 
 
-def _charts(*charts: Chart | None) -> list[Block]:
-    """Those that there are, side by side."""
-    there = [chart for chart in charts if chart]
-    return [SideBySide(there)] if there else []
+def _filled(*blocks: Chart | Table | None) -> list[Block]:
+    return [block for block in blocks if block]
 
 
 def _left_out(found: Evaluation) -> list[Block]:
@@ -175,8 +174,7 @@ def _left_out(found: Evaluation) -> list[Block]:
 
 def _model(found: Evaluation) -> list[Block]:
     described, results = found.description, found.results
-    parts = (described.main, described.shape) if described.shape else (described.main,)
-    networks = [network for part in parts for member in part.members for network in member.networks]
+    networks = _networks(described)
     sizes = sorted({network.image_size for network in networks})
     rows: list[tuple[str, str | int]] = [
         ("task", described.task),
@@ -191,20 +189,13 @@ def _model(found: Evaluation) -> list[Block]:
         ("data fingerprint", described.data_fingerprint),
     ]
     if results:
-        held_out, test = results.held_out, results.test
-        optimistic = ", optimistic: of the fold of selection" if held_out.optimistic else ""
-        value = f"{held_out.value:.3f} ± {held_out.standard_error:.3f}"
-        assert test.value is not None  # the product was not written otherwise
-        rows += [
-            (f"held-out {held_out.metric} ± standard error", f"{value}, n = {held_out.images:,}{optimistic}"),
-            (f"test {test.metric}", with_interval(test.value, test.interval)),
-            ("test images", listed({name: n for name, n in results.test_images.items() if n})),
-        ]
-    if results and (times := results.test.times_scored):
-        rows += [
-            ("test images of these data scored", "once" if times == 1 else f"{times} times"),
-        ]
+        rows.append(("test images", listed_counts({name: n for name, n in results.test_images.items() if n})))
     rows += [(f"written with {name}", version) for name, version in described.versions.items()]
     caption = "What the model says of itself" + ("." if results else "; it ships no results of its own.")
     # Text to the left, also of figures: they are of many kinds.
     return [Table(caption, ("", "value"), [(name, count(value)) for name, value in rows], texts=2)]
+
+
+def _networks(described: Description) -> list[Network]:
+    parts = (described.main, described.shape) if described.shape else (described.main,)
+    return [network for part in parts for member in part.members for network in member.networks]

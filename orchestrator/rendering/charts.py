@@ -78,9 +78,8 @@ def chart(name: str, figure: Figure, caption: str) -> Chart:
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)  # it would hold for the whole page
     svg = re.sub(r"font-family: [^;\"]*", "font-family: inherit", svg)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
-    svg = re.sub(
-        r'width="([\d.]+)pt" height="[\d.]+pt"', r'role="img" style="max-width: calc(\1 * 4px / 3)"', svg, count=1
-    )
+    sized = r'role="img" style="--drawn: calc(\1 * 4px / 3); max-width: var(--drawn)"'
+    svg = re.sub(r'width="([\d.]+)pt" height="[\d.]+pt"', sized, svg, count=1)
     return Chart(Markup(svg), caption)  # matplotlib escapes the words in it
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
 from orchestrator.rendering.html import render
+from orchestrator.rendering.numbers import with_interval
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,57 @@ class Picture:
     lines: Sequence[str] = field(default_factory=tuple)
 
 
+Side = Literal["for", "against", "unknown"]
+
+
 class Observation(NamedTuple):
-    """A sentence, and what it rests on."""
+    """A sentence on data, and what it rests on."""
 
     claim: str
     evidence: str
+
+
+class Figure(NamedTuple):
+    """What a sentence rests on: a value, its interval of 95 % if there is one, and how many it is of."""
+
+    words: str
+    value: float
+    interval: Sequence[float] | None
+    n: int
+    of: str = "images"
+    sign: bool = False
+
+    def __str__(self) -> str:
+        of = self.of.replace("images", "image", 1) if self.n == 1 else self.of
+        return f"{self.words}: {with_interval(self.value, self.interval, 3, self.sign)}, n = {self.n:,} {of}"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A sentence on a model.
+
+    Attributes:
+        claim: it, with its full stop. figures, more: what it rests on; the latter are sentences.
+        side: whether it speaks for the model or against it; unknown where it does neither, or cannot be told.
+        weight: the size of what it tells, 0 to 1; more than 1 of the floor.
+        part: of the model, which other statements of the same part may take the praise from; "" for the whole.
+        floor: whether the model is not usable without it.
+    """
+
+    claim: str
+    side: Side
+    weight: float
+    figures: Sequence[Figure] = ()
+    more: str = ""
+    part: Literal["masks", "classes", ""] = ""
+    floor: bool = False
+
+    @property
+    def evidence(self) -> str:
+        """What it rests on, in words."""
+        figures = "; ".join(map(str, self.figures))
+        figures = f"{figures[0].upper()}{figures[1:]}." if figures else ""
+        return " ".join(filter(None, (figures, self.more)))
 
 
 @dataclass(frozen=True)
@@ -74,10 +121,26 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Observations:
+class Statements:
     """Sentences, each with what it rests on."""
 
-    items: Sequence[Observation]
+    items: Sequence[Statement]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Whether a model can be used.
+
+    Attributes:
+        name: the model. word: what it may be called.
+        tone: red below the floor, amber where it has limits or nothing can be told.
+        lines: why, for what and how sure, by name.
+    """
+
+    name: str
+    word: str
+    tone: Literal["red", "amber", "quiet"]
+    lines: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -95,7 +158,7 @@ class SideBySide:
     items: Sequence[Chart | Table]
 
 
-Block = Heading | Text | Observations | Gallery | SideBySide | Table | Chart
+Block = Heading | Text | Answer | Statements | Gallery | SideBySide | Table | Chart
 
 
 @dataclass(frozen=True)
@@ -113,7 +176,6 @@ class Document:
 
     Attributes:
         title: at its top. lead: a quiet line or two below.
-        facts: figures at the top, by name.
         sections: its parts; those without blocks are left out.
         synthetic: whether any of its data are, which the page then says before anything else.
         end: what made it, with the full identity of its data.
@@ -122,7 +184,6 @@ class Document:
 
     title: str
     lead: Sequence[str]
-    facts: Sequence[tuple[str, str | int]]
     sections: Sequence[Section]
     synthetic: bool
     end: str
@@ -153,4 +214,4 @@ def to_html(document: Document) -> str:
 def _empty(block: Block) -> bool:
     if isinstance(block, Gallery):
         return not block.pictures
-    return isinstance(block, Observations | SideBySide) and not block.items
+    return isinstance(block, Statements | SideBySide) and not block.items

@@ -5,7 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from orchestrator.rendering.document import Block, Document, Gallery, Heading, Observations, SideBySide, Table, Text
+from orchestrator.rendering.document import (
+    Answer,
+    Block,
+    Document,
+    Gallery,
+    Heading,
+    SideBySide,
+    Statements,
+    Table,
+    Text,
+)
 from orchestrator.rendering.html import SYNTHETIC, visible
 from orchestrator.rendering.numbers import count
 
@@ -21,7 +31,6 @@ def to_markdown(document: Document) -> str:
         lines += [f"**{_plain(SYNTHETIC)}**", ""]
     lines += [line for text in document.warnings for line in (f"**{_plain(text)}**", "")]
     lines += [line for text in document.lead for line in (_line(text), "")]
-    lines += [*(f"- {_plain(name)}: {_plain(count(value))}" for name, value in document.facts), ""]
     for section in document.filled():
         lines += [f"## {_plain(section.name)}", ""]
         for block in section.blocks:
@@ -35,8 +44,12 @@ def _block(block: Block) -> Iterator[str]:
         yield from (f"### {_plain(block.words)}", "")
     elif isinstance(block, Text):
         yield from (f"**{_plain(block.words)}**" if block.warning else _line(block.words), "")
-    elif isinstance(block, Observations):
-        yield from (f"- **{_plain(one.claim)}** {_plain(one.evidence)}" for one in block.items)
+    elif isinstance(block, Answer):
+        yield from (f"**{_plain(block.name)}: {_plain(block.word)}**", "")
+        yield from (f"- {_plain(name)}: {_plain(words)}" for name, words in block.lines)
+        yield ""
+    elif isinstance(block, Statements):
+        yield from (f"- **{_plain(one.claim)}** {_plain(one.evidence)}".rstrip() for one in block.items)
         yield ""
     elif isinstance(block, Gallery):
         names = "; ".join(", ".join(map(_plain, picture.lines)) or _plain(picture.shows) for picture in block.pictures)

@@ -34,6 +34,13 @@ def with_interval(value: float, interval: Sequence[float] | None, digits: int = 
     return f"{text} ({spanned(low, high, digits, sign)})"
 
 
+def with_error(value: float | None, error: float | None, digits: int = 4, sign: bool = False) -> str:
+    """A figure ± its standard error; `-` where it is not known."""
+    if value is None:
+        return "-"
+    return number(value, digits, sign) + ("" if error is None else f" ± {number(error, digits)}")
+
+
 def percent(part: float, whole: float, digits: int = 1) -> str:
     """A share in per cent; `-` of nothing."""
     return f"{100 * part / whole:.{digits}f} %" if whole else "-"

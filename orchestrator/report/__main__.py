@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
 from orchestrator.rendering.document import to_html
 from orchestrator.rendering.markdown import to_markdown
+from orchestrator.rendering.numbers import with_interval
 
 
 class ReportSettings(BaseModel):
@@ -56,6 +56,7 @@ def write_report(settings: ReportSettings) -> Path:
     # Late: they import torch, which --help and a wrong flag need not wait for.
     from orchestrator.report.gather import gather
     from orchestrator.report.page import contents
+    from orchestrator.report.results.answers import UNWRITTEN
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
 
@@ -64,8 +65,10 @@ def write_report(settings: ReportSettings) -> Path:
         say(SYNTHETIC)
     for one in gathered.studied:
         test = one.subject.figures
-        low, high = test.interval or (math.nan, math.nan)
-        say(f"{one.task:7} {one.search.name}: test {test.metric} {test.value:.4f} (95 % {low:.4f} to {high:.4f})")
+        known = "-" if test.primary is None else with_interval(test.primary.value, test.primary.interval, 4)
+        say(f"{one.task:7} {one.search.name}: test {test.metric} {known}")
+        verdict = one.ensemble.verdict
+        say(f"        verdict: {verdict.line if verdict else UNWRITTEN}")
     for note in gathered.notes:
         say(f"        {note}")
     with console().status("drawing the page"):

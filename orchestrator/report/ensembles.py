@@ -6,23 +6,17 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.ensemble.result import Difference, EnsembleResult
 from orchestrator.rendering.document import Block, Heading, Table, Text
-from orchestrator.rendering.numbers import number, with_interval
+from orchestrator.rendering.numbers import counted, number, with_error, with_interval
 from orchestrator.report.gather import ReportedSearch
 from orchestrator.scoring.metrics import PRIMARY_WORDS
 
 Rows = list[list[str | int]]
-OPTIMISTIC = (
-    "Optimistic: without out-of-fold predictions (--no-out-of-fold) the combiners were compared on the fold that chose "
-    "epoch and configuration."
-)
 
 
 def blocks(one: ReportedSearch) -> list[Block]:
     """All that is known of one ensemble."""
     found = one.ensemble
     shown: list[Block] = [Heading(f"{one.title.capitalize()}: {one.search.name}")]
-    if one.optimistic:
-        shown.append(Text(OPTIMISTIC, warning=True))
     shown.append(Text(f"Winner: {found.winner}. {found.why}."))
     shown.append(combiners(found, one.title))
     shown += [table for table in (notes(found, one.title),) if table]
@@ -78,7 +72,7 @@ def by_source(found: EnsembleResult, title: str) -> Table:
         value = "-" if row.value is None else with_interval(row.value, row.interval)
         alarms = "-" if row.fpr_normal is None else number(row.fpr_normal, 3)
         counts = [f"{row.images:,}", f"{row.groups:,}"]
-        rows.append([row.name, row.word, *counts, value, *([alarms] if alarmed else []), row.words])
+        rows.append([row.name, row.word or "-", *counts, value, *([alarms] if alarmed else []), row.words])
     caption = (
         f"Winner of {title} by source, on held-out images: {metric} with its 95 % interval over groups, none below "
         "10. It won on all of them together; what holds on one source need not hold on another."
@@ -97,7 +91,11 @@ def by_source(found: EnsembleResult, title: str) -> Table:
 def notes(found: EnsembleResult, title: str) -> Table | None:
     """What there is to note of combiners; None where there is nothing."""
     rows: Rows = [[row.name, row.note] for row in found.combiners if row.note]
-    return Table(f"Notes on the combiners of {title}.", ("combiner", "note"), rows, texts=2) if rows else None
+    caption = (
+        f"Notes on the combiners of {title}. Picks: how many times greedy selection took a member, the same one again "
+        "perhaps; rounds: how many times boosting moved the weights."
+    )
+    return Table(caption, ("combiner", "note"), rows, texts=2) if rows else None
 
 
 def candidates(found: EnsembleResult, title: str) -> Table:
@@ -165,7 +163,10 @@ def suspects(found: EnsembleResult, names: Mapping[str, str]) -> list[Text]:
     known = [names[digest] for digest in digests if digest in names]
     listed = f": {', '.join(known)}" if len(known) == len(digests) else ""
     return [
-        Text(f"Possible label errors, the {len(digests)} held-out images of the largest error{listed}.", quiet=True)
+        Text(
+            f"Possible label errors, the {counted(len(digests), 'held-out image')} of the largest error{listed}.",
+            quiet=True,
+        )
     ]
 
 
@@ -184,13 +185,6 @@ def again(one: ReportedSearch) -> list[Text]:
     return [Text(words)]
 
 
-def with_error(value: float | None, error: float | None, digits: int = 4, sign: bool = False) -> str:
-    """A figure ± its standard error; `-` where it is not known."""
-    if value is None:
-        return "-"
-    return number(value, digits, sign) + ("" if error is None else f" ± {number(error, digits)}")
-
-
 def _difference(found: Difference | None) -> str:
     return "-" if found is None else with_error(found.value, found.standard_error, sign=True)
 
@@ -200,7 +194,7 @@ def overview(studied: Sequence[ReportedSearch]) -> Table:
     rows: Rows = []
     for one in studied:
         found, test = one.ensemble, one.ensemble.test
-        winner = found.winning
+        winner, known = found.winning, test.primary.interval if test.primary else None
         rows.append(
             [
                 one.title,
@@ -210,14 +204,16 @@ def overview(studied: Sequence[ReportedSearch]) -> Table:
                 f"{found.compared.images:,}, {len(one.subject.tested):,}",
                 PRIMARY_WORDS[test.metric],
                 with_error(winner.score, winner.standard_error),
-                with_interval(test.value, test.interval),
-                with_interval(test.difference, test.difference_interval, sign=True),
+                with_interval(test.value, known),
+                with_interval(test.difference, test.difference_interval if known else None, sign=True),
             ]
         )
     columns = ("approach", "search", "winner", "members", "n", "metric", "held out", "test", "test minus best single")
     caption = (
-        "Winning combiners. Held out: the score of cross-fitted predictions ± its standard error; test: the score with "
-        "its 95 % interval, and the paired difference to the best single candidate. n: held-out and test images."
+        "Winning combiners, each a way to make one prediction of the members' several. Held out: the score of "
+        "cross-fitted predictions ± its standard error; test: the score with "
+        "its 95 % interval, if groups are enough, and the paired difference to the best single candidate. n: held-out "
+        "and test images."
     )
     return Table(caption, columns, rows, texts=3)
 

@@ -18,6 +18,8 @@ from orchestrator.inference.format import Description, ModelError
 from orchestrator.report.find import TITLES, Entry, named, newest
 from orchestrator.report.registered import RegistryStatus, reached, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images
+from orchestrator.scoring.predictions import HELD_OUT, UNREADABLE, StoredPredictions
+from orchestrator.scoring.verdict import Judgement
 from orchestrator.storage.run_folder import is_held
 from orchestrator.tuning.summary import SearchSummary
 from trainables.data import CLASSES, Manifest, Prepared
@@ -32,6 +34,7 @@ class ReportedSearch:
         ensemble: of `ensemble.json`. subject: the winner and what it said of the test images.
         description: of the product; None where that cannot be read.
         registered: what the tracking store says of it. running: whether the search is at work.
+        held_out_groups: of the images that combiners were compared on; None where these are not at hand.
     """
 
     search: SearchSettings
@@ -41,6 +44,7 @@ class ReportedSearch:
     description: Description | None
     registered: RegistryStatus
     running: bool
+    held_out_groups: int | None = None
 
     @property
     def task(self) -> str:
@@ -139,13 +143,26 @@ def _studied(
         images,
         # Since it was built others may have looked.
         times_scored=ensemble.test.times_scored if known.times_scored is None else known.times_scored,
-        members=len(ensemble.winning.members),
         networks=networks(description) if description else None,
-        tta=ensemble.tta,
         synthetic=ensemble.data.synthetic,
-        optimistic=ensemble.compared.optimistic,
+        judged=_judged(ensemble),
     )
-    return ReportedSearch(search, _summary(search), ensemble, subject, description, known, is_held(search.files.ledger))
+    running, groups = is_held(search.files.ledger), _held_out_groups(search.files.winners / ensemble.digest / HELD_OUT)
+    return ReportedSearch(search, _summary(search), ensemble, subject, description, known, running, groups)
+
+
+def _judged(ensemble: EnsembleResult) -> dict[str, Judgement]:
+    found = ensemble.verdict
+    if found is None:
+        return {}
+    return {"held-out": found.held_out} | ({"test": found.test} if found.test else {})
+
+
+def _held_out_groups(file: Path) -> int | None:
+    try:
+        return len(set(StoredPredictions.load(file).groups.tolist()))
+    except UNREADABLE:
+        return None
 
 
 def networks(description: Description) -> int:

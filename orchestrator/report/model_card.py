@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from orchestrator.config.loading import split_sizes
-from orchestrator.rendering.document import Block, Heading, Observations, Table, Text
+from orchestrator.rendering.document import Block, Heading, Statement, Statements, Table, Text
 from orchestrator.rendering.numbers import counted
-from orchestrator.report.failure_modes import failure_modes
 from orchestrator.report.gather import ReportedSearch, ReportInputs
 from orchestrator.report.results.errors import columns
 from trainables.data import CLASSES, UNKNOWN, Prepared
@@ -34,8 +35,8 @@ NOT_FOR = (
 )
 
 
-def card(gathered: ReportInputs) -> list[Block]:
-    """All of it."""
+def card(gathered: ReportInputs, said: Sequence[Statement]) -> list[Block]:
+    """All of it; `said` is what the page says of the models, of which the card repeats what speaks against them."""
     blocks: list[Block] = [Heading("Data"), data_facts(gathered)]
     if gathered.data is not None:
         blocks.append(class_counts(gathered.data))
@@ -43,10 +44,11 @@ def card(gathered: ReportInputs) -> list[Block]:
         blocks += [Text(note, quiet=True) for note in gathered.data.notes]
     blocks += [Heading("Intended use"), Text(USE), outputs(gathered), Text(NOT_FOR, warning=True)]
     blocks.append(Heading("Known failure modes"))
-    modes = [mode for one in gathered.studied for mode in failure_modes(one.subject)]
-    blocks += (
-        [Observations(modes)] if modes else [Text("The test figures show none; that is no proof that there are none.")]
-    )
+    modes = [replace(one, figures=(), more="") for one in said if one.side == "against"]
+    if modes:
+        blocks += [Statements(modes), Text("The figures are among strengths and limits.", quiet=True)]
+    else:
+        blocks.append(Text("The figures show none; that is no proof that there are none."))
     if gathered.data is not None and not columns([one.subject for one in gathered.studied]):
         words = "No sub-groups (age, machine, site) are known of these images, so none was looked at."
         blocks.append(Text(words, quiet=True))

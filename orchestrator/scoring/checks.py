@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from orchestrator.scoring import weighted
 from orchestrator.scoring.metrics import each_class, lesions
 from orchestrator.scoring.operating_points import OperatingPoint, apply_thresholds
-from orchestrator.scoring.resampling import enough, finite, interval
+from orchestrator.scoring.resampling import enough, finite, interval, telling_interval
 from orchestrator.scoring.values import ScoredPredictions, class_confusion, dice_by_image
 from trainables.data.manifest import CLASSES
 
@@ -19,6 +19,11 @@ from trainables.data.manifest import CLASSES
 FOUND = 0.1
 #: Share of the lesions to be found: below the first a model is not usable, below the second weak.
 LEAST_FOUND, ENOUGH_FOUND = 0.5, 0.8
+#: What each figure is called; two checks of one figure have one name.
+TO_TRIVIAL, SHARE_FOUND = "lesion Dice minus that of the trivial mask", "share of lesions found"
+ALARMS, AREA, RIGHT = "share of normals in which something is seen", "AUROC", "share called what they are"
+#: Those of masks; the others are of classes.
+OF_MASKS = frozenset({TO_TRIVIAL, SHARE_FOUND, ALARMS})
 #: Share of the normals in which something may be seen.
 MOST_ALARMS = 0.5
 #: Sensitivity at the shipped point of 90 % specificity.
@@ -34,6 +39,7 @@ class Check(BaseModel, frozen=True):
         claim: what it says, without a full stop. value, interval (95 %), n: images.
         side: whether it speaks for the model; unknown where there are too few groups of what it rests on.
         floor: whether a model is not usable without it; else it is weak.
+        name: of the figure, by which one on held-out and one on test images are paired; "" in older files.
     """
 
     claim: str
@@ -42,6 +48,7 @@ class Check(BaseModel, frozen=True):
     n: int
     side: Literal["for", "against", "unknown"]
     floor: bool
+    name: str = ""
 
 
 def mask_checks(
@@ -65,7 +72,7 @@ def mask_checks(
     better = bool(bounds and bounds[0] > 0)
     found = scored.counts[:, 0] >= FOUND * scored.counts.sum(1)
     share, total = float(found[lesion].mean()), int(lesion.sum())
-    share_bounds = finite(interval(weighted.mean(found.astype(float), lesion, counts)))
+    share_bounds = finite(telling_interval(weighted.mean(found.astype(float), lesion, counts)))
     n_found = int(found[lesion].sum())
     checks = [
         Check(
@@ -75,6 +82,7 @@ def mask_checks(
             n=total,
             side=_side(better, many, fails=own <= other),
             floor=True,
+            name=TO_TRIVIAL,
         )
     ]
     for least, floor in ((LEAST_FOUND, True), (ENOUGH_FOUND, False)):
@@ -87,6 +95,7 @@ def mask_checks(
                 n=total,
                 side=_side(share >= least, many, fails=share < least),
                 floor=floor,
+                name=SHARE_FOUND,
             )
         )
     normal = scored.has_mask & ~lesion
@@ -96,12 +105,13 @@ def mask_checks(
             Check(
                 claim=f"something is seen in {round(alarms * normal.sum())} of {int(normal.sum())} normal images",
                 value=alarms,
-                interval=finite(interval(weighted.mean(1 - dice, normal, counts)))
+                interval=finite(telling_interval(weighted.mean(1 - dice, normal, counts)))
                 if enough(groups, [normal])
                 else None,
                 n=int(normal.sum()),
                 side=_side(alarms <= MOST_ALARMS, enough(groups, [normal]), fails=alarms > MOST_ALARMS),
                 floor=False,
+                name=ALARMS,
             )
         )
     return checks
@@ -128,25 +138,26 @@ def class_checks(
             n=int(known.sum()),
             side=_side(above, many, fails=value <= 0.5),
             floor=True,
+            name=AREA,
         )
     ]
     table = class_confusion(scored)
     names = CLASSES[-len(table) :]
-    never = [
-        (name, int(table[i].sum()))
-        for i, name in enumerate(names)
-        if table[i].any() and not table[i, i] and enough(groups, [scored.targets == i])
-    ]
-    right = int(table.trace())
-    claim = "; ".join(f"none of {n} {name} images is called {name}" for name, n in never)
+    missing = [i for i in range(len(names)) if table[i].any() and not table[i, i]]
+    never = [i for i in missing if enough(groups, [scored.targets == i])]
+    right, total = int(table.trace()), int(table.sum())
+    claim = f"{right} of {total} images are called what they are, some of each class"
+    if missing:
+        claim = "; ".join(f"none of {table[i].sum()} {names[i]} images is called {names[i]}" for i in never or missing)
     checks.append(
         Check(
-            claim=claim or f"{right} of {int(table.sum())} images are called what they are, some of each class",
-            value=right / int(table.sum()),
+            claim=claim,
+            value=right / total,
             interval=None,
-            n=int(table.sum()),
-            side="against" if never else "for",
+            n=total,
+            side="against" if never else "unknown" if missing else "for",
             floor=True,
+            name=RIGHT,
         )
     )
     last = scored.targets == len(table) - 1
@@ -166,6 +177,7 @@ def class_checks(
                         low >= point.rate - SLACK, enough(groups, [inside]), fails=kept.value < point.rate - SLACK
                     ),
                     floor=False,
+                    name=f"{point.kept} at the threshold for {point.rate:.0%}",
                 )
             )
         if point.kept == "specificity" and point.sensitivity:
@@ -179,6 +191,7 @@ def class_checks(
                     n=int(last.sum()),
                     side=_side(enough_of_it, enough(groups, [last]), fails=not enough_of_it),
                     floor=False,
+                    name=f"sensitivity at {point.rate:.0%} specificity",
                 )
             )
     return checks

@@ -52,6 +52,13 @@ class ModelScores(BaseModel, frozen=True):
     operating_points: tuple[AppliedPoint, ...] = ()
     uncertainty: Usefulness | None = None
 
+    @property
+    def primary(self) -> Estimate | None:
+        """The primary metric as a page shows it: with an interval where every other metric would have one."""
+        if self.value is None:
+            return None
+        return self.scores.get(self.metric, Estimate(value=self.value))
+
 
 class FinalScores(ModelScores, frozen=True):
     """The same of a winner, beside the best single candidate: its value, and the paired difference to it (95 %)."""

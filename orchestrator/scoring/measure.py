@@ -79,15 +79,13 @@ class ImageMetrics:
     @classmethod
     def join(cls, parts: Sequence[ImageMetrics]) -> ImageMetrics:
         """All images of the parts, one part after the other; either all or none of them have masks."""
-        packed = [part.masks.arrays() for part in parts if part.masks is not None]
-        names = ("bits", "sizes")
-        masks = {name: np.concatenate([arrays[name] for arrays in packed]) for name in names if packed}
+        masks = [part.masks for part in parts if part.masks is not None]
         return cls(
             ScoredPredictions.join([part.scored for part in parts]),
             np.concatenate([part.distances for part in parts]),
             np.concatenate([part.pixels for part in parts]),
             tuple(pair for part in parts for pair in part.boxes),
-            PackedMasks.of_arrays(**masks) if masks else None,
+            PackedMasks.join(masks) if masks else None,
         )
 
 

@@ -43,6 +43,15 @@ class PackedMasks:
         found._bits = np.split(bits, np.cumsum(-(-sizes.prod(1) // 8))[:-1]) if len(sizes) else []
         return found
 
+    @classmethod
+    def join(cls, parts: Sequence[PackedMasks]) -> PackedMasks:
+        """All masks of the parts, one part after the other."""
+        found = cls([])
+        for part in parts:
+            found._sizes += part._sizes
+            found._bits += part._bits
+        return found
+
     def take(self, rows: np.ndarray) -> PackedMasks:
         """The masks of these rows."""
         taken = object.__new__(PackedMasks)

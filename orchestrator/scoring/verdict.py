@@ -10,7 +10,7 @@ from pydantic import BaseModel, computed_field
 
 from orchestrator.scoring.checks import Check, class_checks, mask_checks
 from orchestrator.scoring.operating_points import OperatingPoint
-from orchestrator.scoring.resampling import INTERVAL, resample_counts
+from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, resample_counts
 from orchestrator.scoring.values import ScoredPredictions
 
 Word = Literal["not usable", "cannot be told", "weak", "usable for research"]
@@ -33,7 +33,13 @@ class Judgement(BaseModel, frozen=True):
             return "; ".join(check.claim for check in self.checks if check.floor)
         side = "unknown" if self.word == UNTOLD else "against"
         floor = self.word in (NOT_USABLE, UNTOLD)
-        return "; ".join(check.claim for check in self.checks if check.side == side and check.floor == floor)
+        why = "; ".join(check.claim for check in self.checks if check.side == side and check.floor == floor)
+        return f"{why}; of fewer than {FEWEST_GROUPS} groups" if why and self.word == UNTOLD else why
+
+    @property
+    def line(self) -> str:
+        """The word and why, for a person."""
+        return f"{self.word}: {self.because or 'nothing is there that a verdict rests on'}"
 
 
 class Verdict(BaseModel, frozen=True):

@@ -1,3 +1,14 @@
 """What a page shows of models and what they said of test images."""
 
-__all__ = ["cases", "curves", "errors", "means", "observations", "paired", "scores", "subject"]
+__all__ = [
+    "answers",
+    "cases",
+    "curves",
+    "errors",
+    "glossary",
+    "means",
+    "paired",
+    "scores",
+    "statements",
+    "subject",
+]

@@ -64,7 +64,9 @@ def _by_dice(subject: ModelResults, dice: np.ndarray) -> list[Ranking]:
     of = f"{counted(len(lesion), 'image')} with a lesion"
 
     def words(row: int) -> list[str]:
-        return [_class_of(subject, row), f"Dice {number(float(dice[row]), 3)}"]
+        # An empty mask has a Dice, and an uncertainty, that say less than this.
+        empty = not counts[row, :2].any()
+        return [_class_of(subject, row), "no lesion found" if empty else f"Dice {number(float(dice[row]), 3)}"]
 
     return [
         Ranking("Lowest Dice", ordered[:half], of, words, BOTH),
@@ -82,7 +84,8 @@ def _by_alarm(subject: ModelResults, alarm: np.ndarray) -> list[Ranking]:
     of = f"{len(alarms):,} with a false alarm, of {counted(int(np.isfinite(alarm).sum()), 'image')} without a lesion"
 
     def words(row: int) -> list[str]:
-        return [_class_of(subject, row), f"{percent(float(shares[row]), 1)} of the image"]
+        share = percent(float(shares[row]), 1) if shares[row] >= 0.0005 else "under 0.1 %"
+        return [_class_of(subject, row), f"{share} of the image"]
 
     return [Ranking("Largest false alarms", ordered, of, words, "Outlined in red: the lesion that is seen.")]
 

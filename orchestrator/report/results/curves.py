@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_curve
 
-from orchestrator.rendering.charts import FULL, HALF, INK, canvas, chart, styled
-from orchestrator.rendering.document import Chart
-from orchestrator.rendering.numbers import counted, number, percent, with_interval
-from orchestrator.report.results.means import by_image, by_title, value_of
+from orchestrator.rendering.charts import FULL, INK, canvas, chart, styled
+from orchestrator.rendering.document import Block, Chart, SideBySide
+from orchestrator.rendering.numbers import counted, number, percent
+from orchestrator.report.results.means import by_image, by_title, error_area, value_of
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.uncertainty import LEAST_DICE, errors, risk_by_coverage
 from trainables.charts import COLOURS, LINES
@@ -28,6 +28,12 @@ CHANCE = "#9aa1a9"
 BINS = np.linspace(0, 1, 21)
 #: Operating points, by the rate that they keep.
 MARKS = {"specificity": "o", "sensitivity": "s"}
+
+
+def of_classes(subjects: Sequence[ModelResults]) -> list[Block]:
+    """All that is drawn of classes: of one model side by side, of several below each other."""
+    drawn = [one for one in (roc(subjects), precision_recall(subjects), calibration(subjects)) if one]
+    return [SideBySide(drawn)] if len(subjects) == 1 and drawn else [*drawn]
 
 
 @styled
@@ -100,7 +106,9 @@ def calibration(subjects: Sequence[ModelResults]) -> Chart | None:
         accuracy = right / n
         bounds = np.array([wilson_interval(*pair) for pair in zip(right.tolist(), n.tolist(), strict=True)]).T
         reach = np.abs(bounds - accuracy)
-        axes.errorbar(confidence, accuracy, reach, color=INK, marker="o", markersize=4, linewidth=1, elinewidth=0.8)
+        axes.errorbar(
+            confidence, accuracy, reach, color=INK, marker="o", markersize=4, linestyle="none", elinewidth=0.8
+        )
     words = f"{_figures(shown, 'ece', 'expected calibration error')} {_figures(shown, 'brier', 'Brier score')}"
     caption = (
         f"Calibration: {ECE_BINS} bins of about as many images each by the probability of the likeliest class. "
@@ -116,7 +124,7 @@ def dice_histogram(subjects: Sequence[ModelResults]) -> Chart | None:
     shown = [subject for subject in subjects if np.isfinite(dice[subject.title]).any()]
     if not shown:
         return None
-    figure, panels = canvas(FULL if len(shown) > 1 else HALF, 2.9, len(shown), sharey=True)
+    figure, panels = canvas(FULL, 2.9, len(shown), sharey=True)
     words = []
     for axes, subject in zip(panels, shown, strict=True):
         values, labels = dice[subject.title], subject.tested.evidence.labels
@@ -128,7 +136,7 @@ def dice_histogram(subjects: Sequence[ModelResults]) -> Chart | None:
                 tint, words_of = COLOURS[name], f"{name} (n = {int(inside.sum()):,})"
                 axes.stairs(heights, BINS, color=tint, linestyle=LINES[name], linewidth=1.5, label=words_of)
         axes.set(title=subject.title, xlabel="Dice of an image", xlim=(0, 1))
-        axes.legend(loc="upper left")
+        axes.legend(loc="best")
         missed = int((values[lesion] == 0).sum())
         middle = number(float(np.median(values[lesion])), 3)
         words.append(
@@ -142,7 +150,7 @@ def dice_histogram(subjects: Sequence[ModelResults]) -> Chart | None:
 @styled
 def risk_coverage(subjects: Sequence[ModelResults]) -> Chart | None:
     """Error rate among the most certain images, a line a model; None where no image's outcome is known."""
-    figure, (axes,) = canvas(HALF, 3.1)
+    figure, (axes,) = canvas(FULL, 3.1)
     found = False
     kinds = set()
     for subject, (colour, line) in zip(subjects, MODELS, strict=False):
@@ -159,8 +167,8 @@ def risk_coverage(subjects: Sequence[ModelResults]) -> Chart | None:
     if not found:
         return None
     axes.set(xlabel="most certain images, %", ylabel="errors among them, %", xlim=(0, 100))
-    axes.set_ylim(0, 1.4 * max(axes.get_ylim()[1], 1))  # room for the legend
-    axes.legend(loc="upper left")
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1))
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))  # where it hides no curve
     meant = [*(["another class"] if True in kinds else []), *([f"Dice below {LEAST_DICE}"] if False in kinds else [])]
     caption = (
         "Error rate among the images that a model is most certain of. An error is "
@@ -202,7 +210,7 @@ def _one_vs_rest(subject: ModelResults) -> Iterator[tuple[str, np.ndarray, np.nd
 
 def _panels(shown: Sequence[ModelResults], x: str, y: str, lines: int = 0) -> tuple[Figure, list[Axes]]:
     """A panel a model, with room for a legend of so many lines below each, where it hides no curve."""
-    figure, panels = canvas(min(FULL, WIDTH * len(shown)), HEIGHT + LINE * lines, len(shown))
+    figure, panels = canvas(FULL if len(shown) > 1 else WIDTH, HEIGHT + LINE * lines, len(shown))
     for axes, subject in zip(panels, shown, strict=True):
         axes.set(title=subject.title, xlabel=x, ylabel=y, xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     return figure, panels
@@ -234,7 +242,6 @@ def _lone_normals(kinds: set[bool]) -> str:
 def _usefulness(subjects: Sequence[ModelResults]) -> str:
     words = []
     for subject in subjects:
-        found = subject.figures.uncertainty
-        if found and found.auroc_for_errors is not None:
-            words.append(f"{subject.title} {with_interval(found.auroc_for_errors, found.interval)}")
+        if np.isfinite((area := error_area(subject)).value):
+            words.append(f"{subject.title} {area.words()}")
     return f"AUROC of uncertainty for errors: {'; '.join(words)}." if words else ""

@@ -8,11 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from orchestrator.rendering.document import Figure
 from orchestrator.rendering.numbers import counted, with_interval
+from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.predictions import TestPredictions
 from orchestrator.scoring.resampling import INTERVAL, ROUNDING, enough, interval, resample_counts, telling_interval
+from orchestrator.scoring.uncertainty import errors
 from orchestrator.scoring.values import ScoredPredictions, dice_by_image
 
 #: What `by_image` gives, in words.
@@ -42,6 +45,10 @@ class Mean(NamedTuple):
     def words(self, digits: int = 3, sign: bool = False) -> str:
         """`0.708 (0.637 to 0.775)`; `-` of nothing."""
         return with_interval(self.value, (self.low, self.high), digits, sign)
+
+    def figure(self, name: str, of: str = "images", sign: bool = False) -> Figure:
+        """It, as a sentence rests on it."""
+        return Figure(name, self.value, (self.low, self.high), self.n, of, sign)
 
 
 def by_image(tested: TestPredictions) -> dict[str, np.ndarray]:
@@ -144,7 +151,8 @@ def counted_kinds(tested: TestPredictions) -> str:
         return ""
     lesion = lesions(scored)
     without = int((scored.has_mask & ~lesion).sum())
-    return f"{counted(int(lesion.sum()), 'image')} with a lesion, {without:,} without"
+    words = "with a lesion" if scored.has_mask.all() else "with a known lesion mask"
+    return f"{counted(int(lesion.sum()), 'image')} {words}, {without:,} without"
 
 
 def by_title(words: Mapping[str, str]) -> str:
@@ -154,6 +162,22 @@ def by_title(words: Mapping[str, str]) -> str:
     if len(set(words.values())) == 1:
         return next(iter(words.values()))
     return "; ".join(f"{title}: {text}" for title, text in words.items())
+
+
+def error_area(subject: ModelResults) -> Mean:
+    """Chance that an error is less certain than an image that is right, with an interval as others have one.
+
+    NaN where there is either none that is wrong or none that is right; n is 0 where no outcome is known.
+    """
+    wrong, known = errors(subject.tested.evidence.scored)
+    found = subject.figures.uncertainty
+    if not found or found.auroc_for_errors is None:
+        return Mean(np.nan, np.nan, np.nan, int(known.sum()))
+    told = enough(subject.tested.evidence.groups, [wrong & known, ~wrong & known])
+    low, high = found.interval if told and found.interval else (np.nan, np.nan)
+    if high - low < ROUNDING:
+        low = high = np.nan  # it never varied
+    return Mean(found.auroc_for_errors, low, high, int(known.sum()))
 
 
 def value_of(figures: ModelScores, name: str) -> Mean | None:

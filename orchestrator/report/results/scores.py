@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.patches import Rectangle
 
-from orchestrator.rendering.charts import canvas, chart, styled
-from orchestrator.rendering.document import Block, Chart, SideBySide, Table
+from orchestrator.rendering.document import Table
 from orchestrator.rendering.numbers import count, number, percent, with_interval
 from orchestrator.report.results.means import by_title, counted_images, counted_kinds
 from orchestrator.report.results.subject import ModelResults
@@ -110,26 +107,23 @@ def operating_points(subjects: Sequence[ModelResults]) -> Table | None:
     return Table(caption, columns, rows, rules, texts=2)
 
 
-def confusion(subject: ModelResults) -> list[Block]:
-    """What is taken for what: images by class, and pixels."""
-    found = subject.figures.confusion
-    blocks: list[Block] = []
-    if subject.classes and "classes" in found:
-        counts = np.array(found["classes"])
-        words = f"{subject.title}: images by true class (rows) and likeliest class (columns)"
-        drawn = _class_chart(subject, counts, f"{words}; the darker, the larger its share of the true class.")
-        listed = _counts(
-            counts, subject.classes, f"{words}, with shares of the true class. n = {counts.sum():,} images."
-        )
-        blocks.append(SideBySide((drawn, listed)))
-    if "pixels" in found:
-        counts = np.array(found["pixels"])
-        words = f"{subject.title}: pixels at original size, truth in rows, with shares of the row."
-        known = int(subject.tested.evidence.scored.has_mask.sum())
-        blocks.append(
-            _counts(counts, ("background", "lesion"), f"{words} n = {counts.sum():,} pixels of {known:,} images.")
-        )
-    return blocks
+def confusion(subject: ModelResults) -> Table | None:
+    """Images of each class by what they are called; None for a model without classes."""
+    if not subject.classes or "classes" not in subject.figures.confusion:
+        return None
+    counts = np.array(subject.figures.confusion["classes"])
+    words = f"{subject.title}: images by true class (rows) and likeliest class (columns), with shares of the row."
+    return _counts(counts, subject.classes, f"{words} n = {counts.sum():,} images.")
+
+
+def pixels(subject: ModelResults) -> Table | None:
+    """Pixels by what they are called; None for a model without masks."""
+    if "pixels" not in subject.figures.confusion:
+        return None
+    counts = np.array(subject.figures.confusion["pixels"])
+    words = f"{subject.title}: pixels at original size, truth in rows, with shares of the row."
+    known = int(subject.tested.evidence.scored.has_mask.sum())
+    return _counts(counts, ("background", "lesion"), f"{words} n = {counts.sum():,} pixels of {known:,} images.")
 
 
 def _cell(found: Estimate | None, digits: int = 3) -> str:
@@ -142,24 +136,3 @@ def _counts(counts: np.ndarray, names: Sequence[str], caption: str) -> Table:
         for name, row in zip(names, counts, strict=True)
     ]
     return Table(caption, ("truth", *(f"called {name}" for name in names), "all"), rows)
-
-
-@styled
-def _class_chart(subject: ModelResults, counts: np.ndarray, caption: str) -> Chart:
-    size = len(subject.classes)
-    figure, (axes,) = canvas(0.9 + 1.05 * size, 0.6 + 0.85 * size)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    for (row, column), n in np.ndenumerate(counts):
-        share = float(shares[row, column])
-        # From white to a dark blue, so that figures stay readable and the order holds in grey.
-        shade = tuple(1 - share * (1 - part) for part in (0.03, 0.27, 0.47))
-        axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor="white", linewidth=2))
-        ink = "white" if share > 0.5 else "#22272d"
-        axes.text(column, row, f"{n:,}\n{percent(n, counts[row].sum(), 0)}", ha="center", va="center", color=ink)
-    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xlabel="likeliest class", ylabel="true class")
-    axes.set_xticks(range(size), subject.classes)
-    axes.set_yticks(range(size), subject.classes)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    slug = re.sub("[^a-z]+", "-", subject.title.lower()).strip("-")
-    return chart(f"confusion-{subject.task}-{slug}", figure, f"{caption} n = {counts.sum():,} images.")

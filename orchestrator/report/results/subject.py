@@ -10,6 +10,7 @@ from pathlib import Path
 
 from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.predictions import TestPredictions
+from orchestrator.scoring.verdict import Judgement
 from trainables.data import Manifest, Prepared, Record
 
 
@@ -39,9 +40,10 @@ class ModelResults:
         tested: its stored predictions.
         figures: all metrics with intervals; `FinalScores` where the best single candidate is known.
         images: the images' files by image digest; those that cannot be read any more are missing.
-        times_scored: winners that were scored on these test images. members, networks: how many it has. tta:
-            whether a network runs on the image and its mirror image. synthetic: whether images, or those that it was
-            trained on, are phantoms. optimistic: whether it was chosen on the fold that chose epoch and configuration.
+        times_scored: winners that were scored on these test images. networks: how many it has. synthetic: whether
+            images, or those that it was trained on, are phantoms.
+        judged: what it may be called by each kind of images; the first decides, others may lower it. Empty of an older
+            version's.
     """
 
     task: str
@@ -51,11 +53,9 @@ class ModelResults:
     figures: ModelScores
     images: Mapping[str, ImageFiles]
     times_scored: int | None = None
-    members: int | None = None
     networks: int | None = None
-    tta: bool = False
     synthetic: bool = False
-    optimistic: bool = False
+    judged: Mapping[str, Judgement] = field(default_factory=dict)
 
     @property
     def keys(self) -> list[tuple[str, int]]:

@@ -93,10 +93,10 @@ def time_spent(trials: Sequence[TrialOutcome], summary: SearchSummary | None) ->
         rows.append(("time of the search", f"{format_seconds(summary.wall_seconds)}, {launches}"))
         rows.append(("trials at a time", str(summary.slots)))
         if summary.efficiency is not None:
-            rows.append(("efficiency", percent(summary.efficiency, 1)))
+            rows.append(("share of it spent training", percent(summary.efficiency, 1)))
         rows.append(("ended because", shown(summary.why)))
     return Table(
-        "How the time went. Efficiency: time spent training, of the time that the slots were there.",
+        "How the time went. A slot is a share of the devices that trains one trial at a time.",
         ("", "this search"),
         rows,
         texts=2,

@@ -109,9 +109,9 @@ def parallel(name: str, trials: Sequence[TrialOutcome], primary: str) -> Chart |
     box = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6}
     for at, one in enumerate(scales):
         axes.axvline(at, color=FAINT, linewidth=1, zorder=1)
-        for place, word in one.ticks:
+        for place, word in one.ticks:  # above the place, where a level line does not strike it through
             axes.annotate(
-                word, (at, place), (3, 0), textcoords="offset points", va="center", fontsize=7, bbox=box, zorder=5
+                word, (at, place), (3, 3), textcoords="offset points", va="bottom", fontsize=7, bbox=box, zorder=5
             )
     axes.set_xticks(range(len(scales)), [one.name for one in scales], fontsize=8, color=INK)
     axes.set(ylim=(BELOW - 0.06, 1.06), xlim=(-0.1, len(scales) - 0.45))

@@ -78,13 +78,16 @@ def test_batches_make_no_difference(multi: Path, phantom: Path, monkeypatch: pyt
     ensemble = Predictor.load(multi)
     fresh = fresh_images(read_manifest(phantom), ensemble.description, None, lambda done, total: None)
     told: list[int] = []
-    _, whole, unsure = external.ask(ensemble, fresh, lambda done, total: told.append(done))
+    _, whole, unsure, truth = external.ask(ensemble, fresh, lambda done, total: told.append(done))
     monkeypatch.setattr(external, "BATCH", 7)
-    _, parts, again = external.ask(ensemble, fresh, lambda done, total: None)
+    _, parts, again, same = external.ask(ensemble, fresh, lambda done, total: None)
     assert told == [16, 32, 40]
     np.testing.assert_allclose(again, unsure, atol=1e-3)
     np.testing.assert_allclose(parts.scored.probabilities, whole.scored.probabilities, atol=1e-4)
     np.testing.assert_allclose(parts.scored.counts, whole.scored.counts, atol=20)
+    assert truth is not None
+    assert same is not None
+    assert len(truth) == len(same) == 40
     assert parts.masks is not None
     assert whole.masks is not None
     for row, image in enumerate(fresh.rows):
@@ -146,7 +149,7 @@ def test_five_images_of_one_class(multi: Path, phantom: Path, tmp_path: Path, ca
     assert figures["value"] is None
     assert figures["operating_points"][0]["specificity"] is None
     assert "no interval over groups is given" in capsys.readouterr().out
-    for line in found["told"]:
+    for line in found["told"][1:]:  # that they are synthetic stands with the verdict
         assert line in page_of(tmp_path / "out.html").sections["result"]
 
 

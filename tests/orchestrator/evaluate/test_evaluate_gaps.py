@@ -126,7 +126,7 @@ def test_synthetic_on_either_side_is_among_the_limits(phantom: Path, tmp_path: P
             copy(image, data / "benign" / image.name)
     found = evaluate(model, data, tmp_path / "out.html")
     assert found["external"]["synthetic"] is (side != "neither")
-    assert ("synthetic" in page_of(tmp_path / "out.html").sections["strengths"]) is (side != "neither")
+    assert ("SYNTHETIC" in page_of(tmp_path / "out.html").sections["answer"]) is (side != "neither")
 
 
 def _results(test: dict[str, Any]) -> dict[str, Any]:

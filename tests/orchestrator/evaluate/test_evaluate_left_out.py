@@ -69,7 +69,7 @@ def test_the_warning_stands_first_everywhere(cls: Path, data: Path, tmp_path: Pa
     assert said.index(f"        {line}") < next(i for i, one in enumerate(said) if "Scored: " in one)
     text = page_of(tmp_path / "out.html").text
     assert text.count(line) == 1
-    assert text.index(line) < text.index("images scored")
+    assert text.index(line) < text.index("Can I use it?")
     evaluate(model, data, tmp_path / "out.md", "--format", "md")
     lines = [one for one in (tmp_path / "out.md").read_text().splitlines() if one]
     assert "images were left out" in lines[1]

@@ -179,7 +179,7 @@ def test_synthetic_data_are_marked_and_the_page_stands_alone(page: Page, written
     assert_self_contained(page)
     assert page.text.index("SYNTHETIC DATA") < page.text.rindex("Results and comparisons")
     assert "SYNTHETIC DATA" in written["md"].read_text()[:300]
-    assert {"strengths", "comparison", "cases", "search", "card", "checklist"} <= set(page.sections)
+    assert {"answer", "strengths", "comparison", "cases", "search", "card", "checklist"} <= set(page.sections)
     assert "Not a medical device" in page.sections["card"]
 
 

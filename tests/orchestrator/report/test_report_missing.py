@@ -22,8 +22,8 @@ def test_without_the_data_the_page_says_so(home: Home, tmp_path: Path) -> None:
     storage = home.copied(tmp_path, data=str(tmp_path / "moved away"))
     assert main(["--storage", str(storage), "--name", *TASKS, "--out", str(tmp_path / "out.html")]) == 0
     page = Page((tmp_path / "out.html").read_text())
-    assert "No pictures and no sub-groups" in page.sections["strengths"]
-    assert "moved away" in page.sections["strengths"]
+    assert "No pictures and no sub-groups" in page.sections["answer"]
+    assert "moved away" in page.sections["answer"]
     assert not [given for tag, given in page.tags if tag == "img"]
     assert page.rows("Data of all models")["groups"]
     assert page.rows("Scores on images")
@@ -57,8 +57,8 @@ def test_other_data_are_never_mixed(home: Home, tmp_path: Path, capsys: pytest.C
     assert main(flags) == 0  # the newest alone, whose data are not those in the folder any more
     page = Page((tmp_path / "out.html").read_text())
     assert len(page.table("Scores on images")[0]) == 2
-    assert "have changed since they were scored" in page.sections["strengths"]
-    assert "ensembles of other data" in page.sections["strengths"]
+    assert "have changed since they were scored" in page.sections["answer"]
+    assert "ensembles of other data" in page.sections["answer"]
 
 
 @pytest.mark.parametrize("left_out", ["ensemble.json", "winners"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,16 +12,17 @@ import pytest
 
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.result import EnsembleResult
-from orchestrator.rendering.document import Text
+from orchestrator.rendering.document import Statement, Statements, Text
 from orchestrator.report import ensembles, model_card
 from orchestrator.report.__main__ import main
+from orchestrator.report.answers import answer
 from orchestrator.report.checklist import AUTHOR, checklist
 from orchestrator.report.ensembles import standing
-from orchestrator.report.failure_modes import failure_modes
 from orchestrator.report.gather import ReportedSearch, ReportInputs
 from orchestrator.report.page import warnings
 from orchestrator.report.registered import RegistryStatus, registered
-from orchestrator.report.results.subject import ImageFiles, ModelResults
+from orchestrator.report.results import scores
+from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring import predictions
 from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.predictions import StoredPredictions
@@ -80,13 +82,8 @@ def combiner(name: str, score: float | None, best: Any, mean: Any, weights: dict
     }
 
 
-def subject(task: str, *, machines: bool = False) -> ModelResults:
-    """90 images, 30 a class, each a group of its own.
-
-    Of the malignant, 12 are called benign and 3 normal; of the benign, 3 are called malignant. Every fifth lesion is
-    missed wholly, the others are perfect; 6 normals get a lesion. The malignant ones called otherwise are of machine B,
-    as are all normals.
-    """
+def subject(task: str) -> ModelResults:
+    """90 images, 30 a class, each a group of its own."""
     targets = np.repeat([0, 1, 2], 30)
     likeliest = targets.copy()
     likeliest[60:72], likeliest[72:75], likeliest[30:33] = 1, 0, 2
@@ -106,14 +103,8 @@ def subject(task: str, *, machines: bool = False) -> ModelResults:
     digests = tuple(f"{number:064x}" for number in range(90))
     evidence = StoredPredictions(scored, digests, np.arange(90), targets)
     predicted = predictions.TestPredictions(evidence, np.full(90, 1000), np.full(90, np.nan), np.zeros(90), None)
-    machine = np.where((likeliest < 2) & (targets == 2) | (targets == 0), "B <i>", "A")
-    images = {
-        digest: ImageFiles(f"{number}.png", Path(f"{number}.png"), (), {"machine": str(machine[number])})
-        for number, digest in enumerate(digests)
-        if machines
-    }
     classes = CLASSES if task != "seg" else ()
-    return ModelResults(task, task, classes, predicted, ModelScores(metric="auroc"), images, times_scored=2)
+    return ModelResults(task, task, classes, predicted, ModelScores(metric="auroc"), {}, times_scored=2)
 
 
 def studied(task: str = "cls", said: RegistryStatus | None = None, **changes: Any) -> ReportedSearch:
@@ -191,26 +182,63 @@ def test_a_store_that_does_not_answer_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "none.db").exists()
 
 
-def test_failures_are_counted() -> None:
-    claims = {one.claim: one.evidence for one in failure_modes(subject("multi"))}
-    assert "3 normal and 12 benign" in claims["multi: of 30 malignant images, 15 are called something else."]
-    lesions = claims["multi: of 60 lesion images, 12 are outlined with a Dice below 0.5."]
-    assert "Share 0.200 (" in lesions
-    assert "in 12 of them no pixel" in lesions
-    assert "multi: of 30 normal images, 6 are given a lesion." in claims
-    assert not [claim for one in failure_modes(subject("cls")) for claim in [one.claim] if "lesion" in claim]
-    assert not [claim for one in failure_modes(subject("seg")) for claim in [one.claim] if "malignant" in claim]
+CHECK = {"value": 0.1, "interval": [0.05, 0.15], "n": 45, "name": "lesion Dice minus that of the trivial mask"}
+FAILED = {"claim": "Dice 0.1 of lesions against 0.3 of the mean", "side": "against", "floor": True, **CHECK}
+BELOW = {"word": "not usable", "checks": [FAILED]}
 
 
-def test_a_sub_group_is_called_worse_only_where_it_is() -> None:
-    (mode,) = [one for one in failure_modes(subject("cls", machines=True)) if "machine" in one.claim]
-    assert mode.claim == "cls: some images are worse than others by machine."
-    assert "B <i>: accuracy −0.267" in mode.evidence  # 15 of 45 are wrong, of A 3
-    assert "A: " not in mode.evidence
-    (mode,) = [one for one in failure_modes(subject("seg", machines=True)) if "machine" in one.claim]
-    assert (
-        "no value of machine is told apart as worse" in mode.claim
-    )  # of B's 15 lesions 3 are missed, of A's 45 there are 9
+def test_the_first_words_are_whether_for_what_and_how_sure() -> None:
+    one = answer(studied(verdict={"word": "not usable", "held_out": BELOW}))
+    assert (one.name, one.word, one.tone) == ("Cls, search a name", "not usable", "red")
+    lines = dict(one.lines)
+    assert lines["why"] == "Dice 0.1 of lesions against 0.3 of the mean"
+    assert lines["for what"].startswith("nothing yet; it is meant for telling normal, benign and malignant apart")
+    assert "like those of x <i>, seen at" in lines["for what"]
+    assert lines["how sure: held-out images"].startswith("1,388 images, each predicted")
+    assert "AUROC 0.930 ± 0.010 (standard error)" in lines["how sure: held-out images"]
+    assert "90 images in 90 groups" in lines["how sure: test images"]
+    assert "looked at 2 times" in lines["how sure: test images"]
+    usable = {"word": "usable for research", "checks": []}
+    fine = answer(studied(verdict={"word": "usable for research", "held_out": usable}))
+    assert fine.tone == "quiet"
+    assert dict(fine.lines)["for what"].startswith("telling normal")
+
+
+def test_without_a_verdict_the_answer_says_what_to_do() -> None:
+    row = {"name": "a", "images": 9, "groups": 9, "value": None, "interval": None, "fpr_normal": None}
+    older = [
+        {**row, "unseen": False, "chose": False},
+        {**row, "name": "b", "unseen": True, "chose": False, "word": "weak"},
+    ]
+    one = answer(studied(sources=older))
+    assert (one.word, one.tone) == ("no verdict was written; build the ensemble again", "amber")
+    lines = dict(one.lines)
+    assert "why" not in lines
+    assert lines["by source"] == "a: no verdict was written, b: weak (each source has its own verdict)"
+
+
+def test_the_model_card_takes_what_speaks_against_a_model() -> None:
+    said = [Statement("Bad.", "against", 0.5, more="Figures."), Statement("Good.", "for", 0.5)]
+    blocks = model_card.card(ReportInputs((studied(),), None, None, ()), said)
+    (modes,) = [block for block in blocks if isinstance(block, Statements)]
+    assert [(one.claim, one.evidence) for one in modes.items] == [("Bad.", "")]
+
+
+def test_an_interval_is_shown_by_the_same_rule_everywhere() -> None:
+    """The primary metric in the answer and in the overview has none where the table of scores has none."""
+    few = found(test=TESTED | {"scores": {"auroc": {"value": 0.93}}})
+    one = replace(studied(), ensemble=few, subject=replace(subject("cls"), figures=few.test))
+    lines = dict(answer(one).lines)
+    assert "AUROC 0.930, too few groups for an interval" in lines["how sure: test images"]
+    row = ensembles.overview([one]).rows[0]
+    assert row[-2:] == ["0.930", "+0.030"]
+    (table,) = [scores.metrics([one.subject])]
+    assert table.rows[0][1] == "0.930"
+    many = found(test=TESTED | {"scores": {"auroc": {"value": 0.93, "interval": [0.9, 0.95]}}})
+    assert ensembles.overview([replace(one, ensemble=many)]).rows[0][-2:] == [
+        "0.930 (0.900 to 0.950)",
+        "+0.030 (+0.010 to +0.050)",
+    ]
 
 
 def test_what_is_left_out_is_counted_by_kind() -> None:
@@ -233,7 +261,7 @@ def test_without_data_and_summary_the_card_still_stands() -> None:
     rows = dict(model_card.data_facts(gathered).rows)  # type: ignore[arg-type]
     assert rows["source"] == "x <i>"
     assert "images used" not in rows
-    assert model_card.card(gathered)
+    assert model_card.card(gathered, [])
     answers = {row[0]: row[2] for row in checklist(gathered).rows}
     assert answers["Images left out, and why"] == AUTHOR
     assert answers["Ethical approval"] == AUTHOR
@@ -244,8 +272,8 @@ def test_what_figures_must_not_be_taken_for_comes_first() -> None:
     blocks = warnings(ReportInputs((one,), None, None, ("the data are gone",)))
     said = [block for block in blocks if isinstance(block, Text)]
     assert all(text.warning for text in said)
-    assert said[0].words.startswith("cls: Optimistic")
-    assert said[-1].words == "The data are gone."
+    assert [text.words for text in said] == ["The data are gone."]
+    assert "optimistic: of the fold that chose" in dict(answer(one).lines)["how sure: held-out images"]
     assert not warnings(ReportInputs((studied(),), None, None, ()))
 
 

@@ -27,7 +27,7 @@ HOSTILE = "$\\frac{ <script>alert(1)</script> \u202e\x1b\ud800 'q\" | $"
 
 def page(blocks: Sequence[Block]) -> Page:
     """The blocks as HTML, which holds nothing that runs, and as Markdown, which must not fail."""
-    document = Document("t", (), (), [Section("search", "Search", blocks)], False, "end")
+    document = Document("t", (), [Section("search", "Search", blocks)], False, "end")
     to_markdown(document)
     read = Page(to_html(document).encode("utf-8", "backslashreplace").decode())
     assert_self_contained(read)
@@ -111,7 +111,7 @@ def test_the_budget_adds_up_to_the_ledger(tmp_path: Path) -> None:
     time = read.rows("How the time went")
     assert time["stopped by ASHA"] == ["1 (25.0 %), after a median of 2 epochs"]
     assert time["epochs trained"] == ["22 of 40 if all had gone to their end (55.0 %)"]
-    assert time["efficiency"] == ["50.0 %"]
+    assert time["share of it spent training"] == ["50.0 %"]
 
 
 def test_the_best_are_ranked_with_the_parameters_in_which_they_differ(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_all_failed(tmp_path: Path) -> None:
 def test_two_thousand_trials_stay_small(tmp_path: Path) -> None:
     write_search(tmp_path, 2000)
     blocks = search_blocks(tmp_path, None, "dice")
-    html = to_html(Document("t", (), (), [Section("search", "Search", blocks)], False, "end"))
+    html = to_html(Document("t", (), [Section("search", "Search", blocks)], False, "end"))
     assert len(html) < 600_000
     assert f"{LINES} of them drawn" in html
     assert "n = 2,000 trials" in html

@@ -55,6 +55,12 @@ def test_the_worst_come_first_and_one_of_a_group(tmp_path: Path) -> None:
     assert len(_galleries(_masks(tmp_path), count=1)["Lowest Dice: masks"].pictures) == 1
 
 
+def test_an_empty_mask_is_said_in_words(tmp_path: Path) -> None:
+    made = subject("seg", LABELS, true=TRUE, predicted=[mask(0), *PREDICTED[1:]], groups=GROUPS, title="masks")
+    lowest = _galleries(replace(made, images=files(tmp_path, TRUE)))["Lowest Dice: masks"].pictures[0]
+    assert lowest.lines == ("folder/image-0.png", "true: benign", "no lesion found")
+
+
 def test_truth_is_green_and_the_prediction_red(tmp_path: Path) -> None:
     worst = _galleries(_masks(tmp_path))["Lowest Dice: masks"].pictures[0]
     pixels = _pixels(worst)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.rendering.document import SideBySide, Table
 from orchestrator.report.results import scores
 from orchestrator.scoring.final_scores import ModelScores
 from orchestrator.scoring.operating_points import operating_thresholds
@@ -80,27 +79,16 @@ def test_without_malignant_images_there_is_no_sensitivity() -> None:
     assert table.rows[0][3] == "-"
 
 
-def test_confusion_counts_truth_in_rows() -> None:
-    (beside,) = scores.confusion(CLASSIFIER)
-    assert isinstance(beside, SideBySide)
-    chart, table = beside.items
-    assert isinstance(table, Table)
+def test_confusion_is_one_table_with_truth_in_rows() -> None:
+    table, pixels = scores.confusion(CLASSIFIER), scores.pixels(SEGMENTER)
+    assert table
+    assert pixels
     assert list(table.rows[1]) == ["benign", "0 (0.0 %)", "1 (50.0 %)", "1 (50.0 %)", 2]
-    assert "n = 4 images" in chart.caption
-    (pixels,) = scores.confusion(SEGMENTER)
-    assert isinstance(pixels, Table)
+    assert "n = 4 images" in table.caption
     assert [row[-1] for row in pixels.rows] == [1588, 12]
     assert pixels.rows[1][1:3] == ["2 (16.7 %)", "10 (83.3 %)"]
-
-
-def test_charts_of_two_models_share_no_identifier() -> None:
-    charts = [
-        scores.confusion(one)[0] for one in (CLASSIFIER, subject("cls", LABELS, probabilities=sure([0, 1, 1, 2])))
-    ]
-    ids = [set(str(block.items[0].svg).split('id="')[1:]) for block in charts if isinstance(block, SideBySide)]
-    names = [{one.split('"')[0] for one in some} for some in ids]
-    assert names[0]
-    assert not names[0] & names[1]
+    assert scores.confusion(SEGMENTER) is None
+    assert scores.pixels(CLASSIFIER) is None
 
 
 def test_two_classes_are_named_right() -> None:
