@@ -79,6 +79,8 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
         first = next(iter(digests), "")
         return Decoded((fault,), False, _combine(digests), first, 0, 0, None, None, *nothing, passing)
     lesions, faults, readings, passing = _read_lesions(record, image.shape)
+    if np.count_nonzero(np.bincount(image.ravel(), minlength=256)) == 2:
+        faults.insert(0, Fault(record.image, "an image of two values: is it a mask?"))
     if frames > 1:
         faults.insert(0, Fault(record.image, f"{frames} pictures in a file", "the first is read"))
     usable = not any(fault.left_out for fault in faults)

@@ -52,6 +52,12 @@ def test_a_sound_record(tmp_path: Path) -> None:
     np.testing.assert_array_equal(decoded.image_hash, perceptual_hash(IMAGE))
 
 
+def test_an_image_of_two_values_is_taken_for_a_mask(tmp_path: Path) -> None:
+    found = decode(Record(write(tmp_path / "a.png", LEFT), (), BENIGN), 32, False)
+    assert not found.usable
+    assert lines(found) == ["a.png: an image of two values: is it a mask?; left out"]
+
+
 def test_letterboxed(tmp_path: Path) -> None:
     high = EMPTY.copy()
     high[:, :40] = 255

@@ -21,7 +21,10 @@ SHAPE = (48, 64)
 def pair(root: Path, size: tuple[int, int]) -> Path:
     """An image of 64 x 48 with a mask of the size, width first: its left quarter is lesion."""
     lesion = np.where(np.arange(SHAPE[1])[None] < 16, 255, 0).repeat(SHAPE[0], 0).astype(np.uint8)
-    for folder, picture in (("images", lesion // 2), ("masks", np.array(Image.fromarray(lesion).resize(size, 0)))):
+    for folder, picture in (
+        ("images", lesion // 2 + np.arange(SHAPE[0], dtype=np.uint8)[:, None]),
+        ("masks", np.array(Image.fromarray(lesion).resize(size, 0))),
+    ):
         (root / folder).mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(root / folder / "a.png")
     return root
