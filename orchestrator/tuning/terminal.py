@@ -67,7 +67,7 @@ def show(summary: SearchSummary, settings: SearchSettings, experiment_id: str) -
     uri = shlex.quote(settings.tracking_uri)
     lines = [
         f"{summary.status}: {len(summary.trials)} trials in {format_seconds(summary.wall_seconds)}"
-        + (f", {summary.slots} at a time, efficiency {summary.efficiency:.2f}" if summary.efficiency else ""),
+        + (f", {summary.slots} at a time, {summary.efficiency:.0%} of that time spent training" if summary.efficiency else ""),
     ]
     if summary.status == "failed":
         lines.append(f"log               {settings.files.log}")
