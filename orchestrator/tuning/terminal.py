@@ -65,10 +65,8 @@ def show(summary: SearchSummary, settings: SearchSettings, experiment_id: str) -
         say(summary.why)
     python = shlex.quote(sys.executable)
     uri = shlex.quote(settings.tracking_uri)
-    lines = [
-        f"{summary.status}: {len(summary.trials)} trials in {format_seconds(summary.wall_seconds)}"
-        + (f", {summary.slots} at a time, {summary.efficiency:.0%} of that time spent training" if summary.efficiency else ""),
-    ]
+    busy = f", {summary.slots} at a time, {summary.efficiency:.0%} of it spent training" if summary.efficiency else ""
+    lines = [f"{summary.status}: {len(summary.trials)} trials in {format_seconds(summary.wall_seconds)}{busy}"]
     if summary.status == "failed":
         lines.append(f"log               {settings.files.log}")
     resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"
