@@ -104,6 +104,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
         identity = plan.identity(settings, search, data, candidates, rounds)
         if done := _done(settings, search, identity):
             say("          built already, of these very candidates: nothing is trained or fitted again")
+            write_text(search.files.ensemble_report, done.to_json())  # others may have looked at the test images since
             terminal.show(done, search, settings.tracking_uri)
             return done
         status, figures, shown = "FAILED", dict[str, float](), dict[str, str]()

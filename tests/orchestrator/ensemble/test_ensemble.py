@@ -98,7 +98,7 @@ def test_the_same_again_trains_nothing_scores_nothing_and_registers_nothing(
     home: Home, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before, trained = home.found("seg"), home.trained()
-    again = home.ensemble("seg", boost_rounds=1, name="seg", seed=0)
+    again = home.ensemble("seg", boost_rounds=1, name="seg", promote="always")
     assert home.trained() == trained
     assert "nothing is trained or fitted again" in capfd.readouterr().out
     assert again.model_uri == before["model_uri"]
