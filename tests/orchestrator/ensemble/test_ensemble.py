@@ -43,6 +43,11 @@ def test_a_search_ends_with_an_ensemble(home: Home, task: str) -> None:
     assert found["model_uri"] == f"models:/breast-ultrasound-{task}/1"
     assert found["promoted"] == (found["why_promoted"] == "there was no champion")
     assert {"seconds", "why", "boost_rounds", "data"} <= set(found)
+    verdict = found["verdict"]
+    assert verdict["line"].startswith(f"{verdict['word']}: ")
+    assert {check["floor"] for check in verdict["held_out"]["checks"]} == {True, False}
+    if found["promoted"]:
+        assert verdict["word"] in ("weak", "usable for research"), "nothing below the floor becomes champion"
 
 
 def test_every_look_at_the_test_images_is_counted_across_tasks(home: Home) -> None:
