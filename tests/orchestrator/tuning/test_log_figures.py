@@ -73,7 +73,7 @@ def test_every_trial_with_a_checkpoint_has_pictures_in_its_run(home: Home, task:
     for row in rows:
         names = {Path(file.path).stem for file in client.list_artifacts(row.mlflow_run_id, "validation")}
         keyed = [file.path for file in client.list_artifacts(row.mlflow_run_id, "images")]
-        assert any(f"step%{row.epochs}%" in path for path in keyed), "the UI compares pictures of a key and step"
+        assert any(f"+step+{row.epochs}+" in path for path in keyed), "the UI compares pictures of a key and step"
         assert EXPECTED[task] <= names <= EXPECTED[task] | {"worst_cases"}
         folder = home.folder / "runs" / task / "pictures" / row.trial_id
         assert {file.stem for file in folder.glob("*.png")} == names
