@@ -48,9 +48,9 @@ def border(image: np.ndarray) -> np.ndarray:
     return np.pad(image, ((round(h * 0.05),) * 2, (round(w * 0.05),) * 2))
 
 
-def turn(image: np.ndarray) -> np.ndarray:
-    """Turned by 5 degrees, black corners."""
-    return np.array(Image.fromarray(image).rotate(5, Image.Resampling.BILINEAR))
+def turn(degrees: float) -> Change:
+    """Turned, black corners."""
+    return lambda image: np.array(Image.fromarray(image).rotate(degrees, Image.Resampling.BILINEAR))
 
 
 CHANGES: dict[str, Change] = {
@@ -61,7 +61,7 @@ CHANGES: dict[str, Change] = {
     "cropped 10 % at the top": crop(0.1, 0, 0, 0),
     "cropped 10 % at the bottom": crop(0, 0.1, 0, 0),
     "5 % black border": border,
-    "turned by 5 degrees": turn,
+    "turned by 5 degrees": turn(5),
 }
 
 

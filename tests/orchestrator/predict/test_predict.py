@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +16,10 @@ from PIL import Image
 
 from orchestrator.inference.combination import Combination
 from orchestrator.inference.export import MemberCheckpoints, Sources, write
-from orchestrator.inference.format import RESULTS
 from orchestrator.inference.predictor import Predictor
 from orchestrator.predict.__main__ import main
 from orchestrator.predict.find import find_images
 from orchestrator.predict.results import LIST
-from orchestrator.scoring.checks import Check
-from orchestrator.scoring.verdict import Judgement, Verdict
 from tests.support.products import checkpoint, head, pictures, small_product
 
 POINT = {"kept": "specificity", "rate": 0.9, "threshold": 0.2}
@@ -101,22 +96,6 @@ def test_everything_is_written_at_original_size(multi: Path, tmp_path: Path, cap
     assert "Not a medical device" in said.out
     assert "SYNTHETIC" not in said.out
     assert said.err == ""
-
-
-def test_the_summary_says_what_the_model_may_be_called(seg: Path, tmp_path: Path, capsys) -> None:
-    own = tmp_path / "model"
-    shutil.copytree(seg, own)
-    image = save(tmp_path / "a.png", pictures(1)[0])
-    assert run("--task", "seg", "--model", own, "--out", tmp_path / "before", image) == 0
-    assert "the model is without a verdict" in capsys.readouterr().out
-    check = Check(claim="0 of 90 lesions are found", value=0.0, interval=None, n=90, side="against", floor=True)
-    verdict = Verdict.of(Judgement(word="not usable", checks=(check,)), None)
-    (own / RESULTS).write_text(json.dumps({"verdict": verdict.model_dump()}))
-    assert run("--task", "seg", "--model", own, "--out", tmp_path / "after", image) == 0
-    assert "the model is not usable: 0 of 90 lesions are found" in capsys.readouterr().out
-    (own / RESULTS).write_text('{"verdict": 3}')
-    assert run("--task", "seg", "--model", own, "--out", tmp_path / "never", image) == 2
-    assert "damaged" in capsys.readouterr().err
 
 
 def test_segmentation_has_no_classes_and_says_that_it_is_synthetic(seg: Path, tmp_path: Path, capsys) -> None:

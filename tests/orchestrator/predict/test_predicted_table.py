@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator.inference.format import RESULTS
 from orchestrator.predict import __main__ as command
 from orchestrator.predict.load import Versioned, load_predictor
+from orchestrator.scoring.checks import Check
+from orchestrator.scoring.verdict import Judgement, Verdict
 from tests.support.products import give_nan, pictures, small_product
 
 POINT = {"kept": "specificity", "rate": 0.9, "threshold": 0.2}
@@ -83,3 +88,19 @@ def test_what_the_model_fails_on_is_listed_and_has_no_result(
     assert said.err == "no result: b.png: the model gives no number for it (NaN or infinity)\n"
     assert said.out.splitlines()[-1].startswith("2 predicted, ")
     assert ", 1 without a result: results in out" in said.out
+
+
+def test_the_summary_says_what_the_model_may_be_called(multi: Path, tmp_path: Path, capsys) -> None:
+    own = tmp_path / "model"
+    shutil.copytree(multi, own)
+    save("a.png", pictures(1)[0])
+    assert run(own, "a.png") == 0
+    assert "the model is without a verdict" in capsys.readouterr().out
+    check = Check(claim="0 of 90 lesions are found", value=0.0, interval=None, n=90, side="against", floor=True)
+    verdict = Verdict.of(Judgement(word="not usable", checks=(check,)), None)
+    (own / RESULTS).write_text(json.dumps({"verdict": verdict.model_dump()}))
+    assert run(own, "a.png") == 0
+    assert "the model is not usable: 0 of 90 lesions are found" in capsys.readouterr().out
+    (own / RESULTS).write_text('{"verdict": 3}')
+    assert run(own, "a.png") == 2
+    assert "damaged" in capsys.readouterr().err

@@ -8,13 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.rendering.document import Statement, Statements, Text
 from orchestrator.report import ensembles, model_card
-from orchestrator.report.__main__ import main
 from orchestrator.report.answers import answer
 from orchestrator.report.checklist import AUTHOR, checklist
 from orchestrator.report.ensembles import standing
@@ -275,27 +273,3 @@ def test_what_figures_must_not_be_taken_for_comes_first() -> None:
     assert [text.words for text in said] == ["The data are gone."]
     assert "optimistic: of the fold that chose" in dict(answer(one).lines)["how sure: held-out images"]
     assert not warnings(ReportInputs((studied(),), None, None, ()))
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        ([], "no ensemble to report on"),
-        (["--name", "nowhere"], "no search 'nowhere'"),
-        (["--format", "pdf"], "--format"),
-        (["--storage", "elsewhere"], "elsewhere: no such folder"),
-        (["--out", "page.md"], "give --format md"),
-        (["--out", "table.csv"], "name it table.html"),
-        (["--out", "taken/page.html"], "taken cannot be written to"),
-        (["--out", "."], "a folder; name the page"),
-    ],
-)
-def test_bad_input_is_one_line(flags: list[str], said: str, tmp_path: Path, capsys, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "taken").write_text("a file")
-    assert main(flags) == 2
-    error = capsys.readouterr().err
-    assert said in error
-    assert error.count("\n") == 1
-    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["taken"]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.duplicates import border, crop, turn
 from trainables.data import links, proposals
 from trainables.data.alignment import agreement
 from trainables.data.duplicates import connected, near, perceptual_hash
@@ -21,24 +22,6 @@ from trainables.data.links import AGREE, near_duplicates
 from trainables.data.phantom import phantom_image
 from trainables.data.thumbnails import SIDE, PictureFile, small_picture, trimmed
 from trainables.data.views import View, sampling
-
-
-def crop(top: float, bottom: float, left: float, right: float) -> Callable[[np.ndarray], np.ndarray]:
-    def cut(image: np.ndarray) -> np.ndarray:
-        h, w = image.shape
-        return image[round(h * top) : h - round(h * bottom), round(w * left) : w - round(w * right)]
-
-    return cut
-
-
-def border(image: np.ndarray) -> np.ndarray:
-    h, w = image.shape
-    return np.pad(image, ((round(h * 0.05),) * 2, (round(w * 0.05),) * 2))
-
-
-def turn(degrees: float) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda image: np.array(Image.fromarray(image).rotate(degrees, Image.Resampling.BILINEAR))
-
 
 CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "mirrored": lambda image: np.ascontiguousarray(image[:, ::-1]),
