@@ -126,7 +126,7 @@ def class_checks(
     if len(kinds) < 2:
         return []
     many = enough(groups, kinds)
-    value = float(weighted.FAST["auroc"](scored, np.ones((1, len(scored))))[0])
+    value = weighted.once(weighted.FAST["auroc"], scored)
     bounds = finite(interval(weighted.FAST["auroc"](scored, counts)))
     above = bool(bounds and bounds[0] > 0.5)
     shown = f"{value:.3f}" + (f", 95 % from {bounds[0]:.3f}" if bounds and many else "")

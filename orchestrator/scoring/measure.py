@@ -11,7 +11,6 @@ from scipy.special import expit
 from torch import Tensor
 
 from orchestrator.scoring import weighted
-from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.values import ScoredPredictions, class_confusion, primary
 from trainables.data.manifest import CLASSES
@@ -131,9 +130,6 @@ def scores(task: str, measured: ImageMetrics) -> dict[str, float]:
         confusion = _class_pixels(scored, pixels)
         found |= {"score": primary(task, scored)} if {"dice", "auroc"} & set(found) else {}
         found |= {"miou": mean_iou(confusion)} if confusion.any() else {}
-    for name, metric in METRICS.items():  # what training does not log
-        if name not in found and metric.value and metric.known_of(scored):
-            found |= {name: value} if np.isfinite(value := metric.value(scored)) else {}
     return found
 
 

@@ -78,7 +78,7 @@ class Metric:
         name: as `orchestrator.scoring.measure.scores` has it. words: in tables.
         part: of the table; also what it needs, classes or masks.
         rests_on: the kinds of images that each have to be enough for an interval.
-        value: fast, NaN where nothing is to rest on: two models are compared by it. None where that would be slow.
+        compared: whether two models are compared by it, and `weighted.FAST` has it.
         better: whether more of it is. digits: that are shown.
         resampled: whether it has an interval. Images drawn anew look worse calibrated than the whole that they are of,
             so that percentiles may lie above the value.
@@ -88,7 +88,7 @@ class Metric:
     words: str
     part: Literal["primary", "masks", "classes", "boxes"]
     rests_on: Kinds
-    value: Callable[[ScoredPredictions], float] | None = None
+    compared: bool = False
     better: Literal["higher", "lower"] = "higher"
     digits: int = 3
     resampled: bool = True
@@ -105,26 +105,26 @@ class Metric:
 
 _ALL = (
     Metric("score", "score, mean of Dice and AUROC", "primary", _lesions_and_classes),
-    Metric("dice", "Dice of lesions", "masks", _lesions, values.dice),
-    Metric("iou", "IoU of lesions", "masks", _lesions, values.iou),
-    Metric("dice_all", "Dice of all images, an empty mask right for normals", "masks", _known_masks, values.dice_all),
-    Metric("fpr_normal", "share of normals with a false alarm", "masks", _normals, values.fpr_normal, better="lower"),
+    Metric("dice", "Dice of lesions", "masks", _lesions, compared=True),
+    Metric("iou", "IoU of lesions", "masks", _lesions, compared=True),
+    Metric("dice_all", "Dice of all images, an empty mask right for normals", "masks", _known_masks, compared=True),
+    Metric("fpr_normal", "share of normals with a false alarm", "masks", _normals, compared=True, better="lower"),
     Metric("hd95", "95 % Hausdorff distance, pixels", "masks", _lesions, better="lower", digits=1),
     Metric("miou", "mean IoU of background, benign, malignant pixels", "masks", _lesions_of_each_class),
-    Metric("auroc", "AUROC, mean of classes", "classes", each_class, values.auroc),
+    Metric("auroc", "AUROC, mean of classes", "classes", each_class, compared=True),
     Metric(
         "auroc_malignant",
         "AUROC of malignant",
         "classes",
         _class_against_rest("malignant"),
-        values.auroc_malignant,
+        compared=True,
     ),
     Metric("map", "average precision, mean of classes", "classes", each_class),
-    Metric("accuracy", "accuracy", "classes", every_image, values.accuracy),
-    Metric("balanced_accuracy", "balanced accuracy (mean recall)", "classes", each_class, values.balanced_accuracy),
+    Metric("accuracy", "accuracy", "classes", every_image, compared=True),
+    Metric("balanced_accuracy", "balanced accuracy (mean recall)", "classes", each_class, compared=True),
     Metric("precision", "precision, mean of classes", "classes", each_class),
     Metric("specificity", "specificity, mean of classes", "classes", each_class),
-    Metric("f1", "F1, mean of classes", "classes", each_class, values.f1),
+    Metric("f1", "F1, mean of classes", "classes", each_class, compared=True),
     Metric("nll", "negative log-likelihood", "classes", every_image, better="lower"),
     Metric("brier", "Brier score, 0 to 2", "classes", every_image, better="lower"),
     Metric("ece", "expected calibration error", "classes", every_image, better="lower", resampled=False),

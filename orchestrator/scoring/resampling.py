@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from pydantic import BaseModel
 
 from orchestrator.scoring import weighted
-from orchestrator.scoring.values import ScoredPredictions, primary
+from orchestrator.scoring.values import ScoredPredictions
 
 FOLDS = 5
 
@@ -109,8 +110,9 @@ def paired_interval(
         groups, labels: of these images, as for `resamples`; `INTERVAL` of which both take.
     """
     counts = resample_counts(groups, labels, INTERVAL, seed)
-    values = [weighted.primary(task, model, counts) for model in (a, b)]
-    return primary(task, a) - primary(task, b), *interval(values[0] - values[1])
+    measure = partial(weighted.primary, task)
+    bounds = interval(measure(a, counts) - measure(b, counts))
+    return weighted.once(measure, a) - weighted.once(measure, b), *bounds
 
 
 def inner_folds(groups: np.ndarray, labels: np.ndarray, seed: int = 0, folds: int = FOLDS) -> np.ndarray:

@@ -109,45 +109,6 @@ def binary_auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def iou(scored: ScoredPredictions) -> float:
-    """Mean IoU of the images with a known lesion."""
-    counts = known_counts(scored)
-    counts = counts[has_lesion(counts)]
-    return _mean(counts[:, 0] / counts.sum(1))
-
-
-def dice_all(scored: ScoredPredictions) -> float:
-    """Mean of `dice_by_image` over the images of known mask."""
-    return _mean(dice_by_image(known_counts(scored)))
-
-
-def accuracy(scored: ScoredPredictions) -> float:
-    """Share of the images of known class whose likeliest class is the true one."""
-    table = class_confusion(scored)
-    return float(table.trace() / table.sum()) if table.any() else math.nan
-
-
-def balanced_accuracy(scored: ScoredPredictions) -> float:
-    """Mean recall of the classes that are there."""
-    table = class_confusion(scored)
-    there = table.sum(1) > 0
-    return _mean(table.diagonal()[there] / table.sum(1)[there])
-
-
-def f1(scored: ScoredPredictions) -> float:
-    """Mean F1 of the classes that are there."""
-    table = class_confusion(scored)
-    there = table.sum(1) > 0
-    return _mean((2 * table.diagonal() / (table.sum(0) + table.sum(1)).clip(1))[there])
-
-
-def auroc_malignant(scored: ScoredPredictions) -> float:
-    """Area under the ROC curve of malignant against the rest; NaN without one of each."""
-    assert scored.probabilities is not None
-    known = scored.targets >= 0
-    return binary_auroc(scored.probabilities[known, -1], scored.targets[known] == scored.probabilities.shape[1] - 1)
-
-
 def known_counts(scored: ScoredPredictions) -> np.ndarray:
     """Pixel counts of the images of known mask, int64 [M,3]."""
     assert scored.counts is not None

@@ -18,6 +18,11 @@ from trainables.metrics.cls import EPSILON
 BLOCK = 4_000_000
 
 
+def once(measure: Callable[[ScoredPredictions, np.ndarray], np.ndarray], scored: ScoredPredictions) -> float:
+    """One of `FAST` of the images as they are, each once."""
+    return float(measure(scored, np.ones((1, len(scored))))[0])
+
+
 def primary(task: str, scored: ScoredPredictions, counts: np.ndarray) -> np.ndarray:
     """`values.primary` of each resample, float64 [B]; counts: of each image in each resample, float64 [B,N]."""
     parts = {"seg": ("dice",), "cls": ("auroc",), "multi": ("dice", "auroc")}[task]
@@ -153,7 +158,7 @@ def _class(name: str) -> Callable[..., np.ndarray]:
     return lambda scored, counts: class_scores(scored, counts)[name]
 
 
-#: Of predictions and counts, float64 [B,N], what `metrics.METRICS` has a fast value of, by its name.
+#: Of predictions and counts, float64 [B,N]: what models are compared by, by its name in `metrics.METRICS`.
 FAST: dict[str, Callable[[ScoredPredictions, np.ndarray], np.ndarray]] = {
     "dice": _of_masks(values.dice_by_image, "lesion"),
     "iou": _of_masks(_iou, "lesion"),

@@ -101,22 +101,20 @@ def _two(a: ModelResults, b: ModelResults) -> list[Paired]:
     metrics = [
         metric
         for metric in METRICS.values()
-        if metric.value and metric.part in parts and metric.known_of(one) and metric.known_of(other)
+        if metric.compared and metric.part in parts and metric.known_of(one) and metric.known_of(other)
     ]
     groups, labels = a.tested.evidence.groups[mine], a.tested.evidence.labels[mine]
     counts = resample_counts(groups, labels, INTERVAL if metrics else 0, 0)
     found = []
     for metric in metrics:
-        measure = metric.value
-        assert measure
-        values = measure(one), measure(other)
+        fast = weighted.FAST[metric.name]
+        values = weighted.once(fast, one), weighted.once(fast, other)
         if not np.isfinite(values).all():
             continue
         # Accuracy, too, is compared only where there is enough of every class.
         rests_on = (each_class if metric.rests_on is every_image else metric.rests_on)(one)
         low, high, alike = np.nan, np.nan, False
         if enough(groups, rests_on):
-            fast = weighted.FAST[metric.name]
             low, high = telling_interval(fast(one, counts) - fast(other, counts))
             alike = not np.isfinite(low)
         images = int(np.any(rests_on, axis=0).sum())

@@ -55,14 +55,15 @@ def test_the_same_numbers_as_one_after_the_other(task: str, classes: int, images
 
 
 def test_each_metric_that_models_are_compared_by_is_there() -> None:
-    assert set(weighted.FAST) == {name for name, metric in METRICS.items() if metric.value}
+    assert set(weighted.FAST) == {name for name, metric in METRICS.items() if metric.compared}
     measured = predictions("multi", 3)
     counts = resample_counts(np.arange(24), np.zeros(24, np.int64), 100, seed=0)
-    for name, metric in METRICS.items():
-        if metric.value:
-            rows = resamples(np.arange(24), np.zeros(24, np.int64), 100, seed=0)
-            expected = [metric.value(measured.scored.take(one)) for one in rows]
-            np.testing.assert_allclose(weighted.FAST[name](measured.scored, counts), expected, rtol=1e-9)
+    plain = [scores("multi", take(measured, rows)) for rows in resamples(np.arange(24), np.zeros(24, np.int64), 100, 0)]
+    whole = scores("multi", measured)
+    for name, fast in weighted.FAST.items():
+        expected = [one.get(name, np.nan) for one in plain]
+        np.testing.assert_allclose(fast(measured.scored, counts), expected, rtol=1e-9, err_msg=name)
+        assert weighted.once(fast, measured.scored) == pytest.approx(whole[name])
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

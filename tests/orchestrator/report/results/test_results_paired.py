@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.metrics import METRICS
 from orchestrator.scoring.resampling import paired_interval
 from orchestrator.scoring.values import ScoredPredictions
+from orchestrator.scoring.weighted import FAST, once
 from tests.support.subjects import mask, subject, sure
 from trainables.metrics.cls import classification_scores
 
@@ -21,7 +24,7 @@ HALF = [mask(1 if label == 0 and i % 2 else 0 if label == 0 else 5 - i % 2) for 
 
 #: What two models are compared by, by part of the table.
 MASKS, CLASS = (
-    {name: one.value for name, one in METRICS.items() if one.value and one.part == part}
+    {name: partial(once, FAST[name]) for name, one in METRICS.items() if one.compared and one.part == part}
     for part in ("masks", "classes")
 )
 
@@ -63,7 +66,7 @@ def test_classes_are_compared_with_the_same_classes_alone() -> None:
     right = subject("cls", LABELS, probabilities=sure(LABELS), title="right")
     wrong = _multi([(label + i % 2) % 3 for i, label in enumerate(LABELS)])
     found = _by_metric(differences([right, wrong]))
-    assert set(found) == {name for name, metric in METRICS.items() if metric.part == "classes" and metric.value}
+    assert set(found) == {name for name, metric in METRICS.items() if metric.part == "classes" and metric.compared}
     assert {"auroc", "auroc_malignant", "accuracy", "balanced_accuracy", "f1"} <= set(found)
     assert all(pair.better == "right" for pair in found.values())
     two = subject("cls", LABELS, probabilities=sure([max(label - 1, 0) for label in LABELS], classes=2))
