@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Grid:
         name: of its file. task: seg, cls or multi. primary: what its curves are of.
         half: of the groups, 0 or 1; None for all of the data.
         axes: values by setting; all else is the house default.
+        without: no configuration has all of these values: they cost too much to record.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Grid:
     primary: str
     half: int | None
     axes: Mapping[str, tuple[Any, ...]]
+    without: Point = field(default_factory=dict)
 
     @property
     def file(self) -> Path:
@@ -56,7 +58,9 @@ class Grid:
     def points(self) -> Iterator[Point]:
         """Every configuration."""
         for values in itertools.product(*self.axes.values()):
-            yield dict(zip(self.axes, values, strict=True))
+            point = dict(zip(self.axes, values, strict=True))
+            if not self.without or any(point[name] != value for name, value in self.without.items()):
+                yield point
 
 
 #: Encoders have ImageNet weights that install with pip, but for mobilenetv3_small and unet, which start at random.
@@ -87,6 +91,7 @@ GRIDS = {
                 "augmentation": ("light", "strong"),
                 "loss": ("dice_bce", "bce", "focal"),
             },
+            {"architecture": "deeplabv3", "augmentation": "strong"},
         ),
         Grid(
             "multi",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from orchestrator.config import loading
 from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, given_or_made, leave, make_settings, run_command
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble import plan
 from orchestrator.ensemble.plan import follows
 from orchestrator.ensemble.run import build
 from orchestrator.storage.mirror import mirrored
@@ -21,6 +23,7 @@ from orchestrator.tuning import resume
 from orchestrator.tuning.launch import launch
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.rehearsal import rehearse
+from orchestrator.tuning.reserve import MOST, NOTHING
 from orchestrator.tuning.summary import SearchSummary
 from trainables.tasks import make_task
 
@@ -39,6 +42,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     Raises:
         UserError: a setting is wrong or the data cannot be used; one line says what to do.
     """
+    began = time.monotonic()
     settings = given_or_made(settings, fields, resume.load)
     if settings.dry_run:
         raise UserError("dry_run: for the command; a dry run has no summary to return")
@@ -69,13 +73,15 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
                 settings.address, storage, settings.cpus_per_trial, settings.fixed_gpus, settings.weights_folder
             ) as fitting,
         ):
-            ensemble_follows = settings.ensemble and follows(settings, data)
-            found = launch(settings, data, ledger, fitting=fitting)
-            if ensemble_follows and found.status == "done":
-                ensemble = make_settings(
-                    EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)}
-                )
-                build(ensemble, settings, data)
+            ensemble = ensemble_settings(settings) if settings.ensemble and follows(settings, data) else None
+            forecast = plan.forecast(ensemble, data, phantom=not settings.data) if ensemble else NOTHING
+            spent, before = ledger.spent, time.monotonic() - began
+            found = launch(settings, data, ledger, before=before, forecast=forecast, fitting=fitting)
+            if ensemble and found.status == "done":
+                budget = settings.time_budget
+                # What is resumed with its time spent has what an ensemble takes, as it was promised.
+                deadline = None if budget is None else began + max(budget - spent, MOST * budget)
+                build(ensemble, settings, data, deadline=deadline)
             return found
     except BaseException:
         # Nothing was tried yet: the name stays free for the corrected command.
@@ -85,6 +91,11 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     finally:
         if ledger:
             ledger.close()
+
+
+def ensemble_settings(settings: SearchSettings) -> EnsembleSettings:
+    """Of the ensemble at the end of a search."""
+    return make_settings(EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Stopper
@@ -23,10 +24,19 @@ class Budget(Stopper):
         ledger: what was spent.
         seconds, gpu_hours: budgets; None for no limit.
         gpus: GPUs that the search holds while all its slots are taken.
+        reserve: seconds of the time budget that are not the search's, by now.
     """
 
-    def __init__(self, ledger: Ledger, seconds: float | None, gpu_hours: float | None, gpus: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        seconds: float | None,
+        gpu_hours: float | None,
+        gpus: float,
+        reserve: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._ledger, self._seconds, self._gpu_hours, self._gpus = ledger, seconds, gpu_hours, gpus
+        self._reserve = reserve
         self.interrupted = False
         self.given_up = ""
         self._seen_result = False
@@ -44,7 +54,7 @@ class Budget(Stopper):
         """Seconds until the budget is spent, as far as it can be told; None for no limit."""
         left = []
         if self._seconds is not None:
-            left.append(self._seconds - self._ledger.clock())
+            left.append(self._seconds - self._reserve() - self._ledger.clock())
         if self._gpu_hours is not None:
             left.append((self._gpu_hours * 3600 - self._ledger.gpu_seconds()) / self._gpus)
         return min(left, default=None)
@@ -55,8 +65,9 @@ class Budget(Stopper):
             return self.given_up or f"disk full: make room for {self._ledger.folder}, then resume"
         if self.interrupted:
             return "interrupted"
-        if self._seconds is not None and self._ledger.clock() >= self._seconds:
-            return f"the time budget is spent: {format_seconds(self._seconds)}"
+        if self._seconds is not None and self._ledger.clock() >= self._seconds - self._reserve():
+            whole, own = format_seconds(self._seconds), format_seconds(self._ledger.clock())
+            return f"the time budget is spent: {whole}" + (f", {own} of it on the search" if own != whole else "")
         if self.over():
             return f"the GPU-hours are spent: {self._gpu_hours:g}"
         return "all trials are done"

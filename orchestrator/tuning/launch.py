@@ -30,6 +30,7 @@ from orchestrator.tuning.callback import SearchCallback
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.plan import BATCH_SIZES, Plan, make_plan, most_trials
 from orchestrator.tuning.progress import SearchProgress
+from orchestrator.tuning.reserve import NOTHING, Forecast
 from orchestrator.tuning.scheduler import Asha
 from orchestrator.tuning.search_run import SearchRun
 from orchestrator.tuning.searcher import StudySearch, mend_study, open_study
@@ -47,18 +48,22 @@ def launch(
     data: Prepared,
     ledger: Ledger,
     *,
+    before: float = 0.0,
+    forecast: Forecast = NOTHING,
     fitting: HostRequirements | None = None,
 ) -> SearchSummary:
     """Run what is left of a search.
 
     Args:
+        before: seconds from the command's start until now.
+        forecast: of the ensemble that follows.
         fitting: what hosts of a cluster must have.
 
     Raises:
         UserError: the search cannot begin, or it is not the one that the ledger holds.
     """
     plan, share = plan_launch(settings, data, ledger)
-    run = SearchRun(settings, data, plan, share, ledger, fitting)
+    run = SearchRun(settings, data, plan, share, ledger, before, forecast, fitting)
     if resume.stored(settings.home, settings.name)["tracking_uri"] != settings.tracking_uri:
         log_figures.log_again(settings.files.pictures)
     resume.write(settings.folder, settings.stored())
@@ -77,6 +82,7 @@ def launch(
         for record in ledger.unfinished():
             resume.drop_strays(settings.folder, record, run.storage)
         terminal.announce(settings, plan, share)
+        terminal.timetable(run.budget, run.reserve)
         terminal.resumed(ledger)
         if known:
             say(f"warm    {len(known)} finished trials of {settings.warm_start}")

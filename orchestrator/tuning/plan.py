@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -37,6 +38,7 @@ class Plan:
         notes: what a user should know, a line each.
         choices: what a trial can be: architecture, encoder, epochs and recipe of each.
         augmented_on: see `Identity`.
+        usual_seconds: of a whole trial of the median choice, where there is a time budget to plan and no GPU.
     """
 
     space: Callable[[Any], Config]
@@ -46,6 +48,7 @@ class Plan:
     notes: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
     augmented_on: str = "cpu"
+    usual_seconds: float | None = None
 
     def identity(self, settings: SearchSettings, data: Prepared, search_id: str = "") -> Identity:
         """What `make_plan` needs to make the same plan for a resumed search, and what that must agree with."""
@@ -78,6 +81,7 @@ def make_plan(
         UserError: nothing is left to search.
     """
     notes: list[str] = []
+    usual: float | None = None
     if identity:
         choices = [Choice(*values) for values in identity.choices]
         sources = _found(settings, choices)
@@ -88,7 +92,7 @@ def make_plan(
         sources = _sources(settings, choices, notes)
         choices = [choice for choice in choices if not choice.encoder or choice.encoder in sources]
         if settings.time_budget is not None and not resources.gpus:
-            choices = _within_time(settings, data, choices, sources, resources, notes)
+            choices, usual = _within_time(settings, data, choices, sources, resources, notes)
     constants = {"image_size": settings.image_size, "seed": settings.seed, "classes": settings.classes}
     if settings.recipes_only:
         suggest: Any = partial(
@@ -110,6 +114,7 @@ def make_plan(
         tuple(notes),
         tuple(choices),
         "gpu" if resources.gpus and lives_on(torch.device("cuda"), data) else "cpu",
+        usual,
     )
 
 
@@ -227,8 +232,8 @@ def _within_time(
     sources: dict[str, Source],
     resources: TrialResources,
     notes: list[str],
-) -> list[Choice]:
-    """Leave out what could not finish one trial in half of the time budget, by costs scaled to this machine."""
+) -> tuple[list[Choice], float]:
+    """What could finish one trial in half of the time budget, by costs scaled to this machine, and the median cost."""
     assert settings.time_budget is not None
     needed = trial_seconds(settings, data, choices, sources, resources.cpus)
     fitting = [c for c in choices if needed[c] <= settings.time_budget / 2] or [min(choices, key=lambda c: needed[c])]
@@ -236,4 +241,4 @@ def _within_time(
     if left_out:
         budget = format_seconds(settings.time_budget)
         notes.append(f"not run, a whole trial needs more than half of {budget}: {', '.join(left_out)}")
-    return fitting
+    return fitting, statistics.median(needed[choice] for choice in fitting)

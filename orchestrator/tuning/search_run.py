@@ -14,6 +14,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.plan import Plan
+from orchestrator.tuning.reserve import Forecast, Reserve
 from trainables.data import Prepared
 from trainables.tasks import Task, make_task
 
@@ -25,6 +26,8 @@ class SearchRun:
     Attributes:
         settings, data, plan, ledger: of the search.
         share: its slots, and what each trial gets.
+        before: seconds from the command's start to this launch.
+        forecast: of the ensemble that follows.
         fitting: what hosts of a cluster must have; None on one host.
     """
 
@@ -33,13 +36,33 @@ class SearchRun:
     plan: Plan
     share: TrialResources
     ledger: Ledger
+    before: float
+    forecast: Forecast
     fitting: HostRequirements | None = None
 
     @cached_property
     def budget(self) -> Budget:
         """What ends it."""
         gpus = self.share.gpus * self.share.slots
-        return Budget(self.ledger, self.settings.time_budget, self.settings.gpu_hours, gpus)
+        settings, reserve = self.settings, self.reserve
+        return Budget(self.ledger, settings.time_budget, settings.gpu_hours, gpus, reserve or (lambda: 0.0))
+
+    @cached_property
+    def reserve(self) -> Reserve | None:
+        """What it leaves of a time budget; None without one."""
+        settings = self.settings
+        if settings.time_budget is None:
+            return None
+        return Reserve(
+            self.ledger,
+            self.metric,
+            settings.time_budget,
+            self.before,
+            self.share.slots,
+            self.forecast,
+            self.plan.trials,
+            self.plan.usual_seconds,
+        )
 
     @property
     def storage(self) -> Storage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from datetime import datetime, timedelta
 
 from rich.markup import escape
 from rich.table import Table
@@ -14,15 +15,17 @@ from orchestrator.config.search import SearchSettings
 from orchestrator.config.types import short_source
 from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tracking import ui_view
+from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.plan import Plan
+from orchestrator.tuning.reserve import Reserve
 from orchestrator.tuning.summary import SearchSummary
 
 
 def announce(settings: SearchSettings, plan: Plan, share: TrialResources) -> None:
     """Say what a launch sets out to do."""
     each = f"{share.cpus} core{'s' * (share.cpus > 1)}" + (f", {share.gpus:g} GPU" if share.gpus else "")
-    budget = f", at most {format_seconds(settings.time_budget)}" if settings.time_budget else ""
+    budget = f", {format_seconds(settings.time_budget)} in all" if settings.time_budget else ""
     budget += f", at most {settings.gpu_hours:g} GPU-hours" if settings.gpu_hours else ""
     epochs = f"up to {settings.epochs} epochs" if settings.epochs else "each recipe's own epochs"
     line = (
@@ -30,6 +33,15 @@ def announce(settings: SearchSettings, plan: Plan, share: TrialResources) -> Non
         f"{budget}; {share.slots} at a time, {each} each"
     )
     say(line)
+
+
+def timetable(budget: Budget, reserve: Reserve | None) -> None:
+    """Say how a time budget is shared."""
+    left = budget.left()
+    if reserve and left is not None:
+        until = f"{datetime.now() + timedelta(seconds=max(0, left)):%H:%M}"
+        then = "ensemble" if reserve.forecast.candidates else "pictures and the last words"
+        say(f"time    search until about {until}, then about {format_seconds(reserve.after())} of {then}")
 
 
 def resumed(ledger: Ledger) -> None:
