@@ -35,7 +35,7 @@ class SearchSettings(SplitSettings):
     trials: int = Field(0, ge=1, description="number of trials [20; phantom 6]")
     trials_per_arch: int | None = Field(None, ge=1, description="this many trials for each architecture instead")
     time_budget: Duration | None = Field(
-        None, description="start nothing new and stop after this long: 90s, 25m, 2h [phantom 4m]"
+        None, description="how long you wait, from data to registered ensemble: 90s, 25m, 2h [phantom 4m]"
     )
     gpu_hours: float | None = Field(None, gt=0, description="stop after this many GPU-hours, over all GPUs")
     max_concurrent: int | None = Field(None, ge=1, description="most trials at a time")
