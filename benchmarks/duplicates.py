@@ -21,10 +21,11 @@ from PIL import Image
 
 from benchmarks.report import machine, table
 from trainables.data import duplicates, read_manifest, write_phantom
-from trainables.data.duplicates import DEFAULT_DISTANCE, cluster, connected, near, perceptual_hash
+from trainables.data.duplicates import cluster, connected, near, perceptual_hash
 from trainables.data.examine import Decoded
 from trainables.data.known import near_in_a_view
 from trainables.data.links import near_duplicates
+from trainables.data.manifest import DEFAULT_DISTANCE
 from trainables.data.pixels import read_image
 from trainables.data.thumbnails import small_picture
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # what Python says while it looks for `python -m orchestrator.COMMAND`
+    from orchestrator.common.signals import end_at_once
+
+    end_at_once()
+
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

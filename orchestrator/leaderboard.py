@@ -6,16 +6,20 @@ import json
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.common.console import console, format_seconds, shown_on
+from orchestrator.common.console import complain, console, format_seconds, shown_on
 from orchestrator.common.harmless import harmless
-from orchestrator.config.cli import leave, run_command
-from orchestrator.config.types import Store, TaskName, tracking_uri
-from orchestrator.tracking.ranking import BestPer, Ranking, TrialRow, rank, read_trials
+from orchestrator.config.cli import leave, run_command, starting
+from orchestrator.config.types import BestPer, Store, TaskName, shown_uri, tracking_uri
+from orchestrator.tracking.sqlite import check_sqlite
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.ranking import Ranking, TrialRow
 
 
 class LeaderboardSettings(BaseModel):
@@ -56,7 +60,12 @@ def show(settings: LeaderboardSettings) -> None:
     Raises:
         TrackingError: there is no store to read, or no such experiment.
     """
-    rows = read_trials(tracking_uri(settings.tracking_uri), settings.experiment or None, settings.task)
+    uri = tracking_uri(settings.tracking_uri)
+    check_sqlite(uri, create=False)
+    # On standard error: standard output is the table, or JSON.
+    with starting(f"leaderboard of {shown_uri(uri)}: loading MLflow", complain):
+        from orchestrator.tracking.ranking import rank, read_trials
+    rows = read_trials(uri, settings.experiment or None, settings.task)
     rankings = rank(rows, settings.top, settings.best_per)
     if settings.as_json:
         print(as_json(rankings))

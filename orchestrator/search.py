@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orchestrator.cluster.compatibility import joined
-from orchestrator.cluster.session import ray_session
 from orchestrator.common.errors import UserError
-from orchestrator.common.logs import quiet
-from orchestrator.config import loading
-from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, given_or_made, leave, make_settings, run_command
+from orchestrator.config.cli import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    given_or_made,
+    leave,
+    make_settings,
+    run_command,
+    starting,
+)
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
-from orchestrator.ensemble import plan
-from orchestrator.ensemble.plan import follows
-from orchestrator.ensemble.run import build
-from orchestrator.storage.mirror import mirrored
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
-from orchestrator.tuning.launch import launch
 from orchestrator.tuning.ledger import Ledger
-from orchestrator.tuning.rehearsal import rehearse
 from orchestrator.tuning.reserve import MOST, NOTHING
-from orchestrator.tuning.summary import SearchSummary
-from trainables.tasks import make_task
+
+if TYPE_CHECKING:
+    from orchestrator.tuning.summary import SearchSummary
 
 #: Settings that the ensemble at the end of a search has from it.
 SHARED = {"task", "top_k", "boost_rounds", "storage", "tracking_uri", "seed"}
@@ -57,6 +57,17 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     if taken and not settings.resume:
         where = folder if folder.exists() else storage.shown(folder)
         raise UserError(f"--name {name}: {where} exists already; choose another name, or --resume {name}")
+    with starting(_first_line(settings)):
+        from orchestrator.cluster.compatibility import joined
+        from orchestrator.cluster.session import ray_session
+        from orchestrator.common.logs import quiet
+        from orchestrator.config import loading
+        from orchestrator.ensemble.plan import follows
+        from orchestrator.ensemble.run import build
+        from orchestrator.storage.mirror import mirrored
+        from orchestrator.tuning.launch import launch
+        from trainables.tasks import make_task
+
     # Locked before the data are read, which can take long; a new search has nothing to lock before they are good.
     ledger = Ledger(settings.folder) if settings.resume else None
     try:
@@ -103,11 +114,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run(settings: SearchSettings) -> int:
         if settings.dry_run:
+            with starting(_first_line(settings)):
+                from orchestrator.ensemble.plan import follows
+                from orchestrator.tuning.rehearsal import rehearse
+
             rehearse(settings, follows)
             return DONE
         return EXIT_CODES[run_search(settings).status]
 
     return run_command("search", run, SearchSettings, argv, __doc__, make=resume.load, log=lambda one: one.files.log)
+
+
+def _first_line(settings: SearchSettings) -> str:
+    return f"search {settings.task} on {settings.source}: loading torch, Ray and MLflow"
 
 
 if __name__ == "__main__":

@@ -6,13 +6,16 @@ import contextlib
 import importlib.util
 import os
 import shlex
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import ray
 
 from orchestrator.common.errors import UserError, first_line
+from orchestrator.common.signals import Terminated
 
 #: Workers import torch, OpenMP and OpenCV with one thread; a trial then takes as many as it has cores.
 WORKER_ENVIRONMENT = {
@@ -43,13 +46,14 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
     if not local:
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try of 40 s, not 20 of them
     try:
-        ray.init(
-            address=address or "local",
-            include_dashboard=dashboard if local else None,
-            log_to_driver=False,
-            configure_logging=False,
-            runtime_env=runtime_env,
-        )
+        with _own_sigterm():
+            ray.init(
+                address=address or "local",
+                include_dashboard=dashboard if local else None,
+                log_to_driver=False,
+                configure_logging=False,
+                runtime_env=runtime_env,
+            )
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if local:
             raise
@@ -61,3 +65,16 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """`ray.init` makes SIGTERM an exit with code 15 and no word; afterwards it is again what it was."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        raise Terminated from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -1,4 +1,4 @@
-"""A command line from a settings model: flags, the YAML file, and errors of one line."""
+"""A command line from a settings model: flags, the YAML file, the first line, and errors of one line."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import os
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
-from orchestrator.common.console import complain
+from orchestrator.common import signals
+from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
-from trainables.data import DataError
+from trainables.data.manifest import DataError
 
 #: Exit codes; incomplete is what could not read some of its files.
-DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, signals.INTERRUPTED[1]
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -58,9 +58,10 @@ def run_command(
     except (UserError, DataError) as error:
         complain(f"error: {error}")
         return BAD_INPUT
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        words, code = signals.TERMINATED if isinstance(error, signals.Terminated) else signals.INTERRUPTED
+        complain(words)
+        return code
     except Exception as error:
         details = details if details.parent.is_dir() else here
         with contextlib.suppress(OSError), details.open("a", errors="backslashreplace") as file:  # the disk may be full
@@ -68,6 +69,19 @@ def run_command(
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
         complain(f"failed: {reason}; details in {details}")
         return FAILED
+
+
+@contextlib.contextmanager
+def starting(line: str, tell: Callable[[str], None] = say) -> Iterator[None]:
+    """The imports of what a command works with: seconds in which it has said its first line.
+
+    Until their end a signal ends the command at once, from then on by an exception. Nothing is said to callers from
+    Python, nor are their signals touched.
+    """
+    if signals.is_ended_at_once():
+        tell(line)
+    yield
+    signals.unwind()
 
 
 def leave(code: int) -> NoReturn:
@@ -155,6 +169,8 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
+    import yaml
+
     try:
         content = yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

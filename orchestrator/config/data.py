@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from orchestrator.config.types import AND, Folder, Place, absolute, one_of
 from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import HOME, Storage
-from trainables.data.duplicates import DEFAULT_DISTANCE
-from trainables.data.folders import NAMES as LAYOUTS
-from trainables.data.layout_file import is_layout_file
+from trainables.data.layouts import NAMES as LAYOUTS
+from trainables.data.layouts import is_layout_file
+from trainables.data.manifest import DEFAULT_DISTANCE
 
 
 class DataSettings(BaseModel):

@@ -8,17 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import cv2
 from pydantic import Field
 
 from orchestrator.common.console import progress_bar, say
-from orchestrator.config import loading
-from orchestrator.config.cli import leave, run_command
+from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.data import SplitSettings
 from orchestrator.config.types import Folder
-from orchestrator.eda.inventory import inventory
-from orchestrator.eda.page import contents
-from orchestrator.eda.survey import survey
 from orchestrator.rendering import html
 
 
@@ -42,6 +37,14 @@ def write_page(settings: EdaSettings) -> Path:
     """
     started = time.monotonic()
     html.check_place(settings.out, settings.format)
+    with starting(f"eda of {settings.source}: loading torch"):
+        import cv2
+
+        from orchestrator.config import loading
+        from orchestrator.eda.inventory import inventory
+        from orchestrator.eda.page import contents
+        from orchestrator.eda.survey import survey
+
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     data, manifest = loading.read(settings)
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.config.cli import leave, run_command
+from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.ensemble import EnsembleSettings
-from orchestrator.ensemble.run import run_ensemble
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return run_command("ensemble", run_ensemble, EnsembleSettings, argv, __doc__)
+
+    def run(settings: EnsembleSettings) -> None:
+        search = settings.name or "the newest search"
+        with starting(f"ensemble {settings.task} of {search}: loading torch, Ray and MLflow"):
+            from orchestrator.ensemble.run import run_ensemble
+
+        run_ensemble(settings)
+
+    return run_command("ensemble", run, EnsembleSettings, argv, __doc__)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
 from pydantic import Field
 from rich.table import Table
 
 from orchestrator.common.console import console, say
 from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
-from orchestrator.config.cli import leave, run_command
+from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.data import DataSettings
 from orchestrator.config.types import Folder, Store
-from orchestrator.ensemble.result import OwnResults
 from orchestrator.rendering import html
 
 if TYPE_CHECKING:
+    from orchestrator.ensemble.result import OwnResults
     from orchestrator.scoring.final_scores import ModelScores
 
 #: Metrics of the table in the terminal; all of them are on the page.
@@ -85,18 +84,20 @@ def evaluate(settings: EvaluateSettings) -> Path:
     if not settings.data:
         raise UserError("--data: name a folder of images, or a CSV table")
     out, beside = settings.files()
-    # Late: torch takes seconds that --help and a wrong flag need not wait.
-    from orchestrator.evaluate.external import as_subject, ask
-    from orchestrator.evaluate.findings import Evaluation
-    from orchestrator.evaluate.judging import judge_external
-    from orchestrator.evaluate.leakage import fresh_images
-    from orchestrator.evaluate.page import document
-    from orchestrator.rendering.document import to_html
-    from orchestrator.rendering.markdown import to_markdown
-    from orchestrator.report.results.answers import UNWRITTEN
-    from trainables import devices
-    from trainables.data import is_phantom
-    from trainables.data.sources import read_sources
+    with starting(f"evaluate {settings.model} on {settings.source}: loading torch"):
+        import cv2
+
+        from orchestrator.evaluate.external import as_subject, ask
+        from orchestrator.evaluate.findings import Evaluation
+        from orchestrator.evaluate.judging import judge_external
+        from orchestrator.evaluate.leakage import fresh_images
+        from orchestrator.evaluate.page import document
+        from orchestrator.rendering.document import to_html
+        from orchestrator.rendering.markdown import to_markdown
+        from orchestrator.report.results.answers import UNWRITTEN
+        from trainables import devices
+        from trainables.data import is_phantom
+        from trainables.data.sources import read_sources
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     with steps() as at:
@@ -154,6 +155,7 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, OwnResults | None]:
     Raises:
         UserError: no model there, or a damaged one.
     """
+    from orchestrator.ensemble.result import OwnResults
     from orchestrator.inference.format import locate, read_learnt_from
     from orchestrator.inference.predictor import Predictor
     from orchestrator.tracking.download import downloaded

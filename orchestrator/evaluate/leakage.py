@@ -13,11 +13,12 @@ from orchestrator.common.console import threads
 from orchestrator.common.errors import UserError
 from orchestrator.inference.format import Description, LearntFrom
 from trainables.data import NORMAL, UNKNOWN, Fault, Manifest
-from trainables.data.duplicates import DEFAULT_DISTANCE, near
+from trainables.data.duplicates import near
 from trainables.data.examine import decode
 from trainables.data.grouping import OTHER_CLASS, ExaminedRecord, groups_of_all, join
 from trainables.data.known import near_in_a_view
 from trainables.data.links import near_duplicates
+from trainables.data.manifest import DEFAULT_DISTANCE
 from trainables.data.notes import dataset_notes, group_notes
 from trainables.data.splits import TRAIN
 from trainables.tasks.base import to_targets

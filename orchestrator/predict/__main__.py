@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
-from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command
+from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command, starting
 from orchestrator.config.types import Store, TaskName
 from orchestrator.predict.load import load_versioned
 
@@ -40,13 +40,14 @@ def predict(settings: PredictSettings) -> int:
         UserError: no image, none that can be read, no such model, or a folder that is not for results. Former results
             are then as they were.
     """
-    import cv2
+    with starting(f"predict {settings.task} into {settings.out}: loading torch"):
+        import cv2
 
-    from orchestrator.predict.files import predict_files
-    from orchestrator.predict.find import find_images
-    from orchestrator.predict.results import MASKS, OVERLAYS, TABLE, Results
-    from orchestrator.predict.table import Source, summary, write_table
-    from trainables.devices import shown
+        from orchestrator.predict.files import predict_files
+        from orchestrator.predict.find import find_images
+        from orchestrator.predict.results import MASKS, OVERLAYS, TABLE, Results
+        from orchestrator.predict.table import Source, summary, write_table
+        from trainables.devices import shown
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
     images, unreadable = find_images(settings.images, settings.out)

@@ -7,8 +7,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
 from orchestrator.rendering.numbers import count, counted
@@ -23,6 +21,8 @@ SYNTHETIC = "SYNTHETIC DATA: phantom images made by this program. Their figures 
 
 def render(template: str, **values: Any) -> str:
     """A page from a template of `orchestrator/rendering/templates`; text is escaped, wherever it comes from."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("orchestrator.rendering"),
         autoescape=True,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-
-import numpy as np
 
 
 def count(value: str | int) -> str:
@@ -19,7 +18,7 @@ def counted(value: int, noun: str) -> str:
 
 def number(value: float, digits: int, sign: bool = False) -> str:
     """A number with a true minus; `-` where it is not known."""
-    if not np.isfinite(value):
+    if not math.isfinite(value):
         return "-"
     text = f"{value:{'+' if sign else ''},.{digits}f}"
     return text.replace("-", "−")
@@ -28,7 +27,7 @@ def number(value: float, digits: int, sign: bool = False) -> str:
 def with_interval(value: float, interval: Sequence[float] | None, digits: int = 3, sign: bool = False) -> str:
     """A figure and its interval in brackets, if there is one: `0.708 (0.637 to 0.775)`."""
     text = number(value, digits, sign)
-    if interval is None or not np.isfinite(interval).all():
+    if interval is None or not all(map(math.isfinite, interval)):
         return text
     low, high = interval
     return f"{text} ({spanned(low, high, digits, sign)})"

@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import cv2
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from orchestrator.common.console import console, say
 from orchestrator.common.errors import UserError
-from orchestrator.config.cli import leave, run_command
-from orchestrator.config.loading import SYNTHETIC
+from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
-from orchestrator.rendering.document import to_html
-from orchestrator.rendering.markdown import to_markdown
 from orchestrator.rendering.numbers import with_interval
 
 
@@ -53,10 +49,15 @@ def write_report(settings: ReportSettings) -> Path:
     html.check_place(settings.file, settings.format)
     if not settings.storage.is_dir():
         raise UserError(f"--storage {settings.storage}: no such folder; name the one that searches were written to")
-    # Late: they import torch, which --help and a wrong flag need not wait for.
-    from orchestrator.report.gather import gather
-    from orchestrator.report.page import contents
-    from orchestrator.report.results.answers import UNWRITTEN
+    with starting(f"report of {settings.storage}: loading torch and MLflow"):
+        import cv2
+
+        from orchestrator.config.loading import SYNTHETIC
+        from orchestrator.rendering.document import to_html
+        from orchestrator.rendering.markdown import to_markdown
+        from orchestrator.report.gather import gather
+        from orchestrator.report.page import contents
+        from orchestrator.report.results.answers import UNWRITTEN
 
     cv2.setNumThreads(1)  # its own threads would only compete with ours
 

@@ -6,9 +6,10 @@ import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def write_text(file: Path, text: str) -> None:
@@ -33,6 +34,8 @@ def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     Raises:
         OSError: it cannot be written; what stood there stays.
     """
+    import numpy as np
+
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f"{file.name}.part")
     with part.open("wb") as stream:

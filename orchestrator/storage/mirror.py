@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pyarrow import fs
-
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import NAMES, RunFolder
@@ -152,7 +150,7 @@ def _send(storage: Storage, folder: Path, sent: dict[Path, tuple[int, int]]) -> 
 
 def _refuse_held(storage: Storage, folder: Path) -> None:
     info = storage.filesystem.get_file_info(storage.where(RunFolder(folder).holder)) if storage.filesystem else None
-    if info is None or info.type != fs.FileType.File or time.time() - info.mtime.timestamp() > SILENCE:
+    if info is None or not info.is_file or time.time() - info.mtime.timestamp() > SILENCE:
         return
     pid, _, host = storage.read(RunFolder(folder).holder).decode().partition(" ")
     if host != socket.gethostname() or _lives(int(pid)):

@@ -15,11 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from pyarrow import fs
-
 from orchestrator.common.errors import UserError
+
+if TYPE_CHECKING:  # late elsewhere: only a URI needs it, and most commands have none
+    from pyarrow import fs
 
 #: Working copy, in the working directory, of a storage that is a URI; and the storage where none is given.
 HOME = Path("runs")
@@ -109,18 +111,18 @@ class Storage:
         if not self.uri:
             sizes = [file.stat().st_size for file in folder.glob("*") if file.is_file()]
         else:
-            sizes = [info.size for info in self._infos(folder) if info.type == fs.FileType.File]
+            sizes = [info.size for info in self._infos(folder) if info.is_file]
         return bool(sizes) and all(sizes)
 
     def has(self, file: Path) -> bool:
         """Whether a file is there."""
         if not self.uri:
             return file.is_file()
-        return bool(self._remote.get_file_info(self.where(file)).type == fs.FileType.File)
+        return bool(self._remote.get_file_info(self.where(file)).is_file)
 
     def files(self, folder: Path, *, without: Sequence[str] = ()) -> list[Path]:
         """The files under the URI below a folder, however deep, but those in its folders `without`."""
-        found = [self.path(info.path) for info in self._infos(folder, recursive=True) if info.type == fs.FileType.File]
+        found = [self.path(info.path) for info in self._infos(folder, recursive=True) if info.is_file]
         return sorted(path for path in found if not any(path.is_relative_to(folder / part) for part in without))
 
     def read(self, file: Path) -> bytes:
@@ -184,6 +186,8 @@ class Storage:
             OSError: it cannot be written.
         """
         if self.uri:
+            from pyarrow import fs
+
             fs.copy_files(str(source or path), self.where(path), destination_filesystem=self._remote)
 
     def delete(self, path: Path) -> None:
@@ -194,10 +198,10 @@ class Storage:
         if not self.uri:
             return
         with suppress(OSError):
-            kind = self._remote.get_file_info(self.where(path)).type
-            if kind == fs.FileType.Directory:
+            info = self._remote.get_file_info(self.where(path))
+            if info.type.name == "Directory":
                 self._remote.delete_dir(self.where(path))
-            elif kind == fs.FileType.File:
+            elif info.is_file:
                 self._remote.delete_file(self.where(path))
 
     @property
@@ -205,6 +209,8 @@ class Storage:
         return _opened(self.uri)[0]
 
     def _infos(self, folder: Path, *, recursive: bool = False) -> list[fs.FileInfo]:
+        from pyarrow import fs
+
         try:  # a folder that is not there is empty, a bucket that is not there is an error
             return list(self._remote.get_file_info(fs.FileSelector(self.where(folder), recursive=recursive)))
         except FileNotFoundError:
@@ -217,7 +223,7 @@ class Storage:
             OSError: it is not there, or that cannot be told.
         """
         info = self._remote.get_file_info(self.where(path)) if self.uri else None
-        if info is None or info.type == fs.FileType.NotFound:
+        if info is None or info.type.name == "NotFound":
             raise FileNotFoundError(f"{self.shown(path)} is not there")
         return self._remote, info
 
@@ -228,6 +234,8 @@ def reason(error: Exception) -> str:
 
 
 def _copy(source: tuple[fs.FileSystem, fs.FileInfo], to: Path) -> Path:
+    from pyarrow import fs
+
     remote, info = source
     if info.type == fs.FileType.Directory:
         to.mkdir()
@@ -243,6 +251,8 @@ def _opened(uri: str) -> tuple[fs.FileSystem, str]:
         UserError: not a URI that pyarrow opens, or one of no place for a storage.
         OSError: who should answer does not.
     """
+    from pyarrow import fs
+
     try:
         remote, root = fs.FileSystem.from_uri(quote(uri, safe=string.punctuation))
     except ValueError as error:

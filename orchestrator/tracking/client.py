@@ -13,9 +13,8 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
 import fcntl
 import logging
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -23,6 +22,7 @@ from mlflow.exceptions import MlflowException
 
 from orchestrator.common.errors import first_line
 from orchestrator.config.types import OTHER_STORE, SQLITE, TrackingError, shown_uri
+from orchestrator.tracking.sqlite import check_sqlite
 
 for _name, _level in {"alembic": "ERROR", "mlflow": "ERROR", "mlflow.store.db.utils": "CRITICAL"}.items():
     logging.getLogger(_name).setLevel(_level)  # a locked database would otherwise print a traceback at each attempt
@@ -51,9 +51,7 @@ def open_store(uri: str, create: bool) -> MlflowClient:
     Raises:
         TrackingError: no store there, not a store, not writable, or no answer.
     """
-    path = Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) else None
-    if path:
-        _check_sqlite(path, create)
+    path = check_sqlite(uri, create)
     try:
         with _alone(path if create else None):
             client = MlflowClient(tracking_uri=uri)
@@ -92,25 +90,6 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str, artifact_root: 
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`"
         )
     return experiment.experiment_id
-
-
-def _check_sqlite(path: Path, create: bool) -> None:
-    """Fail in one line where MLflow would retry for minutes, or turn another program's database into its own."""
-    if not create and not path.is_file():
-        raise TrackingError(f"no tracking store at {path}; run a search first, or {OTHER_STORE}")
-    try:
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(f"{path.as_uri()}?mode={'rwc' if create else 'rw'}", uri=True, timeout=20)) as db:
-            if create:
-                db.execute("BEGIN IMMEDIATE")  # fails where the file or its folder cannot be written
-            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except (sqlite3.Error, OSError) as error:
-        raise TrackingError(
-            f"{path} cannot be used as a tracking store ({first_line(error)}); {OTHER_STORE}"
-        ) from error
-    if "experiments" not in tables and (tables or not create):
-        raise TrackingError(f"{path} holds no MLflow store; {OTHER_STORE}")
 
 
 @contextmanager

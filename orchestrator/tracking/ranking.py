@@ -6,17 +6,15 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run, ViewType
 
 from orchestrator.common.errors import first_line
-from orchestrator.config.types import TrackingError, shown_uri
+from orchestrator.config.types import BestPer, TrackingError, shown_uri
 from orchestrator.tracking.client import open_store, quote
 
 PAGE = 1000
-BestPer = Literal["architecture", "encoder", "search"]
 
 
 @dataclass(frozen=True)

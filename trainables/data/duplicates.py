@@ -16,10 +16,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from trainables.data.manifest import UNKNOWN
-
-#: Greatest Hamming distance (bits of 256) at which two images count as near-duplicates.
-DEFAULT_DISTANCE = 50
+from trainables.data.manifest import DEFAULT_DISTANCE, UNKNOWN
 
 # Horizontal dHashes hardly feel a vertical shift, but 3 % of the width is half of one of their 17 columns. So the image
 # is also hashed less TRIM at its left, at its right and at both sides.

@@ -8,20 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from trainables.data.layout_file import is_layout_file, read_layout
+from trainables.data.layout_file import read_layout
 from trainables.data.layout_reader import Matched, fits, match, to_manifest
-from trainables.data.layouts import LAYOUTS, Layout
+from trainables.data.layouts import LAYOUTS, NAMES, TABLE, Layout, is_layout_file
 from trainables.data.listing import Listing, list_files
 from trainables.data.manifest import DataError, Manifest
 from trainables.data.patients import with_patients
-from trainables.data.table import TABLE, is_table, read_csv
+from trainables.data.table import is_table, read_csv
 
 #: Share of the images that may be left over without being asked for.
 MOST_LEFT_OVER = 0.05
 #: Folders between the one that is given and a dataset, at most: archives unpack into one of their own name.
 DEEPEST = 2
-#: What `--layout` takes.
-NAMES = (*LAYOUTS, TABLE)
 
 
 class _Place(NamedTuple):

@@ -15,11 +15,6 @@ from trainables.data.paths import pattern
 _LAYOUT = TypeAdapter(Layout)
 
 
-def is_layout_file(layout: str) -> bool:
-    """Whether what `--layout` was given is a file, and not a name."""
-    return layout.lower().endswith(".toml")
-
-
 def read_layout(file: Path) -> Layout:
     """The layout that a file describes; `words` is the file's name where it says none.
 

@@ -183,3 +183,13 @@ LAYOUTS: dict[str, Layout] = {
         table=Table("{any}.csv"),
     ),
 }
+
+#: The layout of a table of images, which is no folder's.
+TABLE = "csv"
+#: What `--layout` takes, beside a file.
+NAMES = (*LAYOUTS, TABLE)
+
+
+def is_layout_file(layout: str) -> bool:
+    """Whether what `--layout` was given is a file, and not a name."""
+    return layout.lower().endswith(".toml")

@@ -11,6 +11,8 @@ CLASSES = ("normal", "benign", "malignant")
 NORMAL = CLASSES.index("normal")
 #: Label of an image whose class is not given.
 UNKNOWN = -1
+#: Greatest Hamming distance (bits of 256) at which two images count as near-duplicates: see `duplicates`.
+DEFAULT_DISTANCE = 50
 #: Split value of a test image; folds are 0, 1, 2, ...
 TEST = -1
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from trainables.data.cache import FORMAT, ExaminedIndex, content_key, read_arrays, write_arrays
-from trainables.data.duplicates import DEFAULT_DISTANCE, HASH_BYTES, perceptual_hash
+from trainables.data.duplicates import HASH_BYTES, perceptual_hash
 from trainables.data.examine import decode
 from trainables.data.grouping import ExaminedRecord, given_sides, group
 from trainables.data.links import near_duplicates
-from trainables.data.manifest import CLASSES, DataError, Manifest, Record
+from trainables.data.manifest import CLASSES, DEFAULT_DISTANCE, DataError, Manifest, Record
 from trainables.data.phantom import is_phantom
 from trainables.data.pixels import read_image
 from trainables.data.prepared import Prepared

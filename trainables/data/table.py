@@ -12,14 +12,13 @@ import pandas as pd
 
 from trainables.data import medical, words
 from trainables.data.kinds import unexplained
+from trainables.data.layouts import TABLE
 from trainables.data.manifest import CLASSES, LEFT_OUT, UNKNOWN, DataError, Fault, Manifest, Record
 from trainables.data.patients import unread_columns
 
 COLUMNS = ("image", "mask", "label", "patient", "source", "split")
 #: Between the masks of one image.
 SEPARATOR = ";"
-#: The name of this layout.
-TABLE = "csv"
 #: Another column with at most this many values divides the images into sub-groups.
 MOST_SUBGROUPS = 10
 

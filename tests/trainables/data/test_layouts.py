@@ -12,7 +12,8 @@ import pytest
 from pandas.errors import ParserWarning
 from PIL import Image
 
-from trainables.data.folders import NAMES, read_manifest
+from trainables.data.folders import read_manifest
+from trainables.data.layouts import NAMES
 from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Manifest
 
 

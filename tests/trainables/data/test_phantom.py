@@ -10,10 +10,9 @@ from PIL import Image
 
 from tests.support.baselines import grey_threshold_dice
 from trainables.data import CLASSES, DataError, is_phantom, phantom, read_manifest, write_phantom
-from trainables.data.duplicates import DEFAULT_DISTANCE
 from trainables.data.examine import decode
 from trainables.data.links import near_duplicates
-from trainables.data.manifest import TEST
+from trainables.data.manifest import DEFAULT_DISTANCE, TEST
 from trainables.data.phantom import phantom_image
 from trainables.data.splits import split
 

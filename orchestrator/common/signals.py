@@ -1,0 +1,46 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a command in one line, also while libraries are imported."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+#: What is said of a signal, and the exit code; a closed terminal ends a command as SIGTERM does.
+INTERRUPTED, TERMINATED = ("interrupted", 130), ("terminated", 143)
+_ENDS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED, signal.SIGHUP: TERMINATED}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: whatever cleans up after Ctrl-C does so after them."""
+
+
+def end_at_once() -> None:
+    """From now on a signal ends this process then and there; one that is ignored, as under nohup, stays so.
+
+    For the time of imports: extensions swallow an exception that is raised in them.
+    """
+    for number in _ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
+
+
+def is_ended_at_once() -> bool:
+    """Whether a command is starting in this process."""
+    return any(signal.getsignal(number) is _end for number in _ENDS)
+
+
+def unwind() -> None:
+    """From now on the signals that would end this process at once raise `KeyboardInterrupt` or `Terminated`."""
+    for number in _ENDS:
+        if signal.getsignal(number) is _end:
+            signal.signal(number, _raise)
+
+
+def _end(number: int, frame: object) -> None:
+    words, code = _ENDS[signal.Signals(number)]
+    os.write(2, f"{words}\n".encode())
+    os._exit(code)
+
+
+def _raise(number: int, frame: object) -> None:
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
