@@ -12,6 +12,7 @@ from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.combiners.weights import LEAST_GAIN
 from orchestrator.ensemble.deadline import NO_TIME
 from orchestrator.ensemble.forecast import Scale, finish_seconds, folds_at_once
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
@@ -27,7 +28,7 @@ from trainables.held_out import Job
 
 #: Standard errors of the paired difference by which a candidate is behind the best where it may be left out: on fold
 #: 0, which chose all of them, and on the folds that combiners are compared on.
-BEHIND_ON_FOLD_0, BEHIND = 3.0, 2.0
+BEHIND_ON_FOLD_0, BEHIND = 2.0, 1.0
 
 
 def race(
@@ -90,7 +91,7 @@ def hopeless(task: str, held: OutOfFoldPredictions, errors: float, seed: int) ->
     """Members that can neither win nor add, by position, and why; at least 2 of them are none.
 
     From the worst on: one that is behind the best alone by more than `errors` standard errors of the paired difference
-    on the compared rows, and without which the mean of those that are left is not worse by more than one.
+    on the compared rows, and without which the mean of those that are left is not worse by more than one, nor by `LEAST_GAIN`.
 
     Args:
         task: seg, cls or multi. held: all rows are calibrated on, the compared ones scored.
@@ -116,7 +117,7 @@ def hopeless(task: str, held: OutOfFoldPredictions, errors: float, seed: int) ->
             continue
         without = mean_of([one for one in left if one != member])
         adds = whole.difference(without)
-        if adds is None or adds.value > adds.standard_error:
+        if adds is None or adds.value > max(adds.standard_error, LEAST_GAIN):
             continue
         left.remove(member)
         whole = without
