@@ -13,7 +13,7 @@ from orchestrator.config import loading
 from orchestrator.config.cli import DONE, FAILED, INTERRUPTED, given_or_made, leave, make_settings, run_command
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
-from orchestrator.ensemble.plan import follows
+from orchestrator.ensemble.plan import expected_seconds, follows
 from orchestrator.ensemble.run import build
 from orchestrator.storage.mirror import mirrored
 from orchestrator.storage.storage import Storage
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def run(settings: SearchSettings) -> int:
         if settings.dry_run:
-            rehearse(settings, follows)
+            rehearse(settings, follows, expected_seconds)
             return DONE
         return EXIT_CODES[run_search(settings).status]
 

@@ -91,7 +91,8 @@ def hopeless(task: str, held: OutOfFoldPredictions, errors: float, seed: int) ->
     """Members that can neither win nor add, by position, and why; at least 2 of them are none.
 
     From the worst on: one that is behind the best alone by more than `errors` standard errors of the paired difference
-    on the compared rows, and without which the mean of those that are left is not worse by more than one, nor by `LEAST_GAIN`.
+    on the compared rows, and without which the mean of those that are left is not worse by more than one, nor by
+    `LEAST_GAIN`.
 
     Args:
         task: seg, cls or multi. held: all rows are calibrated on, the compared ones scored.

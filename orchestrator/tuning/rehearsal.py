@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.cluster.resources import TrialResources
@@ -14,8 +14,6 @@ from orchestrator.common.console import format_seconds, say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
 from orchestrator.config import loading
-from orchestrator.config.cli import make_settings
-from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.tuning import terminal
 from orchestrator.tuning.launch import plan_launch
@@ -25,12 +23,19 @@ from orchestrator.tuning.trial_cost import trial_seconds
 from trainables.data import Prepared
 from trainables.tasks import make_task
 
+#: Of settings, data, seconds of whole trials, their number, and slots: seconds of the ensemble that follows.
+EnsembleSeconds = Callable[[SearchSettings, Prepared, Sequence[float], int, int], float]
 
-def rehearse(settings: SearchSettings, ensemble_follows: Callable[[SearchSettings, Prepared], bool]) -> None:
+
+def rehearse(
+    settings: SearchSettings,
+    ensemble_follows: Callable[[SearchSettings, Prepared], bool],
+    ensemble_seconds: EnsembleSeconds,
+) -> None:
     """Read and check the data, plan the search, and say both; prepared data go to a folder that is deleted.
 
     Args:
-        ensemble_follows: whether the data allow an ensemble.
+        ensemble_follows: whether the data allow an ensemble. ensemble_seconds: how long it takes.
 
     Raises:
         UserError: what would stop the search.
@@ -46,7 +51,7 @@ def rehearse(settings: SearchSettings, ensemble_follows: Callable[[SearchSetting
             plan, share = plan_launch(inside, data, None)
             terminal.announce(settings, plan, share)
             say(f"try     {_tried(plan)}")
-            say(f"time    {_time(settings, data, plan, share, ensemble=ensemble)}")
+            say(f"time    {_time(settings, data, plan, share, ensemble_seconds if ensemble else None)}")
     say("dry run: nothing was kept")
 
 
@@ -63,7 +68,9 @@ def _tried(plan: Plan) -> str:
     return "; ".join(each)
 
 
-def _time(settings: SearchSettings, data: Prepared, plan: Plan, share: TrialResources, *, ensemble: bool) -> str:
+def _time(
+    settings: SearchSettings, data: Prepared, plan: Plan, share: TrialResources, ensemble: EnsembleSeconds | None
+) -> str:
     """About how long it takes, from recorded costs scaled to this machine."""
     if share.gpus:
         return "not estimated where trials use GPUs"
@@ -78,11 +85,6 @@ def _time(settings: SearchSettings, data: Prepared, plan: Plan, share: TrialReso
         stopped = whole * mean_epochs(settings.epochs) / settings.epochs
         words += f"the search about {format_seconds(min(stopped, most))}, at most {format_seconds(most)}"
     if ensemble:
-        own = make_settings(EnsembleSettings, settings.model_dump(include={"task", "top_k", "boost_rounds"}))
-        top_k, rounds = own.limits(not settings.data)
-        folds = int(data.split.max()) + 1
-        # A candidate has a model of fold 0; a round's take half of the epochs.
-        models = min(top_k, plan.trials) * (folds - 1) + rounds * folds / 2
-        usual = statistics.median(seconds.values())  # the dearest seldom win
-        words += f"; then the ensemble about {format_seconds(models * usual / share.slots)}"
+        follows = ensemble(settings, data, list(seconds.values()), plan.trials, share.slots)
+        words += f"; then the ensemble about {format_seconds(follows)}"
     return words
