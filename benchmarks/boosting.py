@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             for uniform in (False, True):
                 rule = Boosting(1, epochs, seed, Path(scratch) / "boost", 0.0, uniform)
                 _, _, (report,) = boost(team, members, candidates, held, rule, tracker)
-                falls[uniform].append(report.loss_falls_by)
+                falls[uniform].append(report.loss_falls_by or 0.0)
                 rows.append(
                     {
                         "seed": seed,
