@@ -31,6 +31,11 @@ from trainables.held_out import Job
 BEHIND_ON_FOLD_0, BEHIND = 2.0, 1.0
 
 
+def entrants(team: MemberTrainer, candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
+    """Those that a race begins with: who is far behind on fold 0 costs nothing to see, and is not trained again."""
+    return _without_hopeless(team, candidates, [0], BEHIND_ON_FOLD_0, seed)
+
+
 def race(
     team: MemberTrainer,
     candidates: Sequence[Candidate],
@@ -61,8 +66,8 @@ def race(
     racing, trained = list(candidates), [0]
     while len(trained) <= len(folds):
         left = list(folds[len(trained) - 1 :])
-        if drop and len(racing) > 2:
-            racing = _without_hopeless(team, racing, trained, seed)
+        if drop and len(trained) > 1:
+            racing = _without_hopeless(team, racing, trained, BEHIND, seed)
         networks = scale._replace(compared=len(trained))
         team.deadline.reserve = finish_seconds([candidate.cost for candidate in racing], networks)
         chunk = left[: folds_at_once(len(racing), len(left), team.workers.slots, race=drop)]
@@ -130,11 +135,13 @@ def hopeless(task: str, held: OutOfFoldPredictions, errors: float, seed: int) ->
 
 
 def _without_hopeless(
-    team: MemberTrainer, racing: list[Candidate], trained: Sequence[int], seed: int
+    team: MemberTrainer, racing: Sequence[Candidate], trained: Sequence[int], errors: float, seed: int
 ) -> list[Candidate]:
+    if len(racing) <= 2:
+        return list(racing)
     members = [_member(team, one, trained) for one in racing]
     held = held_out(team.task, members, len(members), team.workers, tta=team.tta)
-    found = hopeless(team.task.name, held, BEHIND_ON_FOLD_0 if len(trained) == 1 else BEHIND, seed)
+    found = hopeless(team.task.name, held, errors, seed)
     for position, why in found.items():
         say(f"left out  {racing[position].name}: {why}")
     return [one for position, one in enumerate(racing) if position not in found]

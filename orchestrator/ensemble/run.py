@@ -27,7 +27,7 @@ from orchestrator.ensemble.candidates import Candidate, newest_search, search_se
 from orchestrator.ensemble.deadline import NO_TIME, Deadline
 from orchestrator.ensemble.delivery import deliver
 from orchestrator.ensemble.finalists import Finalists
-from orchestrator.ensemble.fold_race import race
+from orchestrator.ensemble.fold_race import entrants, race
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member import Segmenter
 from orchestrator.ensemble.member_predictions import held_out
@@ -119,6 +119,8 @@ def build(
             write_text(search.files.ensemble_report, done.to_json())  # others may have looked at the test images since
             terminal.show(done, search, settings)
             return done
+        if folds and not settings.all_folds:
+            candidates = entrants(team, candidates, settings.seed)
         scale = plan.scale(task, data, len(folds), workers.slots)
         say(plan.expectation(settings, team, candidates, folds, scale, rounds, median))
         status, figures, shown = "FAILED", dict[str, float](), dict[str, str]()

@@ -47,7 +47,7 @@ def heading(
 
 def planned(models: int, rounds: int, seconds: float, left: float) -> str:
     """How long it will take, before it; left: seconds until the deadline, infinite without one."""
-    stages = [f"{models} fold models"] * bool(models) + [f"{rounds} boost rounds"] * bool(rounds) + ["comparison"]
+    stages = [f"up to {models} fold models"] * bool(models) + [f"{rounds} boost rounds"] * bool(rounds) + ["comparison"]
     limit = f"; {format_seconds(left)} are left" if math.isfinite(left) else ""
     return f"          about {format_seconds(seconds)}: {', '.join(stages)}{limit}"
 
