@@ -23,6 +23,7 @@ from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.ensemble import plan
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
 from orchestrator.ensemble.candidates import search_settings
+from orchestrator.ensemble.fold_race import race
 from orchestrator.ensemble.member_predictions import held_out
 from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.ensemble.tasks import TaskPool
@@ -50,26 +51,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows = []
     with ray_session(), tempfile.TemporaryDirectory() as scratch:
         workers = TaskPool(plan.share(search), search.files.predictions, Storage(settings.home))
-        team = MemberTrainer(task, search, data, workers, settings.tta, True, lambda text: None)
-        candidates, _ = plan.candidates(settings, search, data, team, settings.top_k or 2, print)
+        team = MemberTrainer(task, search, data, workers, settings.tta, True)
+        candidates, _ = plan.candidates(settings, search, data, team, settings.top_k or 2)
+        folds = plan.compared_folds(task, data, search, every=True)
+        scale = plan.scale(task, data, len(folds), workers.slots)
         tracker = Tracker(f"sqlite:///{scratch}/mlflow.db", "boosting")
         tracker.start_search("boosting", {}, {"task": search.task})
-        members = team.members(candidates, tracker)
+        candidates, members = race(team, candidates, folds, scale, tracker, drop=False, seed=0)
         held = held_out(task, members, len(members), workers, tta=settings.tta)
         falls: dict[bool, list[float]] = {False: [], True: []}
         for seed in range(seeds):
             for uniform in (False, True):
                 rule = Boosting(1, epochs, seed, Path(scratch) / "boost", 0.0, uniform)
                 _, _, (report,) = boost(team, members, candidates, held, rule, tracker)
-                falls[uniform].append(report["loss_falls_by"])
+                falls[uniform].append(report.loss_falls_by or 0.0)
                 rows.append(
                     {
                         "seed": seed,
                         "images drawn": "alike (control)" if uniform else "by error",
-                        "loss falls by": f"{report['loss_falls_by']:+.4f} ±{report['standard_error']:.4f}",
-                        "accepted": "yes" if report["accepted"] else "no",
-                        f"{task.primary} before": f"{report['score_before']:.4f}",
-                        f"{task.primary} with it": f"{report['score_with']:.4f}",
+                        "loss falls by": f"{report.loss_falls_by:+.4f} ±{report.standard_error:.4f}",
+                        "accepted": "yes" if report.accepted else "no",
+                        f"{task.primary} before": f"{report.score_before:.4f}",
+                        f"{task.primary} with it": f"{report.score_with:.4f}",
                     }
                 )
         tracker.end_search("FINISHED", {}, {})

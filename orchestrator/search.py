@@ -22,7 +22,7 @@ from orchestrator.config.search import SearchSettings
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from orchestrator.tuning.ledger import Ledger
-from orchestrator.tuning.reserve import MOST, NOTHING
+from orchestrator.tuning.reserve import MOST
 
 if TYPE_CHECKING:
     from orchestrator.tuning.summary import SearchSummary
@@ -62,7 +62,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
         from orchestrator.cluster.session import ray_session
         from orchestrator.common.logs import quiet
         from orchestrator.config import loading
-        from orchestrator.ensemble.plan import follows
+        from orchestrator.ensemble.plan import forecast
         from orchestrator.ensemble.run import build
         from orchestrator.storage.mirror import mirrored
         from orchestrator.tuning.launch import launch
@@ -84,15 +84,14 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
                 settings.address, storage, settings.cpus_per_trial, settings.fixed_gpus, settings.weights_folder
             ) as fitting,
         ):
-            ensemble = ensemble_settings(settings) if settings.ensemble and follows(settings, data) else None
-            forecast = plan.forecast(ensemble, data, phantom=not settings.data) if ensemble else NOTHING
-            spent, before = ledger.spent, time.monotonic() - began
-            found = launch(settings, data, ledger, before=before, forecast=forecast, fitting=fitting)
-            if ensemble and found.status == "done":
+            follows, spent, before = forecast(settings, data), ledger.spent, time.monotonic() - began
+            found = launch(settings, data, ledger, before=before, forecast=follows, fitting=fitting)
+            if follows.candidates and found.status == "done":
                 budget = settings.time_budget
-                # What is resumed with its time spent has what an ensemble takes, as it was promised.
+                # The ensemble of a search that is resumed with its time spent has what is left to one at most.
                 deadline = None if budget is None else began + max(budget - spent, MOST * budget)
-                build(ensemble, settings, data, deadline=deadline)
+                ensemble = {"name": settings.name, **settings.model_dump(include=SHARED)}
+                build(make_settings(EnsembleSettings, ensemble), settings, data, deadline=deadline)
             return found
     except BaseException:
         # Nothing was tried yet: the name stays free for the corrected command.
@@ -104,21 +103,16 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
             ledger.close()
 
 
-def ensemble_settings(settings: SearchSettings) -> EnsembleSettings:
-    """Of the ensemble at the end of a search."""
-    return make_settings(EnsembleSettings, {"name": settings.name, **settings.model_dump(include=SHARED)})
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
 
     def run(settings: SearchSettings) -> int:
         if settings.dry_run:
             with starting(_first_line(settings)):
-                from orchestrator.ensemble.plan import follows
+                from orchestrator.ensemble.plan import forecast
                 from orchestrator.tuning.rehearsal import rehearse
 
-            rehearse(settings, follows)
+            rehearse(settings, forecast)
             return DONE
         return EXIT_CODES[run_search(settings).status]
 

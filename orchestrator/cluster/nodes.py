@@ -51,8 +51,8 @@ def possible(alive: list[Host] | None = None) -> list[Host]:
     return found
 
 
-def first_of(share: TrialResources) -> Callable[[Sequence[Any]], Any]:
-    """What waits for the first of Ray's tasks that ends, of those it is called with.
+def first_of(share: TrialResources) -> Callable[[Sequence[Any], Callable[[], bool]], Any]:
+    """What waits for the first of Ray's tasks that ends, of those it is called with; None where that is over before.
 
     That no host is left for them is said.
 
@@ -61,12 +61,13 @@ def first_of(share: TrialResources) -> Callable[[Sequence[Any]], Any]:
     """
     tell = _teller(share)
 
-    def wait(tasks: Sequence[Any]) -> Any:
-        while True:
+    def wait(tasks: Sequence[Any], over: Callable[[], bool]) -> Any:
+        while not over():
             done, _ = ray.wait(list(tasks), timeout=LOOK)
             if done:
                 return done[0]
             tell(present())
+        return None
 
     return wait
 

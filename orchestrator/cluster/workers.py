@@ -71,8 +71,12 @@ class WorkerPool:
             ray.kill(worker)
         self._coming, self._idle = {}, []
 
-    def run(self, calls: Mapping[Key, Call]) -> Iterator[tuple[Key, Any]]:
-        """The calls as they end: what each returns, or the exception that it raised or that its worker died of."""
+    def run(self, calls: Mapping[Key, Call], over: Callable[[], bool] = lambda: False) -> Iterator[tuple[Key, Any]]:
+        """The calls as they end: what each returns, or the exception that it raised or that its worker died of.
+
+        Args:
+            over: asked every few seconds; when it says so, calls that run are given up, and the rest does not begin.
+        """
         waiting, deaths = deque(calls), Counter[Key | None]()
         try:
             while waiting or self._busy:
@@ -80,7 +84,9 @@ class WorkerPool:
                     key, worker = waiting.popleft(), self._idle.pop()
                     self._busy[worker.call.remote(*calls[key])] = key, worker
                 self._hire(len(waiting) + len(self._busy))
-                task = self._first_of([*self._busy, *self._coming])
+                task = self._first_of([*self._busy, *self._coming], over)
+                if task is None:
+                    return
                 own, worker = self._busy.pop(task, None) or (None, self._coming.pop(task))
                 try:
                     found = ray.get(task)

@@ -90,7 +90,7 @@ def boost(
         weights = _weights(member.data, held, found, uniform=plan.uniform)
         trained = _train(team, member, start, config, weights, plan.folder, tracker)
         if isinstance(trained, str):
-            done.append(report.model_copy(update={"note": f"a fold failed: {trained}"}))
+            done.append(report.model_copy(update={"note": f"not trained: {trained}"}))
             break
         new = team.member(f"boost {number} from {start.name}", start, trained)
         more = held_out(team.task, [*everyone, new], held.candidates, team.workers, tta=team.tta)

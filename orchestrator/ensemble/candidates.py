@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble.forecast import Cost
 from orchestrator.ensemble.result import ReportedCandidate
 from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import Storage, reason
@@ -65,6 +66,11 @@ class Candidate:
     def encoder(self) -> str:
         """timm's name, or ""."""
         return str(self.config["encoder"])
+
+    @property
+    def cost(self) -> Cost:
+        """What training it again costs."""
+        return Cost(self.epoch, self.seconds)
 
     def reported(self) -> ReportedCandidate:
         """What `ensemble.json` says of it."""

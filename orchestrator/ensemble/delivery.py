@@ -84,7 +84,7 @@ def deliver(
     verdict = Verdict.of(judge_held_out(row.scored, held, points, settings.seed), test.judgement)
     on_test = StoredPredictions.load(home / TEST)
     write_text(home / "ensemble" / RESULTS, _results(row, held, test, on_test, team, verdict).model_dump_json())
-    if team.task.name == "seg" and settings.out_of_fold:
+    if team.task.name == "seg" and not held.optimistic:
         lesion_shape.keep(finalists.members, finalists.combinations[1], team)
     tags = {
         "task": team.task.name,
@@ -98,6 +98,7 @@ def deliver(
         "because": verdict.line,
         "combiner": row.name,
         "members": ", ".join(row.members),
+        "lacks": "; ".join(team.deadline.lacks),
         "held_out": f"{test.metric} {row.score:.4f}, standard error {row.standard_error:.4f}",
         "test": f"{test.metric} {test.value:.4f}, 95 % {test.interval[0]:.4f} to {test.interval[1]:.4f}",
     }
@@ -108,7 +109,7 @@ def deliver(
             data_fingerprint=team.data.data_fingerprint,
             classes=team.search.classes,
             synthetic=team.data.synthetic,
-            optimistic=not settings.out_of_fold,
+            optimistic=held.optimistic,
             held_out=evidence,
             test=on_test,
             verdict=verdict,

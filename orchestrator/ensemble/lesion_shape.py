@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,8 +76,8 @@ def keep(members: Sequence[Member], best: Combination, team: MemberTrainer) -> N
     write_text(team.search.files.segmenter, json.dumps(stored, indent=2))
 
 
-def find(storage: Path, team: MemberTrainer) -> Segmenter | None:
-    """What the newest segmentation ensemble of the same data and folds left in this storage folder, if there is one."""
+def find(storage: Path, team: MemberTrainer, folds: Collection[int]) -> Segmenter | None:
+    """What the newest segmentation ensemble of the same data left in this storage folder, if one has these folds."""
     files = sorted(storage.glob(f"*/{NAMES.segmenter}"), key=lambda file: -file.stat().st_mtime)
     for file in files:
         stored = json.loads(file.read_text())
@@ -86,7 +86,7 @@ def find(storage: Path, team: MemberTrainer) -> Segmenter | None:
             continue
         checkpoints = {int(fold): Path(path) for fold, path in stored["checkpoints"].items()}
         there = all((path / checkpoint.WEIGHTS).is_file() for path in checkpoints.values())
-        if sorted(checkpoints) != list(team.folds) or not there:
+        if not there or not checkpoints.keys() >= set(folds):
             continue
         data = team.data_at(stored["image_size"])
         member = Member(stored["name"], checkpoints, data, rebalanced=False)
@@ -101,6 +101,7 @@ def with_segmenter(
     if test:
         said = on_test(team.task, [segmenter.member], 1, team.workers, tta=team.tta, needed=[0])
     else:
-        said = held_out(team.task, [segmenter.member], 1, team.workers, tta=team.tta)
+        models = {fold: segmenter.member.checkpoints[fold] for fold in np.unique(held.folds).tolist()}
+        said = held_out(team.task, [replace(segmenter.member, checkpoints=models)], 1, team.workers, tta=team.tta)
     assert said.digests == held.digests
     return replace(held, shape=features(segmenter.combination, said, segmenter.member.data))

@@ -1,8 +1,8 @@
-"""Members of an ensemble: candidates with a model for each fold, and new ones that boosting trains."""
+"""Who trains and asks the members of an ensemble: fold models of candidates, and new members of boosting."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from orchestrator.config import loading
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import remote_training
 from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.deadline import NO_TIME, Deadline
+from orchestrator.ensemble.forecast import makespan
 from orchestrator.ensemble.member import Member, PredictionRequest
 from orchestrator.ensemble.member_predictions import held_out_rows
 from orchestrator.ensemble.tasks import TaskPool
@@ -45,6 +47,7 @@ class MemberTrainer:
         workers: who trains and predicts.
         tta: predict each image and its mirror image.
         out_of_fold: train candidates on the other folds, too.
+        deadline: when trainings have to end.
         prepared: data by image size and mask mode, as they were asked for.
     """
 
@@ -54,12 +57,8 @@ class MemberTrainer:
     workers: TaskPool
     tta: bool
     out_of_fold: bool
+    deadline: Deadline = field(default_factory=Deadline)
     prepared: dict[tuple[int, str], Prepared] = field(default_factory=dict)
-
-    @property
-    def folds(self) -> range:
-        """Numbers of the folds."""
-        return range(int(self.data.split.max()) + 1)
 
     def data_for(self, candidate: Candidate) -> Prepared:
         """The data as a candidate takes them.
@@ -117,32 +116,17 @@ class MemberTrainer:
         heads = [] if said.classes is None else [softmax(said.classes.astype(np.float64), axis=1)]
         return heads if said.planes is None else [*heads, said.planes > 0]
 
-    def members(self, candidates: Sequence[Candidate], tracker: Tracker) -> list[Member]:
-        """The candidates with a model for each fold; one whose training fails for good is left out by name.
+    def fold_job(self, candidate: Candidate, fold: int) -> Job:
+        """The training of a candidate's model that never sees a fold."""
+        # Cosine to zero at the epoch of its best: no epoch is chosen by the fold that is held out.
+        config = {**candidate.config, "epochs": candidate.epoch, "early_stop": 0}
+        folder = candidate.search.files.folds / candidate.trial_id / f"fold-{fold}"
+        return Job(folder, self.task.name, config, fold)
 
-        Raises:
-            UserError: none is left, or a training failed that may succeed another time.
-        """
-        jobs: dict[str, Job] = {}
-        for candidate in candidates if self.out_of_fold else []:
-            # Cosine to zero at the epoch of its best: no epoch is chosen by the fold that is held out.
-            config = {**candidate.config, "epochs": candidate.epoch, "early_stop": 0}
-            home = candidate.search.files.folds / candidate.trial_id
-            for fold in self.folds[1:]:
-                jobs[f"{candidate.trial_id} fold {fold}"] = Job(home / f"fold-{fold}", self.task.name, config, fold)
-        owner = {key: next(c for c in candidates if key.startswith(f"{c.trial_id} ")) for key in jobs}
-        failed = self.train(jobs, owner, tracker, kind="fold")
-        found = []
-        for candidate in candidates:
-            mine = {jobs[key].fold: jobs[key].folder for key in jobs if owner[key] is candidate}
-            reasons = [failed[key] for key in jobs if owner[key] is candidate and key in failed]
-            if reasons:
-                say(f"left out  {candidate.name}: a fold model failed ({reasons[0]})")
-                continue
-            found.append(self.member(candidate.name, candidate, {0: candidate.checkpoint, **mine}))
-        if not found:
-            raise UserError("no candidate is left: all of their fold models failed; see the log")
-        return found
+    def in_time(self, jobs: Mapping[str, Job], owner: Mapping[str, Candidate]) -> bool:
+        """Whether what is left of these trainings ends before the deadline."""
+        seconds = [job.config["epochs"] * owner[key].seconds for key, job in jobs.items() if not job.done]
+        return not seconds or self.deadline.left >= makespan(seconds, self.workers.slots)
 
     def member(self, name: str, candidate: Candidate, checkpoints: Mapping[int, Path]) -> Member:
         """A member with a candidate's configuration."""
@@ -151,7 +135,7 @@ class MemberTrainer:
     def train(
         self, jobs: Mapping[str, Job], owner: Mapping[str, Candidate], tracker: Tracker, *, kind: str
     ) -> dict[str, str]:
-        """Train what is not trained yet, a run each; returns why jobs failed for good, by key.
+        """Train what is not trained yet, a run each; returns why jobs failed for good, or had no time, by key.
 
         Raises:
             UserError: a training failed that may succeed another time.
@@ -161,6 +145,9 @@ class MemberTrainer:
         for job in jobs.values():
             remote_training.bring(job, self.workers.storage)
         waiting = {key: job for key, job in jobs.items() if not job.done}
+        if not self.in_time(jobs, owner):
+            return dict.fromkeys(waiting, NO_TIME)
+        told = set[str]()
         if waiting:
             say(f"{kind:9} {len(waiting)} of {len(jobs)} models to train, {self.workers.slots} at a time")
 
@@ -176,6 +163,7 @@ class MemberTrainer:
             tracker.end_trial(key, "FINISHED", {})
 
         def finished(key: str, outcome: Outcome | BaseException) -> None:
+            told.add(key)
             done = f"{len(failed) + sum(job.done for job in jobs.values())}/{len(jobs)}"
             if isinstance(outcome, BaseException):
                 reason = first_line(outcome)
@@ -199,5 +187,12 @@ class MemberTrainer:
                 open_run(key)
                 close_run(key, jobs[key].outcome)
         data = {key: self.data_for(owner[key]) for key in waiting}
-        self.workers.train(waiting, data, {key: self.source_for(owner[key]) for key in waiting}, finished)
+        sources = {key: self.source_for(owner[key]) for key in waiting}
+        self.workers.train(waiting, data, sources, finished, self.deadline.over)
+        for key in waiting.keys() - told:
+            if jobs[key].done:
+                close_run(key, jobs[key].outcome)
+            else:
+                failed[key] = NO_TIME
+                tracker.end_trial(key, "KILLED", {"reason": failed[key]})
         return failed

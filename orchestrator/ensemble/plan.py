@@ -5,9 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import signal
+import math
 import statistics
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,18 +17,26 @@ import numpy as np
 from orchestrator.cluster import nodes, resources
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
+from orchestrator.config.cli import make_settings
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble import terminal
 from orchestrator.ensemble.candidates import Candidate, CandidateReader, select
+from orchestrator.ensemble.forecast import Cost, Scale, ensemble_seconds
 from orchestrator.ensemble.member_predictions import held_out_rows
 from orchestrator.tracking.ranking import rank, read_trials
 from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.reserve import NOTHING, Forecast
 from trainables.data import Prepared
 from trainables.data.manifest import TEST
+from trainables.data.splits import BY_SOURCE
 from trainables.tasks import Task, make_task
 
 if TYPE_CHECKING:
     from orchestrator.ensemble.members import MemberTrainer
+
+#: Groups that are enough to compare combiners on, and those of each class among them.
+ENOUGH_GROUPS, ENOUGH_OF_A_CLASS = 190, 30
 
 
 def candidates(
@@ -58,6 +65,83 @@ def candidates(
     return found, statistics.median(seconds) if seconds else 0.0
 
 
+def compared_folds(task: Task, data: Prepared, search: SearchSettings, *, every: bool) -> list[int]:
+    """The folds that combiners are compared on: as many as give groups enough, at least 2; all of a small data set.
+
+    Half of the groups make standard errors 1.4 times as wide, and take half of the trainings. Where each source is a
+    fold none is left out: each gives a row.
+
+    Args:
+        every: all folds, however many groups there are.
+    """
+    folds = list(range(1, int(data.split.max()) + 1))
+    if every or search.folds == BY_SOURCE:
+        return folds
+    parts = held_out_rows(task, data, folds)
+    classes = np.unique(data.labels[np.concatenate(parts)])
+    for count in range(2, len(folds)):
+        rows = np.concatenate(parts[:count])
+        groups, labels = data.groups[rows], data.labels[rows]
+        of_each = [len(np.unique(groups[labels == label])) for label in classes if label >= 0]
+        if len(np.unique(groups)) >= ENOUGH_GROUPS and min(of_each, default=ENOUGH_GROUPS) >= ENOUGH_OF_A_CLASS:
+            return folds[:count]
+    return folds
+
+
+def scale(task: Task, data: Prepared, compared: int, slots: int) -> Scale:
+    """How much an ensemble of these data does."""
+    rows = data.split[task.rows(data)]
+    test = int((rows == TEST).sum())
+    return Scale(len(rows) - test, test, int(data.split.max()) + 1, compared, slots, task.name != "cls")
+
+
+def forecast(search: SearchSettings, data: Prepared) -> Forecast:
+    """What the ensemble that ends a search will take; where the data allow none, that is said before hours of it."""
+    task = make_task(search.task, search.classes)
+    folds = compared_folds(task, data, search, every=False)
+    try:
+        check_truth(task, data, folds)
+    except UserError as error:
+        if search.ensemble:
+            say(str(error))
+        return NOTHING
+    own = search.model_dump(include={"task", "top_k", "boost_rounds"})
+    top_k, rounds = make_settings(EnsembleSettings, own).limits(not search.data)
+
+    def seconds(trainings: Sequence[tuple[int, float]], slots: int) -> float:
+        costs = [Cost(*training) for training in trainings]
+        usual = statistics.median(cost.seconds for cost in costs)
+        return ensemble_seconds(costs, rounds, scale(task, data, len(folds), slots), longest_round=usual)
+
+    return Forecast(top_k, seconds) if search.ensemble else NOTHING
+
+
+def expectation(
+    settings: EnsembleSettings,
+    team: MemberTrainer,
+    candidates: Sequence[Candidate],
+    folds: Sequence[int],
+    scale: Scale,
+    rounds: int,
+    median: float,
+) -> str:
+    """How long an ensemble of these candidates will take, a line; what is trained already is not counted."""
+    trained = {
+        (position, fold) for position, one in enumerate(candidates) for fold in folds if team.fold_job(one, fold).done
+    }
+    seconds = ensemble_seconds(
+        [one.cost for one in candidates],
+        rounds,
+        scale,
+        race=not settings.all_folds,
+        boost_epochs=settings.boost_epochs,
+        longest_round=median or math.inf,
+        trained=trained,
+    )
+    models = len(candidates) * len(folds) - len(trained)
+    return terminal.planned(models, rounds if folds else 0, seconds, team.deadline.left)
+
+
 def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
     """See before hours of training that the images to be compared and tested on can be scored at all.
 
@@ -74,17 +158,6 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
         classes = len(np.unique(data.labels[rows][data.labels[rows] >= 0]))
         if task.name != "seg" and classes < 2:
             raise UserError(f"no ensemble: the {words} are all of one class: no AUROC; give another split")
-
-
-def follows(search: SearchSettings, data: Prepared) -> bool:
-    """Whether the data allow an ensemble; said before the search, not after hours of it."""
-    task = make_task(search.task, search.classes)
-    try:
-        check_truth(task, data, range(1, int(data.split.max()) + 1))
-    except UserError as error:
-        say(str(error))
-        return False
-    return True
 
 
 def share(search: SearchSettings) -> resources.TrialResources:
@@ -109,26 +182,9 @@ def identity(
     settings: EnsembleSettings, search: SearchSettings, data: Prepared, candidates: Sequence[Candidate], rounds: int
 ) -> str:
     """The same for the same command on the same candidates, so that it goes on instead of beginning again."""
-    own = settings.model_dump(include={"out_of_fold", "boost_epochs", "tta", "seed"})
+    own = settings.model_dump(include={"out_of_fold", "all_folds", "boost_epochs", "tta", "seed"})
     parts = [search.name, data.data_fingerprint, [one.trial_id for one in candidates], rounds, own]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """SIGTERM ends it as Ctrl-C does: its run is closed, and it says how to go on."""
-
-    def stop(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

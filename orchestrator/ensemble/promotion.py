@@ -159,18 +159,21 @@ def register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     same = [one for one in client.search_model_versions(f"name='{name}'") if one.tags.get("digest") == tags["digest"]]
+    synthetic = "SYNTHETIC data. " if tags["synthetic"] == "true" else ""
+    words = f"{synthetic}Verdict: {tags['because']}. "
+    words += f"{tags['combiner']} of {tags['members']}. Test: {tags['test']}. "
+    words += f"Held out: {tags['held_out']}. "
+    words += f"It lacks {tags['lacks']}. " if tags["lacks"] else ""
+    words += f"Data: {short_source(tags['data_source'])} ({tags['data_fingerprint'][:12]}). Not a medical device."
     if same:
         version = str(same[0].version)
+        client.update_model_version(name, version, words)  # what it lacked it may have by now
+        client.set_model_version_tag(name, version, "lacks", tags["lacks"])
     else:
         with tempfile.TemporaryDirectory(dir=home) as scratch:
             mlflow_model.save(Path(scratch) / "model", home / "ensemble")
             source = mlflow_model.log(client, run_id, Path(scratch) / "model", f"model-{tags['digest']}")
         for file in (HELD_OUT, TEST):
             client.log_artifact(run_id, str(home / file), f"predictions-{tags['digest']}")
-        synthetic = "SYNTHETIC data. " if tags["synthetic"] == "true" else ""
-        words = f"{synthetic}Verdict: {tags['because']}. "
-        words += f"{tags['combiner']} of {tags['members']}. Test: {tags['test']}. "
-        words += f"Held out: {tags['held_out']}. "
-        words += f"Data: {short_source(tags['data_source'])} ({tags['data_fingerprint'][:12]}). Not a medical device."
         version = str(client.create_model_version(name, source, run_id, tags=tags, description=words).version)
     return version, f"models:/{name}/{version}"

@@ -156,10 +156,16 @@ class ScoredData(BaseModel, frozen=True):
 
 
 class Compared(BaseModel, frozen=True):
-    """How many held-out images combiners were compared on; optimistic: those that chose epoch and configuration."""
+    """What combiners were compared on.
+
+    Attributes:
+        images: how many held-out ones. optimistic: they are those that chose epoch and configuration.
+        folds: theirs; none where an older version wrote it, or they are optimistic.
+    """
 
     images: int
     optimistic: bool
+    folds: tuple[int, ...] = ()
 
 
 class ReportedCandidate(BaseModel, frozen=True):
@@ -208,6 +214,7 @@ class EnsembleResult(Result, frozen=True):
         sources: the winner on each of several sources. combiners: all six. winner: one of them, and why it is.
         verdict: what it may be called. digest: names the winner among those of all searches.
         model_uri: of the registered version. seconds: that all of it took.
+        lacks: what there was no time for, in words; the same command goes on with it.
     """
 
     task: str
@@ -231,6 +238,7 @@ class EnsembleResult(Result, frozen=True):
     sources: tuple[SourceRow, ...] = ()
     verdict: Verdict | None = None
     seconds: float = 0.0
+    lacks: tuple[str, ...] = ()
 
     @property
     def winning(self) -> CombinerRow:

@@ -8,6 +8,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+import numpy as np
 from mlflow.exceptions import MlflowException
 
 from orchestrator.cluster.compatibility import joined
@@ -23,8 +24,10 @@ from orchestrator.ensemble import lesion_shape, plan, terminal
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
 from orchestrator.ensemble.by_source import source_rows
 from orchestrator.ensemble.candidates import Candidate, newest_search, search_settings
+from orchestrator.ensemble.deadline import NO_TIME, Deadline
 from orchestrator.ensemble.delivery import deliver
 from orchestrator.ensemble.finalists import Finalists
+from orchestrator.ensemble.fold_race import entrants, race
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member import Segmenter
 from orchestrator.ensemble.member_predictions import held_out
@@ -54,6 +57,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> Ens
     Raises:
         UserError: a setting is wrong, or there is nothing to build from; one line says what to do.
     """
+    started = time.monotonic()
     settings = given_or_made(settings, fields, partial(make_settings, EnsembleSettings))
     if settings.export and settings.export.exists():
         raise UserError(f"--export: {settings.export} exists already; choose a new folder")
@@ -72,58 +76,75 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> Ens
         joined(settings.address, storage, search.cpus_per_trial, search.fixed_gpus, search.weights_folder),
         mirrored(storage, search.folder, held=False),
     ):
-        return build(settings, search, data)
+        deadline = None if settings.time_budget is None else started + settings.time_budget
+        return build(settings, search, data, deadline=deadline)
 
 
-def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) -> EnsembleResult:
+def build(
+    settings: EnsembleSettings, search: SearchSettings, data: Prepared, *, deadline: float | None = None
+) -> EnsembleResult:
     """The same, within a Ray session, with a search's data at hand.
+
+    Args:
+        deadline: when all must be done, in seconds of `time.monotonic()`; None for no limit. The best that can be
+            defended then is registered, and says what it lacks.
 
     Raises:
         UserError: there is nothing to build from.
     """
-    started = time.monotonic()
+    started, ending = time.monotonic(), Deadline(deadline)
 
     # Before the lock is held, by which the dead runs of an ensemble that was killed are told from living ones.
     tracker = Tracker(settings.tracking_uri, search.experiment, describe=description.update)
     with (
         closing(tracker),
         plan.alone(search.files.ensemble_lock, search.name),
-        plan.terminable(),
+        ending.interruptible(),
         TaskPool(plan.share(search), search.files.predictions, Storage.of(settings.storage)) as workers,
     ):
         task = make_task(search.task, search.classes)
-        team = MemberTrainer(task, search, data, workers, settings.tta, settings.out_of_fold)
+        team = MemberTrainer(task, search, data, workers, settings.tta, settings.out_of_fold, ending)
         team.prepared[search.image_size, search.masks] = data
-        plan.check_truth(task, data, team.folds[1:] if settings.out_of_fold else [0])
+        folds = plan.compared_folds(task, data, search, every=settings.all_folds) if settings.out_of_fold else []
+        plan.check_truth(task, data, folds or [0])
         top_k, rounds = settings.limits(not search.data)
         candidates, median = plan.candidates(settings, search, data, team, top_k)
         if data.synthetic:
             say("SYNTHETIC data: figures and models say nothing about patients")
-        for line in terminal.heading(candidates, search, data, team.folds, out_of_fold=settings.out_of_fold):
+        for line in terminal.heading(candidates, search, data, folds):
             say(line)
         identity = plan.identity(settings, search, data, candidates, rounds)
         if done := _done(settings, search, identity):
             say("          built already, of these very candidates: nothing is trained or fitted again")
             write_text(search.files.ensemble_report, done.to_json())  # others may have looked at the test images since
-            terminal.show(done, search, settings.tracking_uri)
+            terminal.show(done, search, settings)
             return done
+        if folds and not settings.all_folds:
+            candidates = entrants(team, candidates, settings.seed)
+        scale = plan.scale(task, data, len(folds), workers.slots)
+        say(plan.expectation(settings, team, candidates, folds, scale, rounds, median))
         status, figures, shown = "FAILED", dict[str, float](), dict[str, str]()
         try:
             run_id = _open_run(tracker, settings, search, data, identity, candidates)
-            members = team.members(candidates, tracker)
-            candidates = [candidate for candidate in candidates if candidate.name in {one.name for one in members}]
+            racing, members = race(
+                team, candidates, folds, scale, tracker, drop=not settings.all_folds, seed=settings.seed
+            )
             held = held_out(task, members, len(members), team.workers, tta=settings.tta)
             boosting = Boosting(
-                rounds=rounds if settings.out_of_fold else 0,
+                rounds=0 if held.optimistic else rounds,
                 epochs=settings.boost_epochs,
                 seed=settings.seed,
                 folder=search.files.boost,
                 median_seconds=median,
             )
-            everyone, held, boosted = boost(team, members, candidates, held, boosting, tracker)
+            everyone, held, boosted = boost(team, members, racing, held, boosting, tracker)
+            if boosted and boosted[-1].note.endswith(NO_TIME):
+                ending.lack(f"boost round {boosted[-1].round}")
+            trained = time.monotonic()
             held, segmenter = _with_shape(team, held, data, settings)
             say("combiners are fitted and compared")
-            rows = terminal.with_reasons(compare(search.task, held, settings.seed), boosted, settings)
+            rows = compare(search.task, held, settings.seed)
+            rows = terminal.with_reasons(rows, boosted, optimistic=held.optimistic)
             winner, why = choose(rows, held.optimistic)
             terminal.comparison(rows, winner, search.task, held)
             say(f"winner    {winner}: {why}")
@@ -135,6 +156,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
             by_name = {row.name: row for row in rows}
             finalists = Finalists(by_name[winner], by_name["best"], everyone, held.candidates, segmenter)
             delivered = deliver(team, finalists, held, settings, run_id)
+            compared = () if held.optimistic else tuple(np.unique(held.folds[held.compared]).tolist())
             found = EnsembleResult(
                 task=search.task,
                 classes=search.classes,
@@ -142,9 +164,9 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
                 identity=identity,
                 settings=settings.model_dump(mode="json"),
                 data=ScoredData(fingerprint=data.data_fingerprint, source=search.source, synthetic=data.synthetic),
-                out_of_fold=settings.out_of_fold,
-                compared=Compared(images=int(held.compared.sum()), optimistic=held.optimistic),
-                candidates=tuple(one.reported() for one in candidates),
+                out_of_fold=not held.optimistic,
+                compared=Compared(images=int(held.compared.sum()), optimistic=held.optimistic, folds=compared),
+                candidates=tuple(one.reported() for one in racing),
                 combiners=tuple(row.reported(held.names) for row in rows),
                 boost_rounds=tuple(boosted),
                 sources=sources,
@@ -152,6 +174,7 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
                 why=why,
                 **delivered._asdict(),
                 seconds=round(time.monotonic() - started, 1),
+                lacks=tuple(ending.lacks),
             )
             write_text(search.files.ensemble_report, found.to_json())
             tracker.log_picture("", search.files.ensemble_report, "ensemble")
@@ -164,7 +187,9 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
             tracker.end_search(status, figures, shown)
             if not tracker.close():
                 say("MLflow lacks the last notes of this ensemble; the same command writes them")
-        terminal.show(found, search, settings.tracking_uri)
+        terminal.show(found, search, settings)
+        if late := ending.late(trained):
+            say(f"late      {late}")
         return found
 
 
@@ -174,7 +199,8 @@ def _done(settings: EnsembleSettings, search: SearchSettings, identity: str) -> 
         return None
     try:
         found = EnsembleResult.read(search.files.ensemble_report)
-        if found.identity != identity or found.settings != settings.model_dump(mode="json"):
+        asked = {**settings.model_dump(mode="json"), "time_budget": found.settings.get("time_budget")}
+        if found.lacks or found.identity != identity or found.settings != asked:
             return None
         client = open_store(settings.tracking_uri, create=False)
         client.get_model_version(*found.model_uri.removeprefix("models:/").rsplit("/", 1))
@@ -209,9 +235,11 @@ def _with_shape(
     team: MemberTrainer, held: OutOfFoldPredictions, data: Prepared, settings: EnsembleSettings
 ) -> tuple[OutOfFoldPredictions, Segmenter | None]:
     """With lesion shape where a task with classes can have it: from its own masks, or from a segmentation ensemble."""
-    if team.task.name == "multi" and settings.out_of_fold:
+    if team.task.name == "multi" and not held.optimistic:
         return lesion_shape.with_own(held, data, settings.seed), None
-    segmenter = lesion_shape.find(settings.home, team) if team.task.name == "cls" and settings.out_of_fold else None
+    if team.task.name != "cls" or held.optimistic:
+        return held, None
+    segmenter = lesion_shape.find(settings.home, team, np.unique(held.folds).tolist())
     if segmenter is None:
         return held, None
     try:

@@ -86,15 +86,17 @@ class TaskPool:
         data: Mapping[str, Prepared],
         sources: Mapping[str, Source | None],
         finished: Callable[[str, Outcome | BaseException], None],
+        over: Callable[[], bool],
     ) -> None:
         """Train what is not trained yet, and tell of each job as it ends: its outcome, or why it failed.
 
         Args:
             jobs, data, sources: by a key of the job.
             finished: called in this thread, with the outcome or with what was raised.
+            over: says when to give up what runs, of which nothing is told.
         """
         begin = {key: self._training(job, data[key], sources[key]) for key, job in jobs.items() if not job.done}
-        for key, outcome in self._run(begin):
+        for key, outcome in self._run(begin, over):
             if not isinstance(outcome, BaseException):
                 try:
                     self.storage.await_answer()
@@ -123,12 +125,12 @@ class TaskPool:
             said[i] = outputs
         return said
 
-    def _run(self, calls: Mapping[Key, Call]) -> Iterator[tuple[Key, Any]]:
+    def _run(self, calls: Mapping[Key, Call], over: Callable[[], bool] = lambda: False) -> Iterator[tuple[Key, Any]]:
         """The calls as they end: what they return, or raise. What the storage kept from its end is begun again."""
         tries, left = Counter[Key](), dict(calls)
         while left:
             again = dict[Key, Call]()
-            for key, found in self._workers.run(left):
+            for key, found in self._workers.run(left, over):
                 if self._unanswered(found) and tries[key] < RETRIES:
                     tries[key] += 1
                     log.warning("storage %s: %s; the ensemble waits", self.storage.uri, reason(found))

@@ -28,18 +28,32 @@ from trainables.data import Prepared
 
 
 def heading(
-    candidates: Sequence[Candidate], search: SearchSettings, data: Prepared, folds: range, *, out_of_fold: bool
+    candidates: Sequence[Candidate], search: SearchSettings, data: Prepared, compared: Sequence[int]
 ) -> list[str]:
-    """Which candidates, on which data, a line each."""
-    lines = [f"ensemble  {search.name}: data {data.data_fingerprint[:12]}, {len(folds)} folds"]
-    if not out_of_fold:
+    """Which candidates, on which data and folds, a line each; compared: the folds that combiners are compared on."""
+    folds = int(data.split.max()) + 1
+    lines = [f"ensemble  {search.name}: data {data.data_fingerprint[:12]}, {folds} folds"]
+    if not compared:
         lines.append("          optimistic: without out-of-fold predictions, compared on the fold of selection")
+    elif len(compared) < folds - 1:
+        shown, wider = ", ".join(map(str, compared)), math.sqrt((folds - 1) / len(compared))
+        lines.append(
+            f"          folds {shown} of {folds - 1} are compared on: standard errors about {wider:.1f} x those of all "
+            "(--all-folds)"
+        )
     lines += [f"candidate {one.score:.4f}  {one.name}, {one.epoch} epochs at {one.image_size} px" for one in candidates]
     return lines
 
 
+def planned(models: int, rounds: int, seconds: float, left: float) -> str:
+    """How long it will take, before it; left: seconds until the deadline, infinite without one."""
+    stages = [f"up to {models} fold models"] * bool(models) + [f"{rounds} boost rounds"] * bool(rounds) + ["comparison"]
+    limit = f"; {format_seconds(left)} are left" if math.isfinite(left) else ""
+    return f"          about {format_seconds(seconds)}: {', '.join(stages)}{limit}"
+
+
 def with_reasons(
-    rows: Sequence[CombinerResult], boosted: Sequence[BoostRound], settings: EnsembleSettings
+    rows: Sequence[CombinerResult], boosted: Sequence[BoostRound], *, optimistic: bool
 ) -> list[CombinerResult]:
     """The rows, with what boosting came to beside `boosted-trained`, and why it or stacking was not tried."""
     accepted = sum(one.accepted for one in boosted)
@@ -47,12 +61,12 @@ def with_reasons(
     for row in rows:
         if row.name == "boosted-trained":
             said = [f"{accepted} of {len(boosted)} rounds accepted", *(_round(one) for one in boosted)]
-            if not settings.out_of_fold:
+            if optimistic:
                 said = ["needs out-of-fold predictions"]
             elif not boosted:
                 said = ["--boost-rounds 0"]
             row = replace(row, note="; ".join([*said, *([row.note] if row.score is not None else [])]))
-        elif not settings.out_of_fold and row.name not in OPTIMISTIC and row.score is not None:
+        elif optimistic and row.name not in OPTIMISTIC and row.score is not None:
             row = replace(row, note="; ".join(filter(None, [row.note, "may not win without out-of-fold predictions"])))
         found.append(row)
     return found
@@ -112,8 +126,8 @@ def _difference(found: Difference | None) -> str:
     return "-" if found is None else f"{found.value:+.4f} ±{found.standard_error:.4f}"
 
 
-def show(found: EnsembleResult, search: SearchSettings, tracking_uri: str) -> None:
-    """The last words: the winner's test figures, and the commands to use it."""
+def show(found: EnsembleResult, search: SearchSettings, settings: EnsembleSettings) -> None:
+    """The last words: the winner's test figures, and the commands to use it, or to go on with what it lacks."""
     test = found.test
     low, high = test.interval
     say(
@@ -134,10 +148,12 @@ def show(found: EnsembleResult, search: SearchSettings, tracking_uri: str) -> No
         say(f"          malignant from {point.threshold:.3f} ({meant}): {', '.join(rates)}")
     say(f"model     {found.model_uri}{', now the champion' if found.promoted else ''}: {found.why_promoted}")
     say(f"ensemble  {search.files.ensemble_report}, in {format_seconds(found.seconds)}")
-    python, uri = shlex.quote(sys.executable), shlex.quote(tracking_uri)
+    python, uri = shlex.quote(sys.executable), shlex.quote(settings.tracking_uri)
     model = "" if found.promoted else f" --model {found.model_uri}"
     use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"
     say(f"use it    {use} --out predictions IMAGE|FOLDER ...")
+    if found.lacks:
+        say(f"lacks     {'; '.join(found.lacks)}; to go on: {command(settings, search)}")
     if found.verdict:
         say(f"verdict   {found.verdict.line}")
 
@@ -172,7 +188,7 @@ def tags(found: EnsembleResult) -> dict[str, str]:
     row = found.winning
     held_out = (row.score or math.nan, row.standard_error or math.nan)
     verdict = found.verdict.word if found.verdict else ""
-    return {NOTE: _note(found)} | ensemble_tags(
+    return {NOTE: _note(found), "lacks": "; ".join(found.lacks)} | ensemble_tags(
         found.winner, verdict, held_out, found.test, found.model_uri.rpartition("/")[2]
     )
 
@@ -183,13 +199,16 @@ def _note(found: EnsembleResult) -> str:
     line = f"Verdict: {found.verdict.line}.\n\n" if found.verdict else ""
     figure = f"test {test.metric} {test.value:.4f} (95 % {test.interval[0]:.4f} to {test.interval[1]:.4f})"
     use = f"python -m orchestrator.predict --task {found.task} --model {found.model_uri} --out predictions IMAGE"
-    return f"{line}{found.winner} of {members} members: {figure}.\n\nUse it: `{use}`"
+    lacks = f" It lacks {'; '.join(found.lacks)}." if found.lacks else ""
+    return f"{line}{found.winner} of {members} members: {figure}.{lacks}\n\nUse it: `{use}`"
 
 
 def command(settings: EnsembleSettings, search: SearchSettings) -> str:
     """The command that goes on with this ensemble."""
     words = ["--task", search.task, "--name", search.name]
-    for name, value in settings.model_dump(exclude={"task", "name", "tracking_uri"}, exclude_defaults=True).items():
+    for name, value in settings.model_dump(
+        exclude={"task", "name", "tracking_uri", "time_budget"}, exclude_defaults=True
+    ).items():
         flag = name.replace("_", "-")
         words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
     words += ["--tracking-uri", settings.tracking_uri]

@@ -18,6 +18,8 @@ def blocks(one: ReportedSearch) -> list[Block]:
     found = one.ensemble
     shown: list[Block] = [Heading(f"{one.title.capitalize()}: {one.search.name}")]
     shown.append(Text(f"Winner: {found.winner}. {found.why}."))
+    if found.lacks:
+        shown.append(Text(f"It lacks what there was no time for: {'; '.join(found.lacks)}."))
     shown.append(combiners(found, one.title))
     shown += [table for table in (notes(found, one.title),) if table]
     if found.sources:
@@ -47,15 +49,16 @@ def combiners(found: EnsembleResult, title: str) -> Table:
                 len(row.members) or "-",
             ]
         )
+    folds = f" (folds {', '.join(map(str, found.compared.folds))})" if found.compared.folds else ""
     caption = (
-        f"Combiners of {title} on held-out images, n = {images:,}: {metric} ± standard error, and paired differences ± "
-        "theirs. Every image is predicted by what saw neither it nor its group"
+        f"Combiners of {title} on held-out images, n = {images:,}{folds}: {metric} ± standard error, and paired "
+        "differences ± theirs. Every image is predicted by what saw neither it nor its group"
     )
     if found.compared.optimistic:
         caption += ", but for the choice of epoch and configuration."
     else:
         caption += (
-            ", by one model of each member. On test and new images the models of all folds are averaged, so "
+            ", by one model of each member. On test and new images all models of a member are averaged, so "
             "figures there, false alarms above all, may differ from these."
         )
     alarmed = ["false alarms on normals"] if masks else []

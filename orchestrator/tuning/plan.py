@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from functools import partial
@@ -38,7 +37,7 @@ class Plan:
         notes: what a user should know, a line each.
         choices: what a trial can be: architecture, encoder, epochs and recipe of each.
         augmented_on: see `Identity`.
-        usual_seconds: of a whole trial of the median choice, where there is a time budget to plan and no GPU.
+        usual: epochs of the median choice and seconds of one, where there is a time budget to plan and no GPU.
     """
 
     space: Callable[[Any], Config]
@@ -48,7 +47,7 @@ class Plan:
     notes: tuple[str, ...]
     choices: tuple[Choice, ...] = ()
     augmented_on: str = "cpu"
-    usual_seconds: float | None = None
+    usual: tuple[int, float] | None = None
 
     def identity(self, settings: SearchSettings, data: Prepared, search_id: str = "") -> Identity:
         """What `make_plan` needs to make the same plan for a resumed search, and what that must agree with."""
@@ -81,7 +80,7 @@ def make_plan(
         UserError: nothing is left to search.
     """
     notes: list[str] = []
-    usual: float | None = None
+    usual: tuple[int, float] | None = None
     if identity:
         choices = [Choice(*values) for values in identity.choices]
         sources = _found(settings, choices)
@@ -232,8 +231,8 @@ def _within_time(
     sources: dict[str, Source],
     resources: TrialResources,
     notes: list[str],
-) -> tuple[list[Choice], float]:
-    """What could finish one trial in half of the time budget, by costs scaled to this machine, and the median cost."""
+) -> tuple[list[Choice], tuple[int, float]]:
+    """What could finish one trial in half of the time budget, by costs scaled to this machine; and `Plan.usual`."""
     assert settings.time_budget is not None
     needed = trial_seconds(settings, data, choices, sources, resources.cpus)
     fitting = [c for c in choices if needed[c] <= settings.time_budget / 2] or [min(choices, key=lambda c: needed[c])]
@@ -241,4 +240,5 @@ def _within_time(
     if left_out:
         budget = format_seconds(settings.time_budget)
         notes.append(f"not run, a whole trial needs more than half of {budget}: {', '.join(left_out)}")
-    return fitting, statistics.median(needed[choice] for choice in fitting)
+    usual = sorted(fitting, key=lambda choice: needed[choice])[len(fitting) // 2]
+    return fitting, (usual.epochs, needed[usual] / usual.epochs)

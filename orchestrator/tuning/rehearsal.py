@@ -14,23 +14,22 @@ from orchestrator.common.console import format_seconds, say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
 from orchestrator.config import loading
-from orchestrator.config.cli import make_settings
-from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
 from orchestrator.tuning import terminal
 from orchestrator.tuning.launch import plan_launch
 from orchestrator.tuning.plan import Plan
+from orchestrator.tuning.reserve import Forecast
 from orchestrator.tuning.scheduler import mean_epochs
 from orchestrator.tuning.trial_cost import trial_seconds
 from trainables.data import Prepared
 from trainables.tasks import make_task
 
 
-def rehearse(settings: SearchSettings, ensemble_follows: Callable[[SearchSettings, Prepared], bool]) -> None:
+def rehearse(settings: SearchSettings, forecast: Callable[[SearchSettings, Prepared], Forecast]) -> None:
     """Read and check the data, plan the search, and say both; prepared data go to a folder that is deleted.
 
     Args:
-        ensemble_follows: whether the data allow an ensemble.
+        forecast: of the ensemble that follows.
 
     Raises:
         UserError: what would stop the search.
@@ -42,11 +41,11 @@ def rehearse(settings: SearchSettings, ensemble_follows: Callable[[SearchSetting
         data = loading.load(inside)
         make_task(settings.task, settings.classes).rows(data)
         with quiet(Path(scratch, "log.txt")), ray_session(settings.address, settings.dashboard):
-            ensemble = settings.ensemble and ensemble_follows(settings, data)
+            follows = forecast(settings, data)
             plan, share = plan_launch(inside, data, None)
             terminal.announce(settings, plan, share)
             say(f"try     {_tried(plan)}")
-            say(f"time    {_time(settings, data, plan, share, ensemble=ensemble)}")
+            say(f"time    {_time(settings, data, plan, share, follows)}")
     say("dry run: nothing was kept")
 
 
@@ -63,7 +62,7 @@ def _tried(plan: Plan) -> str:
     return "; ".join(each)
 
 
-def _time(settings: SearchSettings, data: Prepared, plan: Plan, share: TrialResources, *, ensemble: bool) -> str:
+def _time(settings: SearchSettings, data: Prepared, plan: Plan, share: TrialResources, forecast: Forecast) -> str:
     """About how long it takes, from recorded costs scaled to this machine."""
     if share.gpus:
         return "not estimated where trials use GPUs"
@@ -77,12 +76,8 @@ def _time(settings: SearchSettings, data: Prepared, plan: Plan, share: TrialReso
     else:
         stopped = whole * mean_epochs(settings.epochs) / settings.epochs
         words += f"the search about {format_seconds(min(stopped, most))}, at most {format_seconds(most)}"
-    if ensemble:
-        own = make_settings(EnsembleSettings, settings.model_dump(include={"task", "top_k", "boost_rounds"}))
-        top_k, rounds = own.limits(not settings.data)
-        folds = int(data.split.max()) + 1
-        # A candidate has a model of fold 0; a round's take half of the epochs.
-        models = min(top_k, plan.trials) * (folds - 1) + rounds * folds / 2
-        usual = statistics.median(seconds.values())  # the dearest seldom win
-        words += f"; then the ensemble about {format_seconds(models * usual / share.slots)}"
+    if forecast.candidates:
+        usual = sorted(plan.choices, key=lambda choice: seconds[choice])[len(plan.choices) // 2]
+        trainings = [(usual.epochs, seconds[usual] / usual.epochs)] * min(forecast.candidates, plan.trials)
+        words += f"; then the ensemble about {format_seconds(forecast.seconds(trainings, share.slots))}"
     return words

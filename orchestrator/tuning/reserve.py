@@ -21,11 +21,11 @@ class Forecast:
 
     Attributes:
         candidates: how many it is built from; 0 where none follows.
-        seconds: by the seconds that each candidate's training took, and the slots.
+        seconds: by the epochs of each candidate and the seconds of one, best first, and the slots.
     """
 
     candidates: int
-    seconds: Callable[[Sequence[float], int], float]
+    seconds: Callable[[Sequence[tuple[int, float]], int], float]
 
 
 #: Of a search without an ensemble.
@@ -41,7 +41,7 @@ class Reserve:
         budget: seconds from the command's start to its last word. before: of these, until the search began.
         slots: trials at a time.
         forecast: of the ensemble. trials: of the search.
-        usual: seconds of a usual trial, for as long as none has ended an epoch; None where that is not known.
+        usual: epochs of a usual trial and seconds of one; None where that is not known.
     """
 
     ledger: Ledger
@@ -51,7 +51,7 @@ class Reserve:
     slots: int
     forecast: Forecast
     trials: int
-    usual: float | None = None
+    usual: tuple[int, float] | None = None
 
     def __call__(self) -> float:
         """All that is not the search's by now."""
@@ -65,8 +65,8 @@ class Reserve:
             return closing
         trained = sorted((one for one in records if one.epoch), key=lambda one: -one.result.get(self.metric, 0.0))
         candidates = min(self.forecast.candidates, self.trials)
-        costs = [_epoch(one) * one.result.get("best/epoch", one.epoch) for one in trained[:candidates]]
-        usual = self.usual or (min(costs) if costs else None)
+        costs = [(int(one.result.get("best/epoch", one.epoch)), _epoch(one)) for one in trained[:candidates]]
+        usual = self.usual or (costs[-1] if costs else None)
         if usual is None:
             return UNKNOWN * self.budget
         return closing + self.forecast.seconds([*costs, *[usual] * (candidates - len(costs))], self.slots)

@@ -61,7 +61,7 @@ class SearchRun:
             self.share.slots,
             self.forecast,
             self.plan.trials,
-            self.plan.usual_seconds,
+            self.plan.usual,
         )
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow.pyfunc
@@ -12,8 +13,10 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.common.errors import UserError
-from orchestrator.ensemble.candidates import CandidateReader
+from orchestrator.ensemble.candidates import Candidate, CandidateReader
+from orchestrator.ensemble.deadline import Deadline
 from orchestrator.ensemble.member_predictions import refuse_overlap
+from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.inference.predictor import Predictor
 from orchestrator.storage.storage import Storage
 from orchestrator.tracking.ranking import rank, read_trials
@@ -22,6 +25,7 @@ from tests.support.mlflow_runs import runs
 from tests.support.processes import Process
 from trainables.data import prepare, read_manifest
 from trainables.data.pixels import read_image
+from trainables.held_out import Job
 
 pytestmark = pytest.mark.slow
 
@@ -112,14 +116,60 @@ def test_the_same_again_trains_nothing_scores_nothing_and_registers_nothing(
     assert again.test.value == before["test"]["value"]
 
 
-def test_without_out_of_fold_predictions_it_is_called_optimistic(home: Home, capfd: pytest.CaptureFixture) -> None:
-    found = home.ensemble("cls", out_of_fold=False, promote="never", name="cls")
+def keep_models(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Fold models of candidates go to another folder than their search's, where there are some already."""
+    real = MemberTrainer.fold_job
+
+    def elsewhere(team: MemberTrainer, one: Candidate, fold: int) -> Job:
+        return replace(real(team, one, fold), folder=folder / one.trial_id / f"fold-{fold}")
+
+    monkeypatch.setattr(MemberTrainer, "fold_job", elsewhere)
+
+
+def test_a_deadline_that_has_passed_leaves_what_is_called_optimistic(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    keep_models(monkeypatch, home.folder / "no models yet")
+    found = home.ensemble("cls", seed=1, promote="never", name="cls", time_budget="1s")
+    assert found.lacks == ("out-of-fold predictions: the time budget ended",)
     assert found.winner in ("best", "mean", "boosted")
     assert not found.promoted
     assert "optimistic: same fold as selection" in found.why
     row = next(one for one in found.combiners if one.name == "boosted-trained")
     assert row.score is None
     assert row.note.startswith("needs out-of-fold predictions")
+    said = capfd.readouterr().out
+    assert "over the time budget: what follows training took" in said
+    assert "--seed 1" in said.partition("to go on: ")[2], "the command that goes on"
+
+
+def test_what_a_deadline_cuts_short_is_named_and_the_same_command_goes_on(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = home.folder / "models"
+    keep_models(monkeypatch, models)
+
+    def trained() -> dict[str, int]:
+        return {str(file): file.stat().st_mtime_ns for file in models.glob("*/fold-?/best.safetensors")}
+
+    with monkeypatch.context() as passes:
+        # The time is over as soon as both candidates have a model of fold 1.
+        left = property(lambda ending: 0.0 if len([one for one in trained() if "fold-1" in one]) == 2 else 1e6)
+        passes.setattr(Deadline, "left", left)
+        passes.setattr(Deadline, "over", lambda ending: ending.left == 0)
+        found = home.ensemble("cls", seed=2, promote="never", name="cls", boost_rounds=1)
+    assert found.lacks == ("1 of 2 compared folds: the time budget ended", "boost round 1: the time budget ended")
+    assert found.out_of_fold
+    assert found.compared.folds == (1,)
+    assert len(found.test.retraining.values) == 2
+    version = MlflowClient(home.uri).get_model_version(*found.model_uri.removeprefix("models:/").rsplit("/", 1))
+    assert version.tags["lacks"].startswith("1 of 2 compared folds")
+    before = trained()
+    again = home.ensemble("cls", seed=2, promote="never", name="cls", boost_rounds=1)
+    assert not again.lacks
+    assert again.compared.folds == (1, 2)
+    assert before.items() <= trained().items()
+    assert again.boost_rounds[0].loss_falls_by is not None
 
 
 def test_a_damaged_checkpoint_is_left_out_by_name(home: Home, capfd: pytest.CaptureFixture) -> None:
@@ -148,7 +198,9 @@ def test_a_member_is_not_scored_on_groups_that_it_was_trained_on(home: Home, tmp
 
 
 @pytest.mark.long
-def test_killed_among_folds_and_among_boost_rounds_it_goes_on(phantom: Path, tmp_path: Path, ray_local: None) -> None:
+def test_killed_among_folds_and_interrupted_among_boost_rounds_it_goes_on(
+    phantom: Path, tmp_path: Path, ray_local: None
+) -> None:
     home = Home(tmp_path, phantom)
     home.search("seg", ensemble=False, epochs=6)
     flags = ["--task", "seg", "--boost-rounds", "1", "--boost-epochs", "3"]
@@ -167,7 +219,9 @@ def test_killed_among_folds_and_among_boost_rounds_it_goes_on(phantom: Path, tmp
     after_folds = home.trained()
     with launch(2) as second:
         second.until(lambda: count(boosts) >= 1)
-        second.kill()
+        second.interrupt()
+        assert "boost round 1: interrupted; to go on: " in second.end()
+    assert home.found("seg")["lacks"] == ["boost round 1: interrupted"]
     after_boosts = home.trained()
     with launch(3) as third:
         third.end()
@@ -179,4 +233,5 @@ def test_killed_among_folds_and_among_boost_rounds_it_goes_on(phantom: Path, tmp
     assert {run.info.status for run in found} == {"FINISHED"}
     kinds = Counter(run.data.tags["kind"] for run in found)
     assert (kinds["ensemble"], kinds["fold"], kinds["boost"]) == (1, 4, 3)
-    assert home.found("seg")["test"]["times_scored"] == 1
+    rounds = home.found("seg")["boost_rounds"]
+    assert home.found("seg")["test"]["times_scored"] == 1 + rounds[0]["accepted"], "once a winner"

@@ -21,7 +21,7 @@ ROW: dict[str, Any] = {
     "note": "",
     "weights": {"classes": {"a": 1.0}},
 }
-#: As version 0.1 wrote it.
+#: As version 0.1 wrote it, with what came since.
 STORED: dict[str, Any] = {
     "task": "cls",
     "classes": 3,
@@ -30,7 +30,7 @@ STORED: dict[str, Any] = {
     "settings": {"tta": False, "tracking_uri": "sqlite:///mlflow.db"},
     "data": {"fingerprint": "f", "source": "x", "synthetic": True},
     "out_of_fold": True,
-    "compared": {"images": 9, "optimistic": False},
+    "compared": {"images": 9, "optimistic": False, "folds": []},
     "candidates": [{"run_id": "r", "name": "a", "architecture": "a", "score": 0.91}],
     "combiners": [ROW, {**ROW, "name": "mean", "score": None, "members": [], "note": "failed: no", "weights": {}}],
     "boost_rounds": [
@@ -57,6 +57,7 @@ STORED: dict[str, Any] = {
     "sources": [],
     "verdict": None,
     "seconds": 1.5,
+    "lacks": [],
 }
 
 
