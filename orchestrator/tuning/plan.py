@@ -14,8 +14,9 @@ from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import format_seconds
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
+from orchestrator.tuning import trial_cost
 from orchestrator.tuning.identity import Identity
-from orchestrator.tuning.trial_cost import Choice, trial_seconds
+from orchestrator.tuning.trial_cost import Choice
 from search_spaces import SPACES, Config, Parameters, recipes
 from trainables.data import Prepared
 from trainables.device_batches import lives_on
@@ -234,11 +235,10 @@ def _within_time(
 ) -> tuple[list[Choice], tuple[int, float]]:
     """What could finish one trial in half of the time budget, by costs scaled to this machine; and `Plan.usual`."""
     assert settings.time_budget is not None
-    needed = trial_seconds(settings, data, choices, sources, resources.cpus)
+    needed = trial_cost.trial_seconds(settings, data, choices, sources, resources.cpus)
     fitting = [c for c in choices if needed[c] <= settings.time_budget / 2] or [min(choices, key=lambda c: needed[c])]
     left_out = [f"{choice} ({format_seconds(needed[choice])})" for choice in choices if choice not in fitting]
     if left_out:
         budget = format_seconds(settings.time_budget)
         notes.append(f"not run, a whole trial needs more than half of {budget}: {', '.join(left_out)}")
-    usual = sorted(fitting, key=lambda choice: needed[choice])[len(fitting) // 2]
-    return fitting, (usual.epochs, needed[usual] / usual.epochs)
+    return fitting, trial_cost.usual({choice: needed[choice] for choice in fitting})

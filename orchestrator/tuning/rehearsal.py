@@ -20,7 +20,7 @@ from orchestrator.tuning.launch import plan_launch
 from orchestrator.tuning.plan import Plan
 from orchestrator.tuning.reserve import Forecast
 from orchestrator.tuning.scheduler import mean_epochs
-from orchestrator.tuning.trial_cost import trial_seconds
+from orchestrator.tuning.trial_cost import trial_seconds, usual
 from trainables.data import Prepared
 from trainables.tasks import make_task
 
@@ -77,7 +77,6 @@ def _time(settings: SearchSettings, data: Prepared, plan: Plan, share: TrialReso
         stopped = whole * mean_epochs(settings.epochs) / settings.epochs
         words += f"the search about {format_seconds(min(stopped, most))}, at most {format_seconds(most)}"
     if forecast.candidates:
-        usual = sorted(plan.choices, key=lambda choice: seconds[choice])[len(plan.choices) // 2]
-        trainings = [(usual.epochs, seconds[usual] / usual.epochs)] * min(forecast.candidates, plan.trials)
+        trainings = [usual(seconds)] * min(forecast.candidates, plan.trials)
         words += f"; then the ensemble about {format_seconds(forecast.seconds(trainings, share.slots))}"
     return words

@@ -16,8 +16,8 @@ from orchestrator.tuning.reserve import CLOSING, MOST, NOTHING, PICTURES, UNKNOW
 CONFIG = {"architecture": "unet", "epochs": 10}
 
 
-def _four_folds(trainings: Sequence[float], slots: int) -> float:
-    return 4 * sum(trainings) / slots
+def _four_folds(trainings: Sequence[tuple[int, float]], slots: int) -> float:
+    return 4 * sum(epochs * seconds for epochs, seconds in trainings) / slots
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def _reserve(ledger: Ledger, **changed: Any) -> Reserve:
 
 
 def test_before_the_first_epoch_it_follows_from_the_usual_trial(ledger: Ledger) -> None:
-    assert _reserve(ledger, usual=20.0)() == CLOSING + 4 * (20 + 20) / 2
+    assert _reserve(ledger, usual=(10, 2.0))() == CLOSING + 4 * (20 + 20) / 2
 
 
 def test_where_nothing_is_known_a_share_is_kept(ledger: Ledger) -> None:
@@ -63,11 +63,11 @@ def test_running_trials_end_their_epoch_and_what_came_before_counts(ledger: Ledg
 
 
 def test_no_more_than_its_share_is_kept(ledger: Ledger) -> None:
-    assert _reserve(ledger, usual=1e6)() == MOST * 1000
+    assert _reserve(ledger, usual=(10, 1e5))() == MOST * 1000
 
 
 def test_fewer_trials_are_fewer_candidates(ledger: Ledger) -> None:
-    assert _reserve(ledger, usual=20.0, trials=1)() == CLOSING + 4 * 20 / 2
+    assert _reserve(ledger, usual=(10, 2.0), trials=1)() == CLOSING + 4 * 20 / 2
 
 
 def test_without_an_ensemble_pictures_alone_are_left_time_for(ledger: Ledger) -> None:
@@ -76,7 +76,7 @@ def test_without_an_ensemble_pictures_alone_are_left_time_for(ledger: Ledger) ->
 
 
 def test_the_search_is_over_where_what_follows_would_not_fit(ledger: Ledger) -> None:
-    budget = Budget(ledger, 100, None, 0, _reserve(ledger, budget=100.0, usual=1e6))
+    budget = Budget(ledger, 100, None, 0, _reserve(ledger, budget=100.0, usual=(10, 1e5)))
     left = budget.left()
     assert left is not None
     assert 49 < left <= 50
