@@ -37,8 +37,8 @@ class SearchCallback(Callback):
 
     def replay(self, history: Iterable[Event]) -> None:
         """Show earlier launches' trials, and tell MLflow what a crash may have kept from it."""
-        written = {trial for trial, status in self._tracker.statuses().items() if status in ("FINISHED", "FAILED")}
-        missing = {r.trial_id for r in self._ledger.trials.values() if not (r.ended and r.trial_id in written)}
+        written = self._tracker.written()
+        missing = {r.trial_id for r in self._ledger.trials.values() if not r.ended or written.get(r.trial_id) != r.epoch}
         for event in history:
             if event.trial not in missing:
                 continue
@@ -88,7 +88,7 @@ class SearchCallback(Callback):
             self._run.storage.delete(self._ledger.folder / before)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial ended: by itself, by ASHA or by the budget."""
+        """A trial ended, by itself or by the budget, or waits at a rung."""
         self._end(trial.trial_id, self._ledger.trials[trial.trial_id].ending or "interrupted")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
