@@ -90,7 +90,7 @@ class Surrogate(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write where it is."""
-        (Path(checkpoint_dir) / "ballast").write_bytes(bytes(int(os.environ.get("SURROGATE_BALLAST", "0"))))
+        (Path(checkpoint_dir) / "ballast").write_bytes(bytes(int(os.environ.get("SURROGATE_BALLAST", "1"))))
         (Path(checkpoint_dir) / "surrogate.json").write_text(json.dumps({"epoch": self.epoch}))
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]

@@ -41,6 +41,11 @@ class Asha(FIFOScheduler):
         goes_on = self._rungs.reach(trial.trial_id, result["training_iteration"], result[self._ranked_by])
         return self.CONTINUE if goes_on else self.STOP
 
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The newest: an older one's own worker is about to start, and would be sent away if it took one that is free."""
+        trials = reversed(tune_controller.get_trials())
+        return next((trial for trial in trials if trial.status == trial.PENDING), None)
+
     def replay(self, history: Iterable[Event], trials: dict[str, TrialRecord]) -> list[str]:
         """Fill the rungs from the events of earlier launches, in their order, so that they decide as they did.
 
