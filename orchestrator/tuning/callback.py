@@ -38,7 +38,8 @@ class SearchCallback(Callback):
     def replay(self, history: Iterable[Event]) -> None:
         """Show earlier launches' trials, and tell MLflow what a crash may have kept from it."""
         written = self._tracker.written()
-        missing = {r.trial_id for r in self._ledger.trials.values() if not r.ended or written.get(r.trial_id) != r.epoch}
+        records = self._ledger.trials.values()
+        missing = {r.trial_id for r in records if not r.ended or written.get(r.trial_id) != r.epoch}
         for event in history:
             if event.trial not in missing:
                 continue
@@ -46,7 +47,7 @@ class SearchCallback(Callback):
                 self._open(self._ledger.trials[event.trial])
             elif event.event == "result":
                 self._tracker.log(event.trial, event.metrics, step=event.epoch)
-        for record in self._ledger.trials.values():
+        for record in records:
             if record.trial_id in missing and record.state != "waiting":
                 self._close(record)  # also what the budget or a person stopped: it may not start again
             if record.ended:

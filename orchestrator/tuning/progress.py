@@ -102,7 +102,7 @@ class SearchProgress:
             )
 
     def _left(self) -> str:
-        """A guess, within the budget: what trials take on average, and what runs at its own pace to where it may wait."""
+        """A guess, within the budget: what trials take on average; what runs at its own pace, to where it may wait."""
         rows = list(self._rows.values())
         done = sum(row.epoch for row in rows)
         guesses = []

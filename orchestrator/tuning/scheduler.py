@@ -42,7 +42,7 @@ class Asha(FIFOScheduler):
         return self.CONTINUE if goes_on else self.STOP
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
-        """The newest: an older one's own worker is about to start, and would be sent away if it took one that is free."""
+        """The newest: an older one's own worker is about to start, and would be sent away if it took a free one."""
         trials = reversed(tune_controller.get_trials())
         return next((trial for trial in trials if trial.status == trial.PENDING), None)
 

@@ -1,4 +1,4 @@
-"""What Tune tries next: suggestions that follow from the seed, who is promoted, and a study that agrees with the ledger."""
+"""What Tune tries next: suggestions that follow from the seed, who is promoted, a study that agrees with the ledger."""
 
 from __future__ import annotations
 
