@@ -230,7 +230,7 @@ def test_interrupted_search_goes_on_if_there_is_budget(begin: Begin, ray_local: 
 
     with search.resume("--time-budget", "1h", SURROGATE_SECONDS="0") as launch:
         launch.end()
-    assert search.summary()["trials"][0]["status"] == "completed"
+    assert sorted(row["status"] for row in search.summary()["trials"]) == ["asha", "completed"]
     nothing_is_lost(search)
 
 
