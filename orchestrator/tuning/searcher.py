@@ -64,9 +64,9 @@ class StudySearch(SearchAlgorithm):
 
     def __init__(self, run: SearchRun, study: optuna.Study, rungs: Rungs, slots: Callable[[], int]) -> None:
         self._run, self._study, self._ledger, self._rungs, self._slots = run, study, run.ledger, rungs, slots
-        self._waiting = run.ledger.unfinished()
+        self._queue = run.ledger.unfinished()  # known, and to be started
         self._live: set[str] = set()
-        self._last: set[str] = set()  # promoted when no new trial was to come
+        self._last: set[str] = set()  # promoted when no new trial was to come, and no other ran
         self._failed: list[TrialRecord] = []
         self._parser, self._spec = _make_parser(), dict[str, object]()
         self._reconcile()
@@ -78,7 +78,7 @@ class StudySearch(SearchAlgorithm):
     @property
     def total_samples(self) -> int:
         """Trials that this launch is yet to start, those left out that wait at a rung."""
-        return len(self._waiting) + self._left
+        return len(self._queue) + self._left
 
     def add_configurations(self, experiments: Any) -> None:
         """Tune says what a trial is made of."""
@@ -98,11 +98,12 @@ class StudySearch(SearchAlgorithm):
         """The next trial, or None while all slots are taken, or what runs decides which it is."""
         if self.is_finished() or len(self._live) >= self._slots():
             return None
-        if not self._waiting:
+        if not self._queue:
+            # Others that run may yet come to a rung, and do better there than the best that waits.
             self._promote(last=not self._left and self._live <= self._last)
         if not self.total_samples:
             return None
-        record = self._waiting.pop(0) if self._waiting else self._ask()
+        record = self._queue.pop(0) if self._queue else self._ask()
         self._live.add(record.trial_id)
         trial: Trial = _create_trial_from_spec(
             {**self._spec, "config": record.config},
@@ -143,7 +144,7 @@ class StudySearch(SearchAlgorithm):
             record = self._ledger.trials[trial_id]
             if record.promoted:
                 self._ledger.check(record, self._run.storage)
-                self._waiting.append(record)
+                self._queue.append(record)
                 self._last |= {trial_id} if last else set()
                 return
 
@@ -170,7 +171,7 @@ class StudySearch(SearchAlgorithm):
                 self._tell(record, record.result.get(self._run.metric, WORST))
                 self._rungs.drop(record.trial_id)
             else:
-                self._waiting.append(record)  # its host died as a worker took it over
+                self._queue.append(record)  # its host died as a worker took it over
         self._failed.clear()
 
     def _tell(self, record: TrialRecord, value: float) -> None:
