@@ -43,7 +43,7 @@ class Surrogate(tune.Trainable):
 
     SURROGATE_SECONDS is the time an epoch takes; each epoch adds the line "<trial id> <epoch> <process id>" to the file
     SURROGATE_LOG, if there is one. SURROGATE_FAULTS makes the trials of an architecture fail, as in "fpn=raise": raise
-    (in the first epoch), nan (the loss, in the third) or memory (for more than two images). SURROGATE_BALLAST is the
+    (in the first epoch), nan (the loss, in the second) or memory (for more than two images). SURROGATE_BALLAST is the
     size of a checkpoint in bytes.
     """
 
@@ -69,8 +69,8 @@ class Surrogate(tune.Trainable):
                 out.write(f"{self.trial_id} {self.epoch} {os.getpid()}\n")
         if self.fault == "raise":
             raise RuntimeError("made to fail")
-        if self.fault == "nan" and self.epoch == 3:
-            return {f"best/{self.primary}": self._value(2), "stopped": "diverged", "done": True}
+        if self.fault == "nan" and self.epoch == 2:
+            return {f"best/{self.primary}": self._value(1), "stopped": "diverged", "done": True}
         halved = (
             {"micro_batch": halving(_fits, self.settings["batch_size"], least=2)[1]} if self.fault == "memory" else {}
         )
@@ -90,7 +90,7 @@ class Surrogate(tune.Trainable):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Write where it is."""
-        (Path(checkpoint_dir) / "ballast").write_bytes(bytes(int(os.environ.get("SURROGATE_BALLAST", "0"))))
+        (Path(checkpoint_dir) / "ballast").write_bytes(bytes(int(os.environ.get("SURROGATE_BALLAST", "1"))))
         (Path(checkpoint_dir) / "surrogate.json").write_text(json.dumps({"epoch": self.epoch}))
 
     def load_checkpoint(self, checkpoint_dir: str) -> None:  # type: ignore[override]

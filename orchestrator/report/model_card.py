@@ -59,7 +59,7 @@ def card(gathered: ReportInputs, said: Sequence[Statement]) -> list[Block]:
 def procedure(gathered: ReportInputs) -> list[Text]:
     """How the models came about."""
     studied = gathered.studied
-    tried = "tries configurations that Optuna suggests, stops weak ones early (ASHA)"
+    tried = "tries configurations that Optuna suggests, goes on with the best third at each rung (ASHA)"
     if all(one.search.recipes_only for one in studied):
         tried = "trains named recipes"
     but = ", ".join(one.title for one in studied if one.optimistic)

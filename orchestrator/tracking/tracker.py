@@ -115,15 +115,18 @@ class Tracker:
         run = self._writer.run(trial_id)
         return run.run_id if run else self._earlier.get(trial_id, "")
 
-    def statuses(self) -> dict[str, str]:
-        """MLflow status of each trial's run, by trial id. A run that is FINISHED or FAILED holds all of its trial.
+    def written(self) -> dict[str, int]:
+        """The epochs that each closed run holds, by trial id; of a trial that has no more, MLflow has all.
+
+        A trial that was interrupted, or never closed, is left out.
 
         Raises:
             TrackingError: the store does not answer.
         """
         runs = self._writer.trials(self._id)
         self._earlier = {trial_id: run.info.run_id for trial_id, run in runs.items()}
-        return {trial_id: run.info.status for trial_id, run in runs.items()}
+        closed = {trial_id: run for trial_id, run in runs.items() if run.info.status in ("FINISHED", "FAILED")}
+        return {trial_id: int(run.data.metrics.get("epoch", 0)) for trial_id, run in closed.items()}
 
     def finished(self, kind: str) -> set[str]:
         """The ids of all trials, folds or boosts of this experiment whose runs are FINISHED, of whatever search.

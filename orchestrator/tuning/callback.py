@@ -37,8 +37,9 @@ class SearchCallback(Callback):
 
     def replay(self, history: Iterable[Event]) -> None:
         """Show earlier launches' trials, and tell MLflow what a crash may have kept from it."""
-        written = {trial for trial, status in self._tracker.statuses().items() if status in ("FINISHED", "FAILED")}
-        missing = {r.trial_id for r in self._ledger.trials.values() if not (r.ended and r.trial_id in written)}
+        written = self._tracker.written()
+        records = self._ledger.trials.values()
+        missing = {r.trial_id for r in records if not r.ended or written.get(r.trial_id) != r.epoch}
         for event in history:
             if event.trial not in missing:
                 continue
@@ -46,7 +47,7 @@ class SearchCallback(Callback):
                 self._open(self._ledger.trials[event.trial])
             elif event.event == "result":
                 self._tracker.log(event.trial, event.metrics, step=event.epoch)
-        for record in self._ledger.trials.values():
+        for record in records:
             if record.trial_id in missing and record.state != "waiting":
                 self._close(record)  # also what the budget or a person stopped: it may not start again
             if record.ended:
@@ -88,7 +89,7 @@ class SearchCallback(Callback):
             self._run.storage.delete(self._ledger.folder / before)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial ended: by itself, by ASHA or by the budget."""
+        """A trial ended, by itself or by the budget, or waits at a rung."""
         self._end(trial.trial_id, self._ledger.trials[trial.trial_id].ending or "interrupted")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -31,6 +31,7 @@ from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.plan import BATCH_SIZES, Plan, make_plan, most_trials
 from orchestrator.tuning.progress import SearchProgress
 from orchestrator.tuning.reserve import NOTHING, Forecast
+from orchestrator.tuning.rungs import Rungs, levels
 from orchestrator.tuning.scheduler import Asha
 from orchestrator.tuning.search_run import SearchRun
 from orchestrator.tuning.searcher import StudySearch, mend_study, open_study
@@ -170,12 +171,15 @@ def _train(run: SearchRun, tracker: Tracker, known: list[FrozenTrial]) -> None:
     mend_study(settings.folder)
     study = open_study(settings.folder, settings.name)
     study.add_trials(known[len(study.get_trials(deepcopy=False)) :])  # a crash may have come between
-    scheduler = None if settings.recipes_only else Asha(settings.epochs, run.metric)
-    if scheduler:
-        for trial_id in scheduler.replay(ledger.history, ledger.trials):
-            ledger.add("ended", trial_id, state="asha", reason="")
-    searcher = StudySearch(run, study, nodes.slots(share, settings.max_concurrent))
-    progress = SearchProgress(trials=plan.trials, slots=share.slots, metric=run.task.primary, budget=budget)
+    epochs = 0 if settings.recipes_only else settings.epochs  # recipes are what is compared: none waits
+    rungs = Rungs(epochs)
+    scheduler = Asha(rungs, run.metric)
+    for trial_id in scheduler.replay(ledger.history, ledger.trials):
+        ledger.add("ended", trial_id, state="asha", reason="")
+    searcher = StudySearch(run, study, rungs, nodes.slots(share, settings.max_concurrent))
+    progress = SearchProgress(
+        trials=plan.trials, slots=share.slots, metric=run.task.primary, budget=budget, levels=levels(epochs)
+    )
     callback = SearchCallback(run, tracker, progress)
     callback.replay(ledger.history)
     ledger.history.clear()

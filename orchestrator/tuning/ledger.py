@@ -22,7 +22,8 @@ from search_spaces import Config
 RESERVED = 1 << 18
 #: Seconds in which a look at whether a search is held must be over.
 LOOK = 0.5
-#: Such a trial is not run again; one that the budget or a person stopped goes on when the search is resumed.
+#: Such a trial is not run again, unless it waits at a rung (asha) and is promoted; one that the budget or a person
+#: stopped goes on when the search is resumed.
 ENDED = ("completed", "asha", "early", "diverged", "failed")
 #: Launches of a search in which a trial may die without a result, before it is taken for what kills the search.
 FRUITLESS_LAUNCHES = 3
@@ -33,9 +34,9 @@ class Event:
     """A line of the ledger; what its kind does not have is empty.
 
     Attributes:
-        event: launch, asked, started, result, checkpoint or ended.
+        event: launch, asked, started, result, checkpoint, ended or promoted.
         clock: seconds that the search had run.
-        trial: its id. The others: see `TrialRecord`; of a launch, see `Ledger.launch`.
+        trial: its id. last: see `Rungs.promote`. The others: see `TrialRecord`; of a launch, see `Ledger.launch`.
     """
 
     event: str
@@ -50,6 +51,7 @@ class Event:
     path: str = ""
     state: str = ""
     reason: str = ""
+    last: bool = False
     identity: Identity | None = None
     gpus: float = 0.0
     pid: int = 0
@@ -67,6 +69,7 @@ class TrialRecord:
             taken after.
         state: waiting, running, one of `ENDED`, budget or interrupted; reason: why it failed.
         ending: the state that its last result announced, "" while it goes on.
+        promoted: it waits at a rung no more, and is yet to start again.
         began, stopped: the search's clock at its first start and last event, seconds.
         seconds: time in a slot. gpu_seconds: the same times its GPUs.
     """
@@ -82,6 +85,7 @@ class TrialRecord:
     state: str = "waiting"
     reason: str = ""
     ending: str = ""
+    promoted: bool = False
     began: float | None = None
     stopped: float = 0.0
     seconds: float = 0.0
@@ -104,7 +108,7 @@ class TrialRecord:
 
     @property
     def ended(self) -> bool:
-        """Whether it is not to be run again."""
+        """Whether it is done; one that waits at a rung is, unless it is promoted."""
         return self.state in ENDED
 
 
@@ -188,8 +192,9 @@ class Ledger:
         self._apply(Event(**line))
 
     def unfinished(self) -> list[TrialRecord]:
-        """Trials that a resumed search goes on with, in the order of asking."""
-        return [record for record in self.trials.values() if not record.ended]
+        """Trials that a resumed search goes on with, in the order of asking; those that were promoted come last."""
+        found = [record for record in self.trials.values() if record.promoted or not record.ended]
+        return sorted(found, key=lambda record: record.promoted)
 
     def settle(self, storage: Storage) -> None:
         """Write the end that a crash kept from being written: of trials with nothing left to do, or that do not live.
@@ -197,13 +202,17 @@ class Ledger:
         A trial is done when its last result said so and its best weights are in a checkpoint, in `storage`.
         """
         for record in self.unfinished():
-            if record.checkpoint and not storage.is_whole(self.folder / record.checkpoint):
-                self.add("checkpoint", record.trial_id, path="", epoch=0)  # deleted, or lost in a power cut
-            if record.ending in ENDED and record.saved:
+            self.check(record, storage)
+            if record.ending in ENDED and record.saved and not record.promoted:
                 self.add("ended", record.trial_id, state=record.ending, reason="")
             elif record.fruitless >= FRUITLESS_LAUNCHES:
                 reason = f"the search died {record.fruitless} times while it ran, without a result"
                 self.add("ended", record.trial_id, state="failed", reason=reason)
+
+    def check(self, record: TrialRecord, storage: Storage) -> None:
+        """Forget a checkpoint that was deleted, or lost in a power cut: its trial begins anew."""
+        if record.checkpoint and not storage.is_whole(self.folder / record.checkpoint):
+            self.add("checkpoint", record.trial_id, path="", epoch=0)
 
     def gpu_seconds(self) -> float:
         """GPU-seconds that trials have held."""
@@ -268,7 +277,7 @@ class Ledger:
             record.gpu_seconds += (clock - record.stopped) * self.gpus
         record.stopped = clock
         if kind == "started":
-            record.state, record.ending = "running", ""
+            record.state, record.ending, record.promoted = "running", "", False
             record.began = clock if record.began is None else record.began
         elif kind == "result":
             record.epoch, record.result, record.ending = event.epoch, event.metrics, event.ending
@@ -277,6 +286,8 @@ class Ledger:
             record.checkpoint, record.checkpoint_epoch = event.path, event.epoch
         elif kind == "ended":
             record.state, record.reason = event.state, event.reason
+        elif kind == "promoted":
+            record.promoted = record.state == "asha"  # else it goes on by itself, from before the rung
 
 
 def _event(line: bytes) -> Event:

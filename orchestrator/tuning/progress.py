@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.console import Group
@@ -13,13 +14,14 @@ from rich.text import Text
 
 from orchestrator.common.console import console, format_seconds
 from orchestrator.tuning.budget import Budget
+from orchestrator.tuning.scheduler import mean_epochs
 
 STATE_STYLE = {"running": "yellow", "completed": "green", "asha": "dim", "failed": "bold red", "diverged": "red"}
 
 
 @dataclass
 class TrialLine:
-    """One line of the table."""
+    """One line of the table; `started` the last time, `seconds` in a slot before that."""
 
     number: int
     label: str
@@ -30,6 +32,10 @@ class TrialLine:
     started: float = 0.0
     seconds: float = 0.0
 
+    def spent(self) -> float:
+        """Seconds in a slot."""
+        return self.seconds + (time.time() - self.started if self.state == "running" else 0.0)
+
 
 class SearchProgress:
     """Shows trials as they go. Use as a context manager around the search.
@@ -39,10 +45,12 @@ class SearchProgress:
         slots: trials that run side by side.
         metric: name of the primary metric, for the heading.
         budget: the search's budget, for the time left.
+        levels: epochs of the rungs at which trials wait.
     """
 
-    def __init__(self, *, trials: int, slots: int, metric: str, budget: Budget) -> None:
+    def __init__(self, *, trials: int, slots: int, metric: str, budget: Budget, levels: Sequence[int] = ()) -> None:
         self._console, self._trials, self._slots, self._metric, self._budget = console(), trials, slots, metric, budget
+        self._levels = levels
         self._rows: dict[str, TrialLine] = {}
         self._live = Live(
             console=self._console,
@@ -64,10 +72,9 @@ class SearchProgress:
             self._console.print(self._table(list(self._rows.values())))
 
     def started(self, trial_id: str, number: int, label: str, epochs: int) -> None:
-        """A trial starts, or goes on after a failure."""
-        if trial_id not in self._rows:
-            self._rows[trial_id] = TrialLine(number, label, epochs, started=time.time())
-        self._rows[trial_id].state = "running"
+        """A trial starts, or goes on after a failure or a rung."""
+        row = self._rows.setdefault(trial_id, TrialLine(number, label, epochs, started=time.time()))
+        row.seconds, row.started, row.state = row.spent(), time.time(), "running"
 
     def known(self, trial_id: str, row: TrialLine) -> None:
         """A trial that an earlier launch ended."""
@@ -78,11 +85,11 @@ class SearchProgress:
         self._rows[trial_id].epoch, self._rows[trial_id].best = epoch, best
 
     def finished(self, trial_id: str, state: str) -> None:
-        """A trial ended; without a terminal this is the line that is printed."""
+        """A trial ended, or waits; without a terminal this is the line that is printed."""
         if trial_id not in self._rows:
             return  # it was to go on, and did not come to it
         row = self._rows[trial_id]
-        row.state, row.seconds = state, time.time() - row.started
+        row.seconds, row.state = row.spent(), state
         if not self._console.is_terminal:
             best = "  -  " if row.best is None else f"{row.best:.4f}"
             done = sum(row.state != "running" for row in self._rows.values())
@@ -95,23 +102,25 @@ class SearchProgress:
             )
 
     def _left(self) -> str:
-        """A guess: running trials go on at their own pace, others take what finished ones took, within the budget."""
-        rows, now = list(self._rows.values()), time.time()
-        done = [row.seconds for row in rows if row.state != "running"]
-        begun = [row for row in rows if row.state == "running" and row.epoch]
-        running = [(now - row.started) / row.epoch * (row.epochs - row.epoch) for row in begun]
+        """A guess, within the budget: what trials take on average; what runs at its own pace, to where it may wait."""
+        rows = list(self._rows.values())
+        done = sum(row.epoch for row in rows)
         guesses = []
-        if done or running:
-            each = sum(done) / len(done) if done else max(running)
-            # Of one without an epoch nothing is known: it is not about to end.
-            running += [
-                max(each - (now - row.started), each / 2) for row in rows if row.state == "running" and not row.epoch
+        if done:
+            pace = sum(row.spent() for row in rows) / done
+            each = mean_epochs(self._levels, sum(row.epochs for row in rows) / len(rows), self._trials)
+            running = [
+                row.spent() / row.epoch * (self._next_level(row) - row.epoch)
+                for row in rows
+                if row.state == "running" and row.epoch
             ]
-            waiting = each * max(0, self._trials - len(rows)) / self._slots
-            guesses.append(max(waiting + sum(running) / self._slots, max(running, default=0.0)))
+            guesses.append(max(pace * (self._trials * each - done) / self._slots, max(running, default=0.0)))
         if (left := self._budget.left()) is not None:
             guesses.append(max(0.0, left))
         return f"about {format_seconds(min(guesses))} left" if guesses else "time left: known after the first epoch"
+
+    def _next_level(self, row: TrialLine) -> int:
+        return min((level for level in self._levels if level > row.epoch), default=row.epochs)
 
     def _render(self) -> Group:
         rows = list(self._rows.values())

@@ -19,6 +19,7 @@ from orchestrator.tuning import terminal
 from orchestrator.tuning.launch import plan_launch
 from orchestrator.tuning.plan import Plan
 from orchestrator.tuning.reserve import Forecast
+from orchestrator.tuning.rungs import levels
 from orchestrator.tuning.scheduler import mean_epochs
 from orchestrator.tuning.trial_cost import trial_seconds, usual
 from trainables.data import Prepared
@@ -74,7 +75,7 @@ def _time(settings: SearchSettings, data: Prepared, plan: Plan, share: TrialReso
     if settings.recipes_only:
         words += f"all of them about {format_seconds(most)}"
     else:
-        stopped = whole * mean_epochs(settings.epochs) / settings.epochs
+        stopped = whole * mean_epochs(levels(settings.epochs), settings.epochs, plan.trials) / settings.epochs
         words += f"the search about {format_seconds(min(stopped, most))}, at most {format_seconds(most)}"
     if forecast.candidates:
         trainings = [usual(seconds)] * min(forecast.candidates, plan.trials)

@@ -111,9 +111,11 @@ def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:
 def drop_strays(folder: Path, record: TrialRecord, storage: Storage) -> None:
     """Delete checkpoints of a trial that the ledger does not name: they are half-written, or were to be deleted."""
     for launch in storage.children(RunFolder(folder).tune):
-        for path in storage.children(launch / record.trial_id):
-            if path.name.startswith("checkpoint_") and str(path.relative_to(folder)) != record.checkpoint:
-                storage.delete(path)
+        for start in storage.children(launch):
+            # Tune adds to the name where a trial starts again in the same launch.
+            for path in storage.children(start) if start.name.startswith(record.trial_id) else []:
+                if path.name.startswith("checkpoint_") and str(path.relative_to(folder)) != record.checkpoint:
+                    storage.delete(path)
 
 
 def write(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -1,100 +1,70 @@
-"""ASHA whose rungs follow from the epochs and come back after a crash."""
+"""What Tune asks after each epoch of a trial: whether it goes on, or waits at a rung."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from types import SimpleNamespace
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.schedulers import FIFOScheduler
 
 from orchestrator.tuning.budget import TuneResult
 from orchestrator.tuning.ledger import ENDED, Event, TrialRecord
-
-REDUCTION_FACTOR = 3
-
-
-def mean_epochs(epochs: int) -> float:
-    """Epochs of a trial on average, where exactly one of `REDUCTION_FACTOR` passes each rung."""
-    done, passing, rung = 0.0, 1.0, _first_rung(epochs)
-    before = 0
-    while rung < epochs:
-        done += passing * (rung - before)
-        before, rung, passing = rung, rung * REDUCTION_FACTOR, passing / REDUCTION_FACTOR
-    return done + passing * (epochs - before)
+from orchestrator.tuning.rungs import REDUCTION_FACTOR, Rungs
 
 
-def _first_rung(epochs: int) -> int:
-    return max(1, min(epochs, max(2, math.ceil(epochs / 5))))
+def mean_epochs(levels: Sequence[int], epochs: float, trials: int) -> float:
+    """Epochs of a trial on average, where a third of all trials passes each rung, and one at least."""
+    done, going, before = 0.0, trials, 0.0
+    for level in (*levels, epochs):
+        done += going * (level - before)
+        before, going = level, max(1, going // REDUCTION_FACTOR)
+    return done / trials
 
 
-class Asha(AsyncHyperBandScheduler):
-    """ASHA (Li et al., MLSys 2020) on the best value so far: a third passes each rung.
+class Asha(FIFOScheduler):
+    """ASHA that pauses and promotes, as `Rungs` says.
 
-    The first rung is after a fifth of the epochs, at least 2: with a cosine to zero, values early in a trial say little
-    about its end, and earlier rungs stop good trials. The first trial of each architecture is not stopped there, so
-    that no architecture is judged by its first steps alone.
+    A trial that has to wait is stopped, with its checkpoint in the storage, and the searcher starts it again when it is
+    promoted: what Tune itself pauses would keep its checkpoint in a worker's memory, and be lost with the driver.
 
     Args:
-        epochs: of a trial that runs to its end.
+        rungs: of the search.
         metric: what trials report; larger is better.
     """
 
-    def __init__(self, epochs: int, metric: str) -> None:
-        self._first_rung = _first_rung(epochs)
-        self._firsts: dict[str, str] = {}  # architecture -> trial id
-        self._stopped: set[str] = set()
-        super().__init__(
-            time_attr="training_iteration",
-            metric=metric,
-            mode="max",
-            max_t=epochs,
-            grace_period=self._first_rung,
-            reduction_factor=REDUCTION_FACTOR,
-        )
-
-    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """A trial is about to start."""
-        self._firsts.setdefault(trial.config["architecture"], trial.trial_id)
-        super().on_trial_add(tune_controller, trial)
+    def __init__(self, rungs: Rungs, metric: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._rungs, self._ranked_by = rungs, metric
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: TuneResult) -> str:
         """Whether the trial goes on."""
-        decision = super().on_trial_result(tune_controller, trial, result)
-        if trial.trial_id in self._stopped:  # its last checkpoint was lost, and it reports again
-            return self.STOP
-        first = self._firsts[trial.config["architecture"]] == trial.trial_id
-        at_first_rung = result["training_iteration"] < min(self._first_rung * REDUCTION_FACTOR, self._max_t)
-        decision = self.CONTINUE if first and at_first_rung else decision
-        if decision == self.STOP:
-            self._stopped.add(trial.trial_id)
-        return decision
+        goes_on = self._rungs.reach(trial.trial_id, result["training_iteration"], result[self._ranked_by])
+        return self.CONTINUE if goes_on else self.STOP
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The newest: an older one's own worker is about to start, and would be sent away if it took a free one."""
+        trials = reversed(tune_controller.get_trials())
+        return next((trial for trial in trials if trial.status == trial.PENDING), None)
 
     def replay(self, history: Iterable[Event], trials: dict[str, TrialRecord]) -> list[str]:
-        """Fill the rungs from the events of earlier launches.
-
-        What an unfinished trial reported after its last checkpoint it will report again, so that is left out.
+        """Fill the rungs from the events of earlier launches, in their order, so that they decide as they did.
 
         Returns:
-            Ids of unfinished trials that end at the rung where they are: the budget stopped them before ASHA was asked.
+            Ids of unfinished trials that wait at the rung where they are: the budget stopped them before it was asked.
         """
-        beaten = []
-        nobody: Any = None
+        waiting = []
         for event in history:
-            record = trials.get(event.trial)
-            if record is None:
-                continue
-            trial: Any = SimpleNamespace(trial_id=record.trial_id, config=record.config)
-            if event.event == "asked":
-                self.on_trial_add(None, trial)
-            elif event.event == "result" and (record.ended or event.epoch <= record.checkpoint_epoch):
-                result = {**event.metrics, "training_iteration": event.epoch}
-                stopped = self.on_trial_result(None, trial, result) == self.STOP
+            if event.event == "promoted":
+                self._rungs.promote(last=event.last)
+            elif event.event == "result" and (event.ending == "asha" or event.ending not in ENDED):
+                goes_on = self._rungs.reach(event.trial, event.epoch, event.metrics[self._ranked_by])
+                record = trials[event.trial]
                 unasked = record.state in ("budget", "interrupted") and event.epoch == record.epoch
-                if stopped and unasked and record.epoch == record.checkpoint_epoch:
-                    beaten.append(record.trial_id)
-            elif event.event == "ended" and event.state in ENDED and event.state != "failed":
-                self.on_trial_complete(nobody, trial, {**record.result, "training_iteration": record.epoch})
-        self._stopped.clear()
-        return beaten
+                if not goes_on and unasked and record.epoch == record.checkpoint_epoch:
+                    waiting.append(event.trial)
+            elif event.event == "ended" and event.state == "failed":
+                self._rungs.drop(event.trial)
+        for record in trials.values():
+            if record.state == "failed":  # also what failed by what this launch has settled
+                self._rungs.drop(record.trial_id)
+        return waiting

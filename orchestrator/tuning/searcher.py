@@ -1,4 +1,4 @@
-"""What Tune tries next: unfinished trials of earlier launches, then what the Optuna study suggests."""
+"""What Tune tries next: unfinished trials of earlier launches, those promoted, and what the Optuna study suggests."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import RunFolder, cut_torn_line
 from orchestrator.tuning.budget import TuneResult
 from orchestrator.tuning.ledger import TrialRecord
+from orchestrator.tuning.rungs import Rungs
 from orchestrator.tuning.search_run import SearchRun
 
 #: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
@@ -52,18 +53,20 @@ class StudySearch(SearchAlgorithm):
 
     Not Ray's OptunaSearch: that cannot go on with a trial of an earlier launch, nor raise the number of trials, and it
     enqueues its first points again. What a suggestion draws at random follows from (seed, number of the trial), so a
-    resumed search suggests what an uninterrupted one would. Only final values are told to Optuna: TPE uses no others.
+    resumed search suggests what an uninterrupted one would. Optuna is told the value that a trial ends or waits with.
 
     Args:
         run: the launch of a search.
         study: of the search.
+        rungs: where its trials wait.
         slots: how many trials may run at a time, by now.
     """
 
-    def __init__(self, run: SearchRun, study: optuna.Study, slots: Callable[[], int]) -> None:
-        self._run, self._study, self._ledger, self._slots = run, study, run.ledger, slots
-        self._waiting = run.ledger.unfinished()
+    def __init__(self, run: SearchRun, study: optuna.Study, rungs: Rungs, slots: Callable[[], int]) -> None:
+        self._run, self._study, self._ledger, self._rungs, self._slots = run, study, run.ledger, rungs, slots
+        self._queue = run.ledger.unfinished()  # known, and to be started
         self._live: set[str] = set()
+        self._last: set[str] = set()  # promoted when no new trial was to come, and no other ran
         self._failed: list[TrialRecord] = []
         self._parser, self._spec = _make_parser(), dict[str, object]()
         self._reconcile()
@@ -74,8 +77,8 @@ class StudySearch(SearchAlgorithm):
 
     @property
     def total_samples(self) -> int:
-        """Trials that this launch runs."""
-        return len(self._waiting) + max(0, self._run.plan.trials - len(self._ledger.trials))
+        """Trials that this launch is yet to start, those left out that wait at a rung."""
+        return len(self._queue) + self._left
 
     def add_configurations(self, experiments: Any) -> None:
         """Tune says what a trial is made of."""
@@ -83,15 +86,24 @@ class StudySearch(SearchAlgorithm):
         self._spec = experiment.spec
 
     def is_finished(self) -> bool:
-        """Whether no trial is left to start."""
+        """Whether no trial is left to start: none that runs can have one promoted, either."""
         self._tell_failed()
-        return self._finished or self._run.budget.over() or self.total_samples == 0
+        if self._finished or self._run.budget.over():
+            return True
+        if not (self.total_samples or self._live):
+            self._promote(last=True)
+        return not (self.total_samples or self._live)
 
     def next_trial(self) -> Trial | None:
-        """The next trial, or None while all slots are taken."""
+        """The next trial, or None while all slots are taken, or what runs decides which it is."""
         if self.is_finished() or len(self._live) >= self._slots():
             return None
-        record = self._waiting.pop(0) if self._waiting else self._ask()
+        if not self._queue:
+            # Others that run may yet come to a rung, and do better there than the best that waits.
+            self._promote(last=not self._left and self._live <= self._last)
+        if not self.total_samples:
+            return None
+        record = self._queue.pop(0) if self._queue else self._ask()
         self._live.add(record.trial_id)
         trial: Trial = _create_trial_from_spec(
             {**self._spec, "config": record.config},
@@ -121,6 +133,21 @@ class StudySearch(SearchAlgorithm):
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._study.tell(trial.number, state=TrialState.FAIL)
 
+    @property
+    def _left(self) -> int:
+        """New trials that the study is yet to be asked for."""
+        return max(0, self._run.plan.trials - len(self._ledger.trials))
+
+    def _promote(self, *, last: bool) -> None:
+        while trial_id := self._rungs.promote(last=last):
+            self._ledger.add("promoted", trial_id, last=last)
+            record = self._ledger.trials[trial_id]
+            if record.promoted:
+                self._ledger.check(record, self._run.storage)
+                self._queue.append(record)
+                self._last |= {trial_id} if last else set()
+                return
+
     def _ask(self) -> TrialRecord:
         self._tell_failed()
         number = len(self._ledger.trials) + 1
@@ -142,24 +169,27 @@ class StudySearch(SearchAlgorithm):
         for record in self._failed:
             if record.ended:
                 self._tell(record, record.result.get(self._run.metric, WORST))
+                self._rungs.drop(record.trial_id)
             else:
-                self._waiting.append(record)  # its host died as a worker took it over
+                self._queue.append(record)  # its host died as a worker took it over
         self._failed.clear()
 
     def _tell(self, record: TrialRecord, value: float) -> None:
-        asked = self._study.get_trials(deepcopy=False)[record.study_number]
+        trials = self._study.get_trials(deepcopy=False)
+        asked = trials[record.study_number]
         if not asked.state.is_finished():
             self._study.tell(record.study_number, value)
-        elif asked.value != value:  # stopped by the budget, told, and gone on with: Optuna never changes a trial
+        elif not any(trial.value == value and trial.params == asked.params for trial in trials):
+            # It was stopped, told, and gone on with: Optuna never changes a trial.
             params, distributions = asked.params, asked.distributions
             self._study.add_trial(create_trial(params=params, distributions=distributions, value=value))
 
     def _reconcile(self) -> None:
         """Put the study where the ledger is: the process may have died between the two."""
-        records = {record.study_number: record for record in self._ledger.trials.values()}
+        known = {record.study_number for record in self._ledger.trials.values()}
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-            record = records.get(trial.number)
-            if record is None:  # asked for, and lost: it is asked for again
+            if trial.number not in known:  # asked for, and lost: it is asked for again
                 self._study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            elif record.ended:
+        for record in self._ledger.trials.values():
+            if record.ended:
                 self._tell(record, record.result.get(self._run.metric, WORST))

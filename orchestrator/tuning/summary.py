@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +18,10 @@ from trainables import checkpoint
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: How trials end, where the state alone does not say it.
+ENDS = {"completed": "to the end", "asha": "left at a rung"}
 
 
 class TrialSummary(BaseModel, frozen=True):
@@ -121,6 +126,12 @@ class SearchSummary(Result, frozen=True):
 
         frame = pd.DataFrame([row.model_dump() for row in self.trials], columns=list(TrialSummary.model_fields))
         return frame.sort_values("metric", ascending=False, ignore_index=True)
+
+    @property
+    def ends(self) -> str:
+        """How its trials ended, in words: "3 to the end, 5 left at a rung"."""
+        counted = Counter(row.status for row in self.trials)
+        return ", ".join(f"{number} {ENDS.get(status, status)}" for status, number in sorted(counted.items()))
 
     @property
     def note(self) -> str:

@@ -78,7 +78,8 @@ def show(summary: SearchSummary, settings: SearchSettings, experiment_id: str) -
     python = shlex.quote(sys.executable)
     uri = shlex.quote(settings.tracking_uri)
     busy = f", {summary.slots} at a time, {summary.efficiency:.0%} of it spent training" if summary.efficiency else ""
-    lines = [f"{summary.status}: {len(summary.trials)} trials in {format_seconds(summary.wall_seconds)}{busy}"]
+    ends = f" ({summary.ends})" if summary.trials else ""
+    lines = [f"{summary.status}: {len(summary.trials)} trials{ends} in {format_seconds(summary.wall_seconds)}{busy}"]
     if summary.status == "failed":
         lines.append(f"log               {settings.files.log}")
     resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"

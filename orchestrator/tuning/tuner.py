@@ -6,8 +6,8 @@ import os
 from typing import Any
 
 from ray import tune
-from ray.tune.schedulers import TrialScheduler
 
+from orchestrator.tuning.scheduler import Asha
 from orchestrator.tuning.search_run import SearchRun
 from orchestrator.tuning.searcher import StudySearch
 
@@ -16,12 +16,12 @@ MAX_FAILURES = 2
 
 
 def build_tuner(
-    run: SearchRun, trainable: Any, searcher: StudySearch, scheduler: TrialScheduler | None, callback: tune.Callback
+    run: SearchRun, trainable: Any, searcher: StudySearch, scheduler: Asha, callback: tune.Callback
 ) -> tune.Tuner:
     """The Tuner of one launch of a search; its checkpoints go to a folder of its own, so none is overwritten."""
     # Else Tune starts one worker after the other, and a trial that ends first hands its worker on: one slot for ever.
     # The searcher keeps to the slots, whose number grows with the cluster.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(run.share.slots, searcher.total_samples))
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(run.share.slots, run.plan.trials))
     return tune.Tuner(
         tune.with_resources(trainable, {"cpu": run.share.cpus, "gpu": run.share.gpus}),
         tune_config=tune.TuneConfig(

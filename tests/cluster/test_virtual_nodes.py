@@ -90,6 +90,7 @@ def nothing_is_left(search: Search) -> None:
 
 def test_search_waits_for_workers_and_uses_those_that_come(nodes: Nodes, begin: Begin) -> None:
     search = begin("waits", "--trials", "3")
+    (search.folder / "epoch").write_text("1")  # before the rung, where one of the three alone goes on
     with search.begin() as launch:
         launch.until(lambda: WAITING in launch.output)
         first = nodes.add()

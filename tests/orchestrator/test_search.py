@@ -244,7 +244,9 @@ def _interrupted(phantom: Path, folder: Path, *, times: int) -> str:
     assert "Traceback" not in output
     client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("breast-ultrasound-seg").experiment_id])
-    assert {run.info.status for run in runs} == {"KILLED"}
+    kind = {run.info.run_id: run.data.tags["kind"] for run in runs}
+    assert {run.info.status for run in runs if kind[run.info.run_id] == "search"} == {"KILLED"}
+    assert {run.info.status for run in runs} <= {"KILLED", "FINISHED"}  # some may have come to a rung
     return output
 
 
@@ -257,7 +259,7 @@ def test_interrupt_stops_cleanly(phantom: Path, tmp_path: Path) -> None:
     assert "mlflow ui" in _interrupted(phantom, tmp_path, times=1)
     summary = SearchSummary.read(tmp_path / "runs" / "stopped" / "summary.json")
     assert summary.status == "interrupted"
-    assert {trial.status for trial in summary.trials} == {"interrupted"}
+    assert "interrupted" in {trial.status for trial in summary.trials} <= {"interrupted", "asha"}
     load_model(summary.best.checkpoint)
 
 

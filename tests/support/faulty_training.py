@@ -28,7 +28,7 @@ class Faulty(Trial):
     def step(self) -> dict[str, Any]:
         """An epoch."""
         epoch = self.iteration + 1
-        if self.fault == "nan" and epoch == 3:
+        if self.fault == "nan" and epoch == 2:
             self.training.loss = lambda outputs, batch: outputs.sum() * math.nan
         result = super().step()
         with open(os.environ["SURROGATE_LOG"], "a") as log:

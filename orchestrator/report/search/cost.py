@@ -80,11 +80,11 @@ def time_spent(trials: Sequence[TrialOutcome], summary: SearchSummary | None) ->
     """How the time of all launches went; without a summary the search has not ended."""
     epochs = sum(trial.record.epoch for trial in trials)
     planned = sum(int(trial.record.config.get("epochs", trial.record.epoch)) for trial in trials)
-    stopped = [trial.record.epoch for trial in trials if trial.outcome == "asha"]
-    after = f", after a median of {median(stopped):g} epochs" if stopped else ""
+    left = [trial.record.epoch for trial in trials if trial.outcome == "asha"]
+    after = f", after a median of {median(left):g} epochs" if left else ""
     rows = [
         ("trials started", count(len(trials))),
-        ("stopped by ASHA", f"{len(stopped):,} ({percent(len(stopped), len(trials))}){after}"),
+        ("left at a rung", f"{len(left):,} ({percent(len(left), len(trials))}){after}"),
         ("epochs trained", f"{epochs:,} of {planned:,} if all had gone to their end ({percent(epochs, planned)})"),
         ("time in slots", format_seconds(sum(trial.record.seconds for trial in trials))),
     ]

@@ -19,7 +19,7 @@ from orchestrator.tuning.ledger import ENDED, Ledger, TrialRecord
 #: How a trial ended, in words; a state that is no end counts as unfinished.
 OUTCOMES = {
     "completed": "completed",
-    "asha": "stopped by ASHA",
+    "asha": "left at a rung",
     "early": "stopped early",
     "diverged": "diverged",
     "failed": "failed",

@@ -98,7 +98,7 @@ def test_the_budget_adds_up_to_the_ledger(tmp_path: Path) -> None:
     )
     read = page(search_blocks(tmp_path, search_summary(wall_seconds=16200.0, efficiency=0.5), "dice"))
     rows = read.table("What was spent")
-    names = ["architecture", "trials", "completed", "stopped by ASHA", "failed", "epochs", "hours", "GPU-hours", "best"]
+    names = ["architecture", "trials", "completed", "left at a rung", "failed", "epochs", "hours", "GPU-hours", "best"]
     assert rows == [
         names,
         ["fpn", "3", "1", "1", "1", "12", "3.5", "1.75", "0.7000"],
@@ -109,7 +109,7 @@ def test_the_budget_adds_up_to_the_ledger(tmp_path: Path) -> None:
     assert float(rows[-1][6]) * 3600 == sum(record.seconds for record in records)
     assert float(rows[-1][7]) * 3600 == sum(record.gpu_seconds for record in records)
     time = read.rows("How the time went")
-    assert time["stopped by ASHA"] == ["1 (25.0 %), after a median of 2 epochs"]
+    assert time["left at a rung"] == ["1 (25.0 %), after a median of 2 epochs"]
     assert time["epochs trained"] == ["22 of 40 if all had gone to their end (55.0 %)"]
     assert time["share of it spent training"] == ["50.0 %"]
 

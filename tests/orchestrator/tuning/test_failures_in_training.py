@@ -66,9 +66,8 @@ def test_faults_and_a_server_that_is_away(begin: Begin) -> None:
         SURROGATE_FAULTS="linknet=raise fpn=nan pspnet=memory",
     )
     with Server(search.folder) as server, search.begin("--tracking-uri", server.address) as launch:
-        plain = launch.until(lambda: [e for e in search.events("asked") if e["config"]["architecture"] == "unet"])[0]
-        worker = launch.until(lambda: [line.pid for line in search.epochs() if line[:2] == (plain["trial"], 3)])[0]
-        os.kill(worker, signal.SIGKILL)
+        promoted = launch.until(lambda: [line for line in search.epochs() if line.epoch == 3])[0]
+        os.kill(promoted.pid, signal.SIGKILL)
         server.stop()
         time.sleep(20)
         server.start()
@@ -79,13 +78,14 @@ def test_faults_and_a_server_that_is_away(begin: Begin) -> None:
     nothing_is_lost(search)
 
     runs = {run.run_id: run for run in search.runs()}
-    lost, raised, diverged, small = (search.trial(name) for name in ("unet", "linknet", "fpn", "pspnet"))
-    assert (lost["status"], lost["epochs"]) == ("completed", EPOCHS)
-    assert len({line.pid for line in search.epochs() if line.trial_id == lost["trial_id"]}) == 2
+    raised, diverged, small = (search.trial(name) for name in ("linknet", "fpn", "pspnet"))
+    lost = [line for line in search.epochs() if line.trial_id == promoted.trial_id]
+    assert [line.epoch for line in lost][:4] == [1, 2, 3, 3]
+    assert lost[2].pid != lost[3].pid
     assert (raised["status"], raised["reason"]) == ("failed", "RuntimeError: made to fail")
     assert runs[raised["mlflow_run_id"]].tags["reason"] == raised["reason"]
     assert len([line for line in search.epochs() if line.trial_id == raised["trial_id"]]) == 1 + MAX_FAILURES
-    assert (diverged["status"], diverged["epochs"]) == ("diverged", 3)
+    assert (diverged["status"], diverged["epochs"]) == ("diverged", 2)
     assert diverged["metric"] > 0
     assert small["status"] in ("completed", "asha")
     assert runs[small["mlflow_run_id"]].tags["out_of_memory"] == "batch of 8 in parts of 4"
@@ -128,7 +128,7 @@ def test_budget_ends_within_a_trial_which_a_larger_one_finishes(begin: Begin) ->
     for _ in range(2):  # the second time there is none left
         with search.resume("--time-budget", budget) as launch:
             assert "the time budget is spent" in launch.end()
-        assert [row["status"] for row in search.summary()["trials"]] == ["budget"]
+        assert [row["status"] for row in search.summary()["trials"]] in (["budget"], ["asha"])  # it may be at a rung
         nothing_is_lost(search)
     with search.resume("--time-budget", "1h") as launch:
         launch.end()

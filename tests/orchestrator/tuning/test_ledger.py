@@ -182,6 +182,26 @@ def test_a_trial_whose_end_was_not_written_is_settled(
     assert again.trials["a"].state == (ending if settled else "waiting")
 
 
+def test_a_trial_that_was_promoted_is_unfinished_until_it_waits_or_ends_again(tmp_path: Path) -> None:
+    ledger = _begin(tmp_path)
+    for trial in ("a", "b"):
+        _ask(ledger, trial)
+        _checkpoint(ledger, trial, 2, tmp_path)
+        _result(ledger, trial, 2, ending="asha")
+        ledger.add("ended", trial, state="asha", reason="")
+    _ask(ledger, "c")
+    ledger.add("promoted", "a", last=False)
+    ledger.close()
+    again = _begin(tmp_path)
+    again.settle(Storage(tmp_path))
+    assert [record.trial_id for record in again.unfinished()] == ["c", "a"]
+    assert again.trials["a"].state == "asha"
+    again.add("started", "a")
+    assert again.trials["a"].state == "running"
+    again.add("ended", "a", state="completed", reason="")
+    assert [record.trial_id for record in again.unfinished()] == ["c"]
+
+
 def test_a_trial_that_kills_the_search_each_time_is_given_up(tmp_path: Path) -> None:
     _begin(tmp_path).close()
     for launch in range(FRUITLESS_LAUNCHES):

@@ -22,9 +22,9 @@ Made = tuple[SearchProgress, io.StringIO]
 def make(tmp_path: Path) -> Iterator[Callable[..., Made]]:
     out = io.StringIO()
 
-    def make(trials: int, slots: int, seconds: float | None = None) -> Made:
+    def make(trials: int, slots: int, seconds: float | None = None, levels: tuple[int, ...] = ()) -> Made:
         budget = Budget(Ledger(tmp_path), seconds, None, 0)
-        return SearchProgress(trials=trials, slots=slots, metric="dice", budget=budget), out
+        return SearchProgress(trials=trials, slots=slots, metric="dice", budget=budget, levels=levels), out
 
     with shown_on(Console(file=out, width=120)):
         yield make
@@ -58,8 +58,28 @@ def test_time_left_counts_what_runs_and_what_waits(make: Callable[..., Made], mo
     assert progress._left() == "about 80 s left"
     progress.started("c", 3, "#3 c", 10)
     now = 1021.0
-    progress.epoch("c", 1, 0.5)  # 1 s an epoch, 9 s to go; one more waits for 20 s
+    progress.epoch("c", 1, 0.5)  # 1 s an epoch, 9 s to go; b took 10.5 s an epoch by now
     assert progress._left() == "about 84 s left"
+
+
+def test_time_left_counts_who_waits_at_a_rung_and_who_is_promoted(
+    make: Callable[..., Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    progress, out = make(trials=3, slots=1, levels=(2,))  # 3 x 2 and 1 x 8 epochs
+    for number, name in enumerate("abc", start=1):
+        progress.started(name, number, f"#{number} {name}", 10)
+        now += 4.0
+        progress.epoch(name, 2, 0.5)
+        progress.finished(name, "asha")
+    assert progress._left() == "about 16 s left"
+    progress.started("b", 2, "#2 b", 10)
+    now += 6.0
+    progress.epoch("b", 5, 0.6)
+    assert progress._left() == "about 10 s left"
+    progress.finished("b", "completed")
+    assert "trial 3/3  #2 b  epoch 5/10  best dice 0.6000  completed  10 s" in out.getvalue()
 
 
 def test_a_trial_without_an_epoch_is_not_about_to_end(
@@ -73,7 +93,7 @@ def test_a_trial_without_an_epoch_is_not_about_to_end(
     now = 1060.0
     progress.epoch("a", 10, 0.5)
     progress.finished("a", "completed")
-    assert progress._left() == "about 30 s left"
+    assert progress._left() == "about 60 s left"
 
 
 def test_time_left_is_never_more_than_the_budget(make: Callable[..., Made]) -> None:
