@@ -42,7 +42,7 @@ def trial_seconds(
 
 
 def usual(seconds: Mapping[Choice, float]) -> tuple[int, float]:
-    """Epochs of the choice of median cost, and seconds of one, by the seconds of a whole trial: the dearest seldom win."""
+    """Epochs of the choice of median cost and seconds of one, by those of whole trials: the dearest seldom win."""
     choice = sorted(seconds, key=lambda one: seconds[one])[len(seconds) // 2]
     return choice.epochs, seconds[choice] / choice.epochs
 
