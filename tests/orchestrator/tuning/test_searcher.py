@@ -22,7 +22,7 @@ from orchestrator.tuning.searcher import StudySearch, open_study
 from tests.support.search_runs import search_run
 
 METRIC = "best/dice"
-EPOCHS = 12
+EPOCHS = 10
 FIRST = [{"architecture": "fpn", "lr": 1e-3}, {"architecture": "unet", "lr": 1e-2}]
 
 
