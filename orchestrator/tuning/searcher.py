@@ -66,7 +66,6 @@ class StudySearch(SearchAlgorithm):
         self._run, self._study, self._ledger, self._rungs, self._slots = run, study, run.ledger, rungs, slots
         self._queue = run.ledger.unfinished()  # known, and to be started
         self._live: set[str] = set()
-        self._last: set[str] = set()  # promoted when no new trial was to come, and no other ran
         self._failed: list[TrialRecord] = []
         self._parser, self._spec = _make_parser(), dict[str, object]()
         self._reconcile()
@@ -95,12 +94,11 @@ class StudySearch(SearchAlgorithm):
         return not (self.total_samples or self._live)
 
     def next_trial(self) -> Trial | None:
-        """The next trial, or None while all slots are taken, or what runs decides which it is."""
+        """The next trial, or None while all slots are taken, or no trial is to be started before another has ended."""
         if self.is_finished() or len(self._live) >= self._slots():
             return None
         if not self._queue:
-            # Others that run may yet come to a rung, and do better there than the best that waits.
-            self._promote(last=not self._left and self._live <= self._last)
+            self._promote(last=not self._left)  # a slot that is free trains what may yet be outdone rather than nothing
         if not self.total_samples:
             return None
         record = self._queue.pop(0) if self._queue else self._ask()
@@ -145,7 +143,6 @@ class StudySearch(SearchAlgorithm):
             if record.promoted:
                 self._ledger.check(record, self._run.storage)
                 self._queue.append(record)
-                self._last |= {trial_id} if last else set()
                 return
 
     def _ask(self) -> TrialRecord:

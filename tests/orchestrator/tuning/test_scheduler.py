@@ -16,12 +16,12 @@ METRIC = "best/dice"
 
 
 class Search:
-    """Trials of 12 epochs that report to a scheduler and a ledger, as Tune and the callback would have them do."""
+    """Trials of 10 epochs that report to a scheduler and a ledger, as Tune and the callback would have them do."""
 
     def __init__(self, folder: Path) -> None:
         self.ledger = Ledger(folder)
         self.ledger.launch(Identity(), 0)
-        self.rungs = Rungs(12)
+        self.rungs = Rungs(10)
         self.asha = Asha(self.rungs, METRIC)
         self.waiting = self.asha.replay(self.ledger.history, self.ledger.trials)
 

@@ -22,7 +22,7 @@ from orchestrator.tuning.searcher import StudySearch, open_study
 from tests.support.search_runs import search_run
 
 METRIC = "best/dice"
-EPOCHS = 12
+EPOCHS = 10
 FIRST = [{"architecture": "fpn", "lr": 1e-3}, {"architecture": "unet", "lr": 1e-2}]
 
 
@@ -163,15 +163,18 @@ def test_a_search_that_is_killed_again_and_again_decides_as_another_does(tmp_pat
     assert part.found() == whole.found()
 
 
-def test_none_to_start_is_no_end_while_others_may_have_one_promoted(tmp_path: Path) -> None:
+def test_no_slot_stays_free_for_what_others_may_come_to_and_none_to_start_is_no_end(tmp_path: Path) -> None:
     launch = Launch(tmp_path, trials=2, slots=2)
     one, two = launch.start(), launch.start()
-    launch.train(one)
-    assert launch.start() is None
+    while one:  # the other takes long, and no new trial is left
+        launch.train(one)
+        one = launch.start()
     assert not launch.searcher.is_finished()
+    assert [record.state for record in launch.ledger.trials.values()] == ["completed", "running"]
     launch.train(two)
-    best = max(one, two, key=lambda trial: quality(trial.config))
-    assert launch.start().trial_id == best.trial_id
+    assert launch.start() is None
+    assert launch.searcher.is_finished()
+    assert [record.state for record in launch.ledger.trials.values()] == ["completed", "asha"]
 
 
 def test_of_those_that_wait_at_the_end_one_goes_on_and_the_others_have_ended(tmp_path: Path) -> None:
