@@ -63,13 +63,18 @@ def race(
     Raises:
         UserError: none is left, or a training failed that may succeed another time.
     """
+
+    def keep_free(compared: int) -> None:
+        costs = [one.cost for one in racing]
+        team.deadline.reserve = finish_seconds(costs, scale._replace(compared=compared))
+
     racing, trained = list(candidates), [0]
+    keep_free(0)
     while len(trained) <= len(folds):
         left = list(folds[len(trained) - 1 :])
         if drop and len(trained) > 1:
             racing = _without_hopeless(team, racing, trained, BEHIND, seed)
-        networks = scale._replace(compared=len(trained))
-        team.deadline.reserve = finish_seconds([candidate.cost for candidate in racing], networks)
+        keep_free(len(trained))
         chunk = left[: folds_at_once(len(racing), len(left), team.workers.slots, race=drop)]
         entered, chunk = _in_time(team, racing, chunk, fewer=len(trained) == 1)
         failed = _train(team, entered, chunk, tracker)
@@ -78,9 +83,10 @@ def race(
             raise UserError("no candidate is left: all of their fold models failed; see the log")
         if len(trained) == 1:
             there = [one for one in racing if team.fold_job(one, left[0]).done]
-            if there and len(there) < len(racing):
-                team.deadline.lack(f"{len(racing) - len(there)} of {len(racing)} candidates")
-            racing = there or racing
+            if racing[0] in there:  # else the optimistic comparison of all is worth more than an honest one of the rest
+                if lost := len(racing) - len(there):
+                    team.deadline.lack(f"{lost} of {len(racing)} candidates")
+                racing = there
         done = _whole(team, racing, chunk)
         trained += done
         if not chunk or len(done) < len(chunk):
