@@ -14,7 +14,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.plan import Plan
-from orchestrator.tuning.reserve import Forecast, Reserve
+from orchestrator.tuning.reserve import NOTHING, Forecast, Reserve
 from trainables.data import Prepared
 from trainables.tasks import Task, make_task
 
@@ -36,8 +36,8 @@ class SearchRun:
     plan: Plan
     share: TrialResources
     ledger: Ledger
-    before: float
-    forecast: Forecast
+    before: float = 0.0
+    forecast: Forecast = NOTHING
     fitting: HostRequirements | None = None
 
     @cached_property
