@@ -23,6 +23,7 @@ from orchestrator.ensemble import lesion_shape, plan, terminal
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
 from orchestrator.ensemble.by_source import source_rows
 from orchestrator.ensemble.candidates import Candidate, newest_search, search_settings
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.delivery import deliver
 from orchestrator.ensemble.finalists import Finalists
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
@@ -120,17 +121,17 @@ def build(settings: EnsembleSettings, search: SearchSettings, data: Prepared) ->
                 folder=search.files.boost,
                 median_seconds=median,
             )
-            everyone, held, boosted = boost(team, members, candidates, held, boosting, tracker)
-            held, segmenter = _with_shape(team, held, data, settings)
+            fits = Fits(held, settings.seed)
+            everyone, fits, boosted = boost(team, members, candidates, fits, boosting, tracker)
+            held, segmenter = _with_shape(team, fits, data, settings)
+            fits = Fits(held, settings.seed, earlier=fits)
             say("combiners are fitted and compared")
-            rows = terminal.with_reasons(compare(search.task, held, settings.seed), boosted, settings)
+            rows = terminal.with_reasons(compare(search.task, fits), boosted, settings)
             winner, why = choose(rows, held.optimistic)
             terminal.comparison(rows, winner, search.task, held)
             say(f"winner    {winner}: {why}")
             of_source = dict(zip(data.image_digests, data.sources, strict=True))
-            sources = source_rows(
-                search.task, winner, held, of_source, by_fold=search.folds == BY_SOURCE, seed=settings.seed
-            )
+            sources = source_rows(search.task, winner, fits, of_source, by_fold=search.folds == BY_SOURCE)
             terminal.by_source(sources, search.task)
             by_name = {row.name: row for row in rows}
             finalists = Finalists(by_name[winner], by_name["best"], everyone, held.candidates, segmenter)
@@ -206,11 +207,12 @@ def _open_run(
 
 
 def _with_shape(
-    team: MemberTrainer, held: OutOfFoldPredictions, data: Prepared, settings: EnsembleSettings
+    team: MemberTrainer, fits: Fits, data: Prepared, settings: EnsembleSettings
 ) -> tuple[OutOfFoldPredictions, Segmenter | None]:
     """With lesion shape where a task with classes can have it: from its own masks, or from a segmentation ensemble."""
+    held = fits.held_out
     if team.task.name == "multi" and settings.out_of_fold:
-        return lesion_shape.with_own(held, data, settings.seed), None
+        return lesion_shape.with_own(fits, data), None
     segmenter = lesion_shape.find(settings.home, team) if team.task.name == "cls" and settings.out_of_fold else None
     if segmenter is None:
         return held, None
