@@ -14,7 +14,7 @@ from orchestrator.ensemble.combiners.mask_threshold import THRESHOLDS, best_thre
 from orchestrator.ensemble.combiners.objectives import ClassObjective, Objective
 from orchestrator.ensemble.combiners.registry import COMBINERS
 from orchestrator.ensemble.combiners.stacking import fit_stack
-from orchestrator.ensemble.combiners.weights import Weighting, mean, padded, with_trained
+from orchestrator.ensemble.combiners.weights import Weighting, padded, with_trained
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.inference.combination import Combination, Head
 from orchestrator.scoring.values import ScoredPredictions
@@ -73,7 +73,7 @@ class CombinerFit:
         stack, note = self._once(
             ("stack", self._held_out.shape is None), partial(fit_stack, self._held_out, temperatures, self._seed)
         )
-        masks = self.combination(name, self._weigh(mean)[0]).masks
+        masks = self.combination(name, self.weigh("mean")[0]).masks
         return Combination(name, masks=masks, stack=stack), note
 
     def weigh(self, name: str) -> tuple[list[np.ndarray], str]:

@@ -109,12 +109,13 @@ class MaskObjective(_Rows):
         found = np.empty(len(self.truth))
         for rows in blocks(len(found)):
             logits, weights, lesion = logits_of(rows), self.weights[rows], self._lesion[rows]
-            half = np.tanh(logits / 2)
-            entropy = np.vecdot(weights, np.maximum(logits, 0) - np.log((1 + np.abs(half)) / 2))
-            p, size = (1 + half) / 2, self._sizes[rows]
+            p, size = _chances(logits), self._sizes[rows]
+            # -log p where the pixel is lesion, and -log(1 - p) where it is not; the logarithm is of what is above 1/2.
+            entropy = np.vecdot(weights, np.maximum(logits, 0)) - np.vecdot(weights, np.log(np.maximum(p, 1 - p)))
+            entropy -= np.vecdot(lesion, logits)
             total = np.where(size > 0, size + np.vecdot(weights, p), 1)
-            excess = (entropy - np.vecdot(lesion, logits)) / self._totals[rows]
-            found[rows] = excess + np.where(size > 0, 1 - 2 * np.vecdot(lesion, p) / total, 0)
+            dice = 2 * np.vecdot(lesion, p) / total
+            found[rows] = entropy / self._totals[rows] + np.where(size > 0, 1 - dice, 0)
         return found
 
     def residual(self, combined: np.ndarray) -> np.ndarray:
@@ -122,12 +123,11 @@ class MaskObjective(_Rows):
         found = np.empty_like(combined)
         for rows in blocks(len(found)):
             weights, lesion, size = self.weights[rows], self._lesion[rows], self._sizes[rows]
-            half = np.tanh(combined[rows] / 2)
-            p, slope = (1 + half) / 2, (1 - half) * (1 + half) / 4
+            p = _chances(combined[rows])
             total = np.where(size > 0, size + np.vecdot(weights, p), 1)
             overlap = np.vecdot(lesion, p)
             dice = lesion * (2 / total)[:, None] - weights * (2 * overlap / np.square(total))[:, None]
-            found[rows] = (lesion - weights * p) / self._totals[rows, None] + dice * slope
+            found[rows] = (lesion - weights * p) / self._totals[rows, None] + dice * (p * (1 - p))
         found /= len(found)
         return found
 
@@ -200,3 +200,11 @@ def sample_pixels(
         weights[i, :drawn] = len(here) / max(1, drawn)
         weights[i, drawn:] = len(elsewhere) / max(1, count - drawn)
     return logits, lesion, weights
+
+
+def _chances(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits; without a branch a pixel, which is most of the time of one."""
+    chances: np.ndarray = np.tanh(logits / 2)
+    chances += 1
+    chances /= 2
+    return chances
