@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.ensemble.candidates import Candidate
-from orchestrator.ensemble.combiners import fit
-from orchestrator.ensemble.held_out import OutOfFoldPredictions
-from orchestrator.inference.combination import Combination
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.scoring.resampling import CHOICE, resample_counts
 from orchestrator.scoring.values import ScoredPredictions, dice_by_image, primary
 from search_spaces import Config
@@ -144,52 +142,35 @@ class Gain:
     score_with: float
 
 
-def gain(task: str, held_out: OutOfFoldPredictions, seed: int) -> Gain:
-    """What the last member of `held_out` does, cross-fitted.
+def gain(task: str, before: Fits, after: Fits) -> Gain:
+    """What the last member of `after` does, cross-fitted; `before` lacks it.
 
     For each fold the ensemble is fitted on the other folds, and its loss on this one compared, image by image, with and
     without the new member. Networks are not trained again: those of the other folds were weighted by errors of models
     that had seen this one, a leakage of second order.
     """
+    held_out = after.held_out
     rows = np.flatnonzero(held_out.compared)
+
+    def without_and_with(fold: int | None) -> list[tuple[np.ndarray, ScoredPredictions]]:
+        assert fold is not None
+        inside = np.flatnonzero(held_out.compared[after.rows(fold)])
+        found = []
+        for fits in (before, after):
+            one, _ = fits.without(fold).fit("boosted-trained")
+            found.append((fits.losses(one, fold)[inside], fits.predict(one, fold).take(inside)))
+        return found
+
+    folds = np.unique(held_out.folds[rows])
+    without, with_it = zip(*after.each(without_and_with, folds.tolist()), strict=True)
     falls = np.empty(len(held_out))
-    scored: dict[bool, list[ScoredPredictions]] = {False: [], True: []}
-    for fold in np.unique(held_out.folds[rows]):
-        fitting = fit.CombinerFit(held_out.take(np.flatnonzero(held_out.folds != fold)), seed)
-        inside = np.flatnonzero(held_out.compared & (held_out.folds == fold))
-        found = held_out.take(inside)
-        weights, _ = fitting.weigh("boosted-trained")
-        losses = {}
-        for with_it in (False, True):
-            one = fitting.combination("boosted-trained", weights if with_it else [_without_last(w) for w in weights])
-            losses[with_it] = _losses(one, found, seed)
-            scored[with_it].append(fit.predict(one, found))
-        falls[inside] = losses[False] - losses[True]
-    counts = resample_counts(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
+    for fold, (losses, _), (losses_with, _) in zip(folds, without, with_it, strict=True):
+        falls[held_out.compared & (held_out.folds == fold)] = losses - losses_with
+    counts = resample_counts(held_out.groups[rows], held_out.labels[rows], CHOICE, after.seed)
     compared = falls[rows]
     return Gain(
         float(compared.mean()),
         float(np.std(counts @ compared / counts.sum(1), ddof=1)),
-        primary(task, ScoredPredictions.join(scored[False])),
-        primary(task, ScoredPredictions.join(scored[True])),
+        primary(task, ScoredPredictions.join([scored for _, scored in without])),
+        primary(task, ScoredPredictions.join([scored for _, scored in with_it])),
     )
-
-
-def _without_last(weights: np.ndarray) -> np.ndarray:
-    """The weights before the last member came in: it took its share, at most half, from all others in proportion."""
-    return np.append(weights[:-1] / weights[:-1].sum(), 0.0)
-
-
-def _losses(combination: Combination, held_out: OutOfFoldPredictions, seed: int) -> np.ndarray:
-    """What boosting makes small, of each row, float64 [N]: the losses of its heads; 0 where nothing is known."""
-    found = np.zeros(len(held_out))
-    if held_out.class_logits is not None and combination.classes and (held_out.targets >= 0).any():
-        rows = np.flatnonzero(held_out.targets >= 0)
-        classes, _ = fit.class_objective(held_out)
-        found[rows] += classes.losses(combination.classes.combine(held_out.class_logits[:, rows]))
-    if held_out.planes is not None and combination.masks and held_out.has_mask.any():
-        rows = np.flatnonzero(held_out.has_mask)
-        masks, temperatures = fit.mask_objective(held_out, seed)
-        logits = masks.scaled * np.array(temperatures, np.float32)[:, None, None]
-        found[rows] += masks.losses(combination.masks.combine(logits))
-    return found

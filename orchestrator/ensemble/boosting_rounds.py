@@ -13,7 +13,7 @@ import numpy as np
 
 from orchestrator.ensemble import boosting
 from orchestrator.ensemble.candidates import Candidate
-from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member import Member
 from orchestrator.ensemble.member_predictions import held_out
@@ -50,11 +50,11 @@ def boost(
     team: MemberTrainer,
     members: Sequence[Member],
     candidates: Sequence[Candidate],
-    held: OutOfFoldPredictions,
+    fits: Fits,
     plan: Boosting,
     tracker: Tracker,
-) -> tuple[list[Member], OutOfFoldPredictions, list[BoostRound]]:
-    """Members and held-out predictions with those new members that lower the loss, and what each round did.
+) -> tuple[list[Member], Fits, list[BoostRound]]:
+    """Members and fits of held-out predictions with those new members that lower the loss, and what each round did.
 
     A round takes the errors of the ensemble so far on out-of-fold predictions, draws images the oftener the more wrong
     they are (after AdaBoost, Freund and Schapire, JCSS 55, 1997, 119-139; here with soft, bounded weights), and trains
@@ -66,12 +66,13 @@ def boost(
 
     Args:
         members: one for each candidate, in the same order.
-        held: their out-of-fold predictions.
+        fits: of their out-of-fold predictions.
     """
     everyone, done = list(members), list[BoostRound]()
     for number in range(1, plan.rounds + 1):
-        ensemble, _ = fit.fit("boosted-trained", held, plan.seed)
-        found = boosting.emphasis(boosting.errors(fit.predict(ensemble, held)), held.labels)
+        held = fits.held_out
+        ensemble, _ = fits.whole().fit("boosted-trained")
+        found = boosting.emphasis(boosting.errors(fits.predict(ensemble)), held.labels)
         suspects = tuple(held.digests[row] for row in found.suspects)
         report = BoostRound(round=number, effective=found.effective, images=len(held), suspects=suspects)
         if found.even and not plan.uniform:
@@ -94,7 +95,8 @@ def boost(
             break
         new = team.member(f"boost {number} from {start.name}", start, trained)
         more = held_out(team.task, [*everyone, new], held.candidates, team.workers, tta=team.tta)
-        gain = boosting.gain(team.task.name, more, plan.seed)
+        added = Fits(more, fits.seed, earlier=fits)
+        gain = boosting.gain(team.task.name, fits, added)
         came_to = {
             "accepted": gain.fall > gain.error,
             "loss_falls_by": gain.fall,
@@ -105,8 +107,8 @@ def boost(
         done.append(report.model_copy(update=came_to))
         if not done[-1].accepted:
             break
-        everyone, held = [*everyone, new], more
-    return everyone, held, done
+        everyone, fits = [*everyone, new], added
+    return everyone, fits, done
 
 
 def _weights(data: Prepared, held: OutOfFoldPredictions, found: boosting.Emphasis, *, uniform: bool) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.judging import trivial_held_out
 from orchestrator.ensemble.result import SourceRow
 from orchestrator.ensemble.selection import cross_fit
@@ -21,7 +21,7 @@ from orchestrator.scoring.verdict import judge
 
 
 def source_rows(
-    task: str, winner: str, held_out: OutOfFoldPredictions, sources: Mapping[str, str], *, by_fold: bool, seed: int = 0
+    task: str, winner: str, fits: Fits, sources: Mapping[str, str], *, by_fold: bool
 ) -> tuple[SourceRow, ...]:
     """A row for each source, cross-fitted as in `selection.cross_fit`; none where there are not several.
 
@@ -31,11 +31,12 @@ def source_rows(
     Args:
         sources: of each image digest. by_fold: whether each source is a fold.
     """
+    held_out, seed = fits.held_out, fits.seed
     names = np.array([sources[digest] for digest in held_out.digests])
     if held_out.optimistic or len(set(names.tolist())) < 2:
         return ()
     everything = replace(held_out, compared=np.ones(len(held_out), bool))
-    scored = cross_fit([winner], everything, seed)[winner]
+    scored = cross_fit([winner], Fits(everything, seed, earlier=fits))[winner]
     if isinstance(scored, Exception):
         return ()
     trivial = trivial_held_out(held_out, np.arange(len(held_out)))

@@ -11,7 +11,7 @@ import numpy as np
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.ensemble.candidates import Candidate
-from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.combiners.weights import LEAST_GAIN
 from orchestrator.ensemble.deadline import NO_TIME
 from orchestrator.ensemble.forecast import Scale, finish_seconds, folds_at_once
@@ -108,15 +108,14 @@ def hopeless(task: str, held: OutOfFoldPredictions, errors: float, seed: int) ->
     Args:
         task: seg, cls or multi. held: all rows are calibrated on, the compared ones scored.
     """
-    fitting = fit.CombinerFit(held, seed)
-    compared = held.take(np.flatnonzero(held.compared))
-    counts = resample_counts(compared.groups, compared.labels, CHOICE, seed)
+    fits, compared = Fits(held, seed), np.flatnonzero(held.compared)
+    counts = resample_counts(held.groups[compared], held.labels[compared], CHOICE, seed)
     measure = partial(weighted.primary, task)
     heads = (held.class_logits is not None) + (held.planes is not None)
 
     def mean_of(members: Sequence[int]) -> CombinerResult:
         weights = np.bincount(members, minlength=len(held.names)) / len(members)
-        scored = fit.predict(fitting.combination("mean", [weights] * heads), compared)
+        scored = fits.predict(fits.whole().combination("mean", [weights] * heads)).take(compared)
         return CombinerResult("mean", weighted.once(measure, scored), draws=measure(scored, counts))
 
     alone = [mean_of([member]) for member in range(len(held.names))]

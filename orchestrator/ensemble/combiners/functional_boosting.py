@@ -7,6 +7,8 @@ candidate that the negative gradient points to, so that weights stay >= 0 and su
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 
@@ -23,14 +25,14 @@ def boost(objective: Objective, rounds: int = ROUNDS) -> np.ndarray:
 
     The last ones are repeated where no candidate lowers the loss any more.
     """
-    members = len(objective.scaled)
+    members = len(objective.logits)
     path = [np.full(members, 1 / members)]
     combined = objective.combined(path[0])
     for _ in range(rounds):
         residual = objective.residual(combined)
-        gains = np.tensordot(objective.scaled, residual, residual.ndim) - np.vdot(residual, combined)
+        gains = np.tensordot(objective.logits, residual, residual.ndim) - np.vdot(residual, combined)
         best = int(gains.argmax())
-        direction = objective.scaled[best] - combined
+        direction = objective.logits[best] - combined
         step = line_search(objective, combined, direction) if gains[best] > LEAST_GAIN else 0.0
         if not step:
             break
@@ -41,10 +43,7 @@ def boost(objective: Objective, rounds: int = ROUNDS) -> np.ndarray:
 
 def line_search(objective: Objective, combined: np.ndarray, direction: np.ndarray) -> float:
     """s in [0, 1] of the least L(F + s D), for F and D float [N,V]; 0 where no step that was tried lowers it."""
-
-    def loss(step: float) -> float:
-        return float(objective.losses(combined + direction * direction.dtype.type(step)).mean())
-
+    loss = partial(objective.along, combined, direction)
     found = minimize_scalar(loss, bounds=(0, 1), method="bounded", options={"xatol": 1e-2})
     return float(found.x) if found.fun < loss(0) else 0.0
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from scipy.special import log_softmax, softmax
 
+from orchestrator.ensemble.combiners.calibration import blocks, class_temperature, mask_temperature
 from orchestrator.scoring.values import ScoredPredictions, auroc
 
 #: Pixels of an image that masks are combined on.
 PIXELS = 4096
-#: Images that are computed together: their pixels fit into a core's cache, which halves the time.
-_BLOCK = 8
 
 
 @dataclass(frozen=True)
@@ -23,26 +23,31 @@ class _Rows:
     """Rows of one head whose truth is known.
 
     Attributes:
-        scaled: logits of M members, each divided by its temperature, float [M,N,V]: V classes, or V pixels.
+        logits: of M members, float [M,N,V]: V classes, or V pixels. Members are weighed where each one's are divided by
+            its temperature.
         groups: int64 [N]. labels: strata, int64 [N].
     """
 
-    scaled: np.ndarray
+    logits: np.ndarray
     groups: np.ndarray
     labels: np.ndarray
 
     def combined(self, weights: np.ndarray) -> np.ndarray:
         """F = sum_m weights_m Z_m, float [N,V], from weights float [M]."""
-        return np.tensordot(weights.astype(self.scaled.dtype), self.scaled, 1)
+        return np.tensordot(weights.astype(self.logits.dtype), self.logits, 1)
+
+    def calibrated(self, temperatures: tuple[float, ...]) -> Self:
+        """The logits of each member divided by its temperature."""
+        return replace(self, logits=self.logits / np.array(temperatures, self.logits.dtype)[:, None, None])
 
     def take(self, rows: np.ndarray) -> Self:
         """These rows (int64) alone."""
-        by_row = {name: values[rows] for name, values in vars(self).items() if name != "scaled"}
-        return replace(self, scaled=self.scaled[:, rows], **by_row)
+        by_row = {one.name: getattr(self, one.name)[rows] for one in fields(self) if one.name != "logits"}
+        return replace(self, logits=self.logits[:, rows], **by_row)
 
     def first(self, members: int) -> Self:
         """The first so many members alone."""
-        return replace(self, scaled=self.scaled[:members])
+        return replace(self, logits=self.logits[:members])
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,18 @@ class ClassObjective(_Rows):
 
     targets: np.ndarray
 
+    def temperature(self, logits: np.ndarray) -> float:
+        """T > 0 of logits float [N,K]."""
+        return class_temperature(logits, self.targets)
+
     def losses(self, combined: np.ndarray) -> np.ndarray:
         """l_i of each image, float64 [N], for logits float [N,K]; L is their mean."""
         losses: np.ndarray = -log_softmax(combined.astype(np.float64), axis=1)[np.arange(len(combined)), self.targets]
         return losses
+
+    def along(self, combined: np.ndarray, direction: np.ndarray, step: float) -> float:
+        """L(F + s D) for F and D float [N,K]."""
+        return float(self.losses(combined + direction * step).mean())
 
     def residual(self, combined: np.ndarray) -> np.ndarray:
         """-dL/dF at these logits, float [N,K]."""
@@ -79,49 +92,69 @@ class MaskObjective(_Rows):
     truth: np.ndarray
     weights: np.ndarray
 
+    def temperature(self, logits: np.ndarray) -> float:
+        """T > 0 of logits float [N,P]."""
+        return mask_temperature(logits, self.truth, self.weights)
+
     def losses(self, combined: np.ndarray) -> np.ndarray:
         """l_i of each image, float64 [N], for logits float [N,P]; L is their mean."""
-        found = np.empty(len(combined))
-        for rows, logits, weights, lesion in self._blocks(combined):
-            small = np.exp(-np.abs(logits))
-            p = np.where(logits > 0, 1, small) / (1 + small)
-            entropy = _sums(weights, np.maximum(logits, 0) + np.log(1 + small)) - _sums(lesion, logits)
-            overlap, size, predicted = _sums(lesion, p), lesion.sum(1), _sums(weights, p)
-            dice = 2 * overlap / np.where(size > 0, size + predicted, 1)
-            found[rows] = entropy / weights.sum(1) + np.where(size > 0, 1 - dice, 0)
+        return self._losses(lambda rows: combined[rows])
+
+    def along(self, combined: np.ndarray, direction: np.ndarray, step: float) -> float:
+        """L(F + s D) for F and D float [N,P]."""
+        step = direction.dtype.type(step)
+        return float(self._losses(lambda rows: combined[rows] + direction[rows] * step).mean())
+
+    def _losses(self, logits_of: Callable[[slice], np.ndarray]) -> np.ndarray:
+        found = np.empty(len(self.truth))
+        for rows in blocks(len(found)):
+            logits, weights, lesion = logits_of(rows), self.weights[rows], self._lesion[rows]
+            p, size = _chances(logits), self._sizes[rows]
+            # -log p where the pixel is lesion, and -log(1 - p) where it is not; the logarithm is of what is above 1/2.
+            entropy = np.vecdot(weights, np.maximum(logits, 0)) - np.vecdot(weights, np.log(np.maximum(p, 1 - p)))
+            entropy -= np.vecdot(lesion, logits)
+            total = np.where(size > 0, size + np.vecdot(weights, p), 1)
+            dice = 2 * np.vecdot(lesion, p) / total
+            found[rows] = entropy / self._totals[rows] + np.where(size > 0, 1 - dice, 0)
         return found
 
     def residual(self, combined: np.ndarray) -> np.ndarray:
         """-dL/dF at these logits, float [N,P]."""
         found = np.empty_like(combined)
-        for rows, logits, weights, lesion in self._blocks(combined):
-            small = np.exp(-np.abs(logits))
-            p = np.where(logits > 0, 1, small) / (1 + small)
-            slope = small / np.square(1 + small)  # p (1 - p), without loss of digits
-            size = lesion.sum(1)
-            total = np.where(size > 0, size + _sums(weights, p), 1)
-            overlap = _sums(lesion, p)
+        for rows in blocks(len(found)):
+            weights, lesion, size = self.weights[rows], self._lesion[rows], self._sizes[rows]
+            p = _chances(combined[rows])
+            total = np.where(size > 0, size + np.vecdot(weights, p), 1)
+            overlap = np.vecdot(lesion, p)
             dice = lesion * (2 / total)[:, None] - weights * (2 * overlap / np.square(total))[:, None]
-            found[rows] = (lesion - weights * p) / weights.sum(1, keepdims=True) + dice * slope
-        return found / len(combined)
+            found[rows] = (lesion - weights * p) / self._totals[rows, None] + dice * (p * (1 - p))
+        found /= len(found)
+        return found
 
     def metric(self, combined: np.ndarray) -> float:
         """Mean Dice over images with a lesion at probability .5, at this size; NaN where there is none."""
-        dice = []
-        for _, logits, weights, lesion in self._blocks(combined):
-            predicted = (logits > 0).astype(weights.dtype)
-            size = lesion.sum(1)
-            total = size + _sums(weights, predicted)
-            dice.append((2 * _sums(lesion, predicted) / np.maximum(total, np.finfo(np.float32).tiny))[size > 0])
-        values = np.concatenate(dice)
+        predicted = combined > 0
+        total = self._sizes + np.vecdot(self.weights, predicted)
+        dice = 2 * np.vecdot(self._lesion, predicted) / np.maximum(total, np.finfo(np.float32).tiny)
+        values = dice[self._sizes > 0]
         return float(values.mean(dtype=np.float64)) if len(values) else float("nan")
 
-    def _blocks(self, combined: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-        """Some rows at a time: which, their logits, weights, and weights where there is lesion."""
-        for start in range(0, len(combined), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            weights = self.weights[rows].astype(combined.dtype, copy=False)
-            yield rows, combined[rows], weights, weights * self.truth[rows]
+    # Of the pixels' weights alone: computed once, and not at each of thousands of steps.
+
+    @cached_property
+    def _lesion(self) -> np.ndarray:
+        lesion: np.ndarray = self.weights * self.truth
+        return lesion
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        sizes: np.ndarray = self._lesion.sum(1)
+        return sizes
+
+    @cached_property
+    def _totals(self) -> np.ndarray:
+        totals: np.ndarray = self.weights.sum(1)
+        return totals
 
 
 Objective = ClassObjective | MaskObjective
@@ -169,6 +202,9 @@ def sample_pixels(
     return logits, lesion, weights
 
 
-def _sums(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    sums: np.ndarray = np.einsum("ij,ij->i", one, other)
-    return sums
+def _chances(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits; without a branch a pixel, which is most of the time of one."""
+    chances: np.ndarray = np.tanh(logits / 2)
+    chances += 1
+    chances /= 2
+    return chances

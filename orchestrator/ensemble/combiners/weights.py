@@ -1,6 +1,6 @@
-"""Weights of members from their held-out logits, a list of weights a head: what the combiners differ in. Plain numpy.
+"""Weights of candidates from their held-out logits, a list of weights a head: what the combiners differ in.
 
-Only the first `candidates` members are weighed; `with_trained` adds the members after them.
+Plain numpy. `with_trained` adds the members that boosting trained.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ PICKS = 25
 #: Of the metric, for another pick. Noise finds smaller gains by chance: some pairs of images, some pixels.
 LEAST_GAIN = 1e-3
 
-Weighting = Callable[[list[Objective], int, int], tuple[list[np.ndarray], str]]
+Weighting = Callable[[list[Objective], int], tuple[list[np.ndarray], str]]
 
 
-def best(heads: list[Objective], candidates: int, seed: int) -> tuple[list[np.ndarray], str]:
+def best(heads: list[Objective], seed: int) -> tuple[list[np.ndarray], str]:
     """The candidate of the largest metric, in the mean over heads; the same for all of them."""
-    scores = [[_metric(head, head.scaled[member]) for member in range(candidates)] for head in heads]
+    scores = [[_metric(head, one) for one in head.logits] for head in heads]
     chosen = int(np.mean(scores, axis=0).argmax())
-    return [np.eye(len(head.scaled))[chosen] for head in heads], ""
+    return [np.eye(len(head.logits))[chosen] for head in heads], ""
 
 
-def mean(heads: list[Objective], candidates: int, seed: int) -> tuple[list[np.ndarray], str]:
+def mean(heads: list[Objective], seed: int) -> tuple[list[np.ndarray], str]:
     """All candidates alike."""
-    return [_padded(np.full(candidates, 1 / candidates), head) for head in heads], ""
+    return [np.full(len(head.logits), 1 / len(head.logits)) for head in heads], ""
 
 
-def greedy(heads: list[Objective], candidates: int, seed: int) -> tuple[list[np.ndarray], str]:
+def greedy(heads: list[Objective], seed: int) -> tuple[list[np.ndarray], str]:
     """Ensemble selection with replacement (Caruana et al., ICML 2004) on each head's own metric.
 
     From the best candidate on, up to 25 picks, each of the candidate whose addition to the mean of those picked makes
@@ -40,52 +40,53 @@ def greedy(heads: list[Objective], candidates: int, seed: int) -> tuple[list[np.
     """
     weights, picks = [], []
     for head in heads:
-        scores = [_metric(head, head.scaled[member]) for member in range(candidates)]
+        scores = [_metric(head, one) for one in head.logits]
         picked = [int(np.argmax(scores))]
-        score, total = max(scores), head.scaled[picked[0]].copy()
+        score, total = max(scores), head.logits[picked[0]].copy()
         while len(picked) < PICKS:
-            scores = [_metric(head, total + head.scaled[member]) for member in range(candidates)]
+            scores = [_metric(head, total + one) for one in head.logits]
             chosen = int(np.argmax(scores))
             if scores[chosen] < score + LEAST_GAIN:
                 break
             picked.append(chosen)
-            score, total = scores[chosen], total + head.scaled[chosen]
-        weights.append(np.bincount(picked, minlength=len(head.scaled)) / len(picked))
+            score, total = scores[chosen], total + head.logits[chosen]
+        weights.append(np.bincount(picked, minlength=len(head.logits)) / len(picked))
         picks.append(str(len(picked)))
     return weights, f"picks: {', '.join(picks)}"
 
 
-def boosted(heads: list[Objective], candidates: int, seed: int) -> tuple[list[np.ndarray], str]:
+def boosted(heads: list[Objective], seed: int) -> tuple[list[np.ndarray], str]:
     """Convex boosting of the candidates, as many rounds as grouped cross-validation finds for each head."""
     weights, counts = [], []
     for head in heads:
-        rounds = rounds_by_cv(head.first(candidates), seed)
-        weights.append(_padded(boost(head.first(candidates), rounds)[-1], head))
+        rounds = rounds_by_cv(head, seed)
+        weights.append(boost(head, rounds)[-1])
         counts.append(str(rounds))
     return weights, f"rounds: {', '.join(counts)}"
 
 
-def with_trained(
-    heads: list[Objective], candidates: int, boosted: list[np.ndarray], note: str
-) -> tuple[list[np.ndarray], str]:
+def with_trained(heads: list[Objective], boosted: list[np.ndarray], note: str) -> tuple[list[np.ndarray], str]:
     """The weights of `boosted`, and then each member that was trained on what the ensemble gets wrong, in order.
 
     Member b comes in with half of the a in [0, 1] that makes L((1 - a) F + a Z_b) least.
     """
-    weights, shares = list(boosted), []
-    for which, head in enumerate(heads):
-        for member in range(candidates, len(head.scaled)):
-            combined = head.combined(weights[which])
-            share = line_search(head, combined, head.scaled[member] - combined) / 2
-            weights[which] = (1 - share) * weights[which] + share * np.eye(len(head.scaled))[member]
+    weights, shares = [], []
+    for head, own in zip(heads, boosted, strict=True):
+        found = padded(own, len(head.logits))
+        for member in range(len(own), len(head.logits)):
+            combined = head.combined(found)
+            share = line_search(head, combined, head.logits[member] - combined) / 2
+            found = (1 - share) * found + share * np.eye(len(head.logits))[member]
             shares.append(f"{share:.2f}")
+        weights.append(found)
     return weights, f"{note}; shares of trained members: {', '.join(shares)}" if shares else note
+
+
+def padded(weights: np.ndarray, members: int) -> np.ndarray:
+    """Weights, float64 [M], with 0 for the members after those that they are of."""
+    return np.append(weights, np.zeros(members - len(weights)))
 
 
 def _metric(head: Objective, combined: np.ndarray) -> float:
     """The head's metric; 0 for all members where there is nothing to tell them apart by."""
     return float(np.nan_to_num(head.metric(combined)))
-
-
-def _padded(weights: np.ndarray, head: Objective) -> np.ndarray:
-    return np.concatenate([weights, np.zeros(len(head.scaled) - len(weights))])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from orchestrator.ensemble import boosting
-from orchestrator.ensemble.combiners.fit import CombinerFit
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.scoring.values import ScoredPredictions
 from tests.support.candidates import candidate
-from tests.support.heldouts import classification, of_members, segmentation
+from tests.support.heldouts import classification
 
 
 def test_errors_of_classes_are_what_the_true_class_lacks() -> None:
@@ -100,16 +100,8 @@ def test_a_member_that_knows_the_answers_lowers_the_loss_and_noise_does_not() ->
         more = np.concatenate([held.class_logits, logits[None]])
         return replace(held, names=(*held.names, "boost 1"), class_logits=more)
 
-    gain = boosting.gain("cls", with_member(truth), seed=0)
+    gain = boosting.gain("cls", Fits(held), Fits(with_member(truth)))
     assert gain.fall > gain.error > 0
     assert gain.score_with > gain.score_before
-    gain = boosting.gain("cls", with_member(noise), seed=0)
+    gain = boosting.gain("cls", Fits(held), Fits(with_member(noise)))
     assert gain.fall <= gain.error
-
-
-def test_without_the_new_member_the_ensemble_is_what_it_was() -> None:
-    held = segmentation(seed=1, n=40, trained=1)
-    before = CombinerFit(of_members(held, [0, 1, 2]), 0).weigh("boosted-trained")[0][0]
-    after = CombinerFit(held, 0).weigh("boosted-trained")[0][0]
-    assert 0 < after[-1] <= 0.5
-    np.testing.assert_allclose(boosting._without_last(after)[:-1], before)

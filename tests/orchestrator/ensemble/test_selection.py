@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.combiners.fit import CombinerFit, fit, predict
+from orchestrator.ensemble.combiners.fit import CombinerFit, predict
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.combiners.registry import COMBINERS
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import Difference
 from orchestrator.ensemble.selection import CombinerResult, choose, compare, cross_fit
 from orchestrator.scoring.values import ScoredPredictions, primary
+from tests.support.fits import fit
 from tests.support.heldouts import classification, multi, of_members, segmentation
 
 # The rule
@@ -28,7 +30,7 @@ def _row(name: str, score: float, apart: float = 0.0) -> CombinerResult:
 
 
 def crossed(name: str, held_out: OutOfFoldPredictions) -> ScoredPredictions:
-    found = cross_fit([name], held_out)[name]
+    found = cross_fit([name], Fits(held_out))[name]
     assert isinstance(found, ScoredPredictions)
     return found
 
@@ -109,14 +111,14 @@ def test_the_truth_of_a_fold_has_no_part_in_its_predictions(name: str) -> None:
 def test_a_single_fold_cannot_be_compared() -> None:
     held_out = replace(classification(n=30), folds=np.ones(30, np.int64))
     with pytest.raises(ValueError, match="at least two folds"):
-        cross_fit(["mean"], held_out)
+        cross_fit(["mean"], Fits(held_out))
 
 
 # The comparison
 
 
 def _compared(task: str, held_out: OutOfFoldPredictions) -> dict[str, CombinerResult]:
-    return {row.name: row for row in compare(task, held_out)}
+    return {row.name: row for row in compare(task, Fits(held_out))}
 
 
 @pytest.mark.slow
@@ -179,7 +181,7 @@ def test_differences_and_errors_are_those_of_the_predictions() -> None:
 
 
 def test_there_are_six_rows_with_the_reason_where_one_could_not_run() -> None:
-    rows = compare("seg", segmentation())
+    rows = compare("seg", Fits(segmentation()))
     assert [row.name for row in rows] == list(COMBINERS)
     notes = {row.name: row.note for row in rows if row.score is None}
     assert notes == {
@@ -224,7 +226,7 @@ def test_members_of_boosting_can_win() -> None:
 @pytest.mark.parametrize("task", ["seg", "cls", "multi"])
 def test_twenty_images_are_enough_to_choose(task: str) -> None:
     held_out = {"seg": segmentation, "cls": classification, "multi": multi}[task](n=20)
-    rows = compare(task, held_out)
+    rows = compare(task, Fits(held_out))
     winner, _ = choose(rows)
     ran = {row.name for row in rows if row.score is not None}
     assert winner in ran
@@ -236,16 +238,16 @@ def test_twenty_images_are_enough_to_choose(task: str) -> None:
 def test_a_class_may_be_missing_in_a_fold() -> None:
     held_out = classification(n=150)
     missing = held_out.take(np.flatnonzero((held_out.folds != 3) | (held_out.labels != 0)))
-    rows = {row.name: row for row in compare("cls", missing)}
+    rows = {row.name: row for row in compare("cls", Fits(missing))}
     assert {name for name, row in rows.items() if row.score is not None} == set(COMBINERS) - {"boosted-trained"}
     only_there = held_out.take(np.flatnonzero((held_out.folds == 3) | (held_out.labels != 0)))
-    assert {row.name for row in compare("cls", only_there) if row.score} == set(COMBINERS) - {"boosted-trained"}
+    assert {row.name for row in compare("cls", Fits(only_there)) if row.score} == set(COMBINERS) - {"boosted-trained"}
 
 
 def test_without_a_second_class_every_row_says_so() -> None:
     held_out = classification(n=60)
     alone = held_out.take(np.flatnonzero((held_out.folds == 0) | (held_out.labels == 1)))
-    rows = compare("cls", alone)
+    rows = compare("cls", Fits(alone))
     assert all(row.score is None and row.note for row in rows)
     with pytest.raises(ValueError, match="neither best nor mean"):
         choose(rows)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.special import expit, softmax
 
-from orchestrator.ensemble.combiners import fit
+from orchestrator.ensemble.combiners.fit import predict
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.scoring.final_scores import FinalScores, final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure, scores
@@ -19,6 +19,7 @@ from orchestrator.scoring.operating_points import apply_thresholds, operating_th
 from orchestrator.scoring.resampling import Estimate, paired_interval, resample_counts
 from orchestrator.scoring.uncertainty import risk_by_coverage, usefulness
 from orchestrator.scoring.values import ScoredPredictions
+from tests.support.fits import fit
 from tests.support.heldouts import classification, multi, segmentation
 from trainables.data import CLASSES
 from trainables.data.pixels import to_original_size
@@ -114,8 +115,8 @@ def test_boxes_are_cut_at_the_threshold_and_scored_by_probability() -> None:
 
 def test_a_combiner_scores_as_in_its_comparison() -> None:
     held_out = multi(n=30)
-    combination, _ = fit.fit("mean", held_out)
-    expected = fit.predict(combination, held_out)
+    combination, _ = fit("mean", held_out)
+    expected = predict(combination, held_out)
     probabilities = combination.probabilities(held_out.class_logits)
     planes = combination.mask_logits(held_out.planes)
     found = measure(Predicted(probabilities, planes, combination.masks.threshold), _images(held_out)).scored

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from orchestrator.ensemble.combiners.fit import class_objective, fit, mask_objective, predict
+from orchestrator.ensemble.combiners.fit import predict
 from orchestrator.ensemble.combiners.functional_boosting import line_search
 from orchestrator.ensemble.combiners.registry import COMBINERS
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.inference.combination import Combination, Head
 from orchestrator.scoring.values import ScoredPredictions, primary
+from tests.support.fits import fit, objectives
 from tests.support.heldouts import Kind, classification, multi, of_members, segmentation
 
 TASKS: dict[str, Callable[..., OutOfFoldPredictions]] = {"seg": segmentation, "cls": classification, "multi": multi}
@@ -131,14 +132,12 @@ def test_one_good_candidate_among_noise_gets_nearly_all_weight(task: str, n: int
 @pytest.mark.parametrize("task", TASKS)
 def test_greedy_is_at_least_as_good_as_the_best_on_what_it_is_fitted_on(task: str) -> None:
     held_out = TASKS[task]()
-    for make, head in ((class_objective, "classes"), (mask_objective, "masks")):
-        if getattr(fit("best", held_out)[0], head):
-            objective = make(held_out)[0]
-            score = {
-                name: objective.metric(objective.combined(np.array(getattr(fit(name, held_out)[0], head).weights)))
-                for name in ("best", "greedy")
-            }
-            assert score["greedy"] > score["best"] + 0.01
+    for head, objective in objectives(held_out).items():
+        score = {
+            name: objective.metric(objective.combined(np.array(getattr(fit(name, held_out)[0], head).weights)))
+            for name in ("best", "greedy")
+        }
+        assert score["greedy"] > score["best"] + 0.01
 
 
 def test_best_is_one_candidate_for_classes_and_masks() -> None:
@@ -147,8 +146,8 @@ def test_best_is_one_candidate_for_classes_and_masks() -> None:
     noise = np.random.default_rng(0).normal(size=held_out.class_logits.shape[1:]).astype(np.float32)
     held_out.class_logits[1] = held_out.class_logits[2] = noise
     held_out.planes[0] -= np.float16(1.5)
-    masks, _ = mask_objective(held_out)
-    assert masks.metric(masks.scaled[1]) > masks.metric(masks.scaled[0]) + 0.05
+    masks = objectives(held_out)["masks"]
+    assert masks.metric(masks.logits[1]) > masks.metric(masks.logits[0]) + 0.05
     combination, _ = fit("best", held_out)
     assert combination.classes.weights == combination.masks.weights == (1, 0, 0)
     assert combination.members == (0,)
@@ -158,13 +157,11 @@ def test_best_is_one_candidate_for_classes_and_masks() -> None:
 def test_a_trained_member_comes_in_with_half_of_what_would_be_best(task: str) -> None:
     held_out = TASKS[task](trained=1)
     boosted, trained = fit("boosted", held_out)[0], fit("boosted-trained", held_out)[0]
-    for make, head in ((class_objective, "classes"), (mask_objective, "masks")):
-        if before := getattr(boosted, head):
-            objective = make(held_out)[0]
-            combined = objective.combined(np.array(before.weights))
-            step = line_search(objective, combined, objective.scaled[-1] - combined)
-            assert step > 0.2
-            assert getattr(trained, head).weights[-1] == pytest.approx(step / 2)
+    for head, objective in objectives(held_out).items():
+        combined = objective.combined(np.array(getattr(boosted, head).weights))
+        step = line_search(objective, combined, objective.logits[-1] - combined)
+        assert step > 0.2
+        assert getattr(trained, head).weights[-1] == pytest.approx(step / 2)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.combiners.fit import class_objective, mask_objective
 from orchestrator.ensemble.combiners.functional_boosting import ROUNDS, boost, line_search, rounds_by_cv
 from orchestrator.ensemble.combiners.objectives import Objective
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.scoring.resampling import inner_folds
+from tests.support.fits import objectives
 from tests.support.heldouts import Kind, classification, of_members, segmentation
 
 MAKERS = {"classes": classification, "masks": segmentation}
@@ -15,7 +15,8 @@ IMAGES = {"classes": 500, "masks": 40}
 
 
 def _objective(held_out: OutOfFoldPredictions) -> Objective:
-    return class_objective(held_out)[0] if held_out.planes is None else mask_objective(held_out)[0]
+    (found,) = objectives(held_out).values()
+    return found
 
 
 @pytest.mark.parametrize("kind", ["independent", "complementary", "one good"])
@@ -23,8 +24,8 @@ def _objective(held_out: OutOfFoldPredictions) -> Objective:
 def test_weights_stay_convex_and_start_at_the_mean(head: str, kind: Kind) -> None:
     objective = _objective(MAKERS[head](kind=kind))
     path = boost(objective)
-    assert path.shape == (ROUNDS + 1, len(objective.scaled))
-    assert (path[0] == 1 / len(objective.scaled)).all()
+    assert path.shape == (ROUNDS + 1, len(objective.logits))
+    assert (path[0] == 1 / len(objective.logits)).all()
     assert (path >= 0).all()
     np.testing.assert_allclose(path.sum(1), 1)
     np.testing.assert_array_equal(boost(objective, 5), path[:6])
@@ -36,16 +37,16 @@ def test_boosting_lowers_the_loss_that_it_is_fitted_on(head: str) -> None:
     losses = [objective.losses(objective.combined(weights)).mean() for weights in boost(objective)]
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.98 * losses[0]
-    assert losses[-1] < min(objective.losses(one).mean() for one in objective.scaled)
+    assert losses[-1] < min(objective.losses(one).mean() for one in objective.logits)
 
 
 def test_the_first_round_moves_towards_the_candidate_that_the_gradient_points_to() -> None:
     objective = _objective(classification(kind="complementary"))
     first = boost(objective, 1)[1]
     mean = objective.combined(np.full(4, 0.25))
-    losses = [objective.losses(mean + 1e-4 * (one - mean)).mean() for one in objective.scaled]
+    losses = [objective.losses(mean + 1e-4 * (one - mean)).mean() for one in objective.logits]
     assert first.argmax() == np.argmin(losses) == 0
-    step = line_search(objective, mean, objective.scaled[0] - mean)
+    step = line_search(objective, mean, objective.logits[0] - mean)
     np.testing.assert_allclose(first, (1 - 0.3 * step) / 4 + 0.3 * step * np.eye(4)[0])
 
 
@@ -53,8 +54,8 @@ def test_the_first_round_moves_towards_the_candidate_that_the_gradient_points_to
 @pytest.mark.parametrize("head", MAKERS)
 def test_a_line_search_never_raises_the_loss(head: str, seed: int) -> None:
     objective = _objective(MAKERS[head](seed, 30))
-    start = objective.scaled[0]
-    for direction in (objective.scaled[1] - start, -start, start * 0):
+    start = objective.logits[0]
+    for direction in (objective.logits[1] - start, -start, start * 0):
         step = line_search(objective, start, direction)
         assert 0 <= step <= 1
         assert objective.losses(start + step * direction).mean() <= objective.losses(start).mean()
@@ -62,7 +63,7 @@ def test_a_line_search_never_raises_the_loss(head: str, seed: int) -> None:
 
 def test_a_line_search_finds_the_least_loss() -> None:
     objective = _objective(classification())
-    start, direction = objective.scaled[0], objective.scaled[1] - objective.scaled[0]
+    start, direction = objective.logits[0], objective.logits[1] - objective.logits[0]
     steps = np.linspace(0, 1, 1001)
     expected = steps[np.argmin([objective.losses(start + step * direction).mean() for step in steps])]
     assert line_search(objective, start, direction) == pytest.approx(expected, abs=0.02)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.combiners.fit import class_objective, mask_objective
 from orchestrator.ensemble.combiners.objectives import PIXELS, ClassObjective, MaskObjective, Objective, sample_pixels
+from tests.support.fits import fit, objectives
 from tests.support.heldouts import multi, of_members, segmentation
 
 
@@ -25,7 +25,7 @@ def _masks(n: int = 11, pixels: int = 20) -> MaskObjective:
 
 @pytest.mark.parametrize("objective", [_classes(), _masks()], ids=["classes", "masks"])
 def test_the_residual_is_what_finite_differences_say(objective: Objective) -> None:
-    logits, step = objective.scaled[0], 1e-5
+    logits, step = objective.logits[0], 1e-5
     expected = np.empty_like(logits)
     for at in np.ndindex(*logits.shape):
         change = np.zeros_like(logits)
@@ -38,7 +38,7 @@ def test_the_residual_is_what_finite_differences_say(objective: Objective) -> No
 
 def test_the_mask_loss_is_that_of_its_definition() -> None:
     objective = _masks()
-    logits, w, y = objective.scaled[1], objective.weights, objective.truth
+    logits, w, y = objective.logits[1], objective.weights, objective.truth
     p = 1 / (1 + np.exp(-logits))
     entropy = -(w * np.where(y, np.log(p), np.log(1 - p))).sum(1) / w.sum(1)
     dice = 2 * (w * p * y).sum(1) / ((w * p).sum(1) + (w * y).sum(1))
@@ -56,11 +56,11 @@ def test_huge_logits_lose_what_they_are_worth(sign: int) -> None:
 
 def test_metrics_are_the_tasks() -> None:
     objective = _masks()
-    predicted = objective.scaled[0] > 0
+    predicted = objective.logits[0] > 0
     w, y = objective.weights, objective.truth
     dice = 2 * (w * (predicted & y)).sum(1) / ((w * predicted).sum(1) + (w * y).sum(1))
-    assert objective.metric(objective.scaled[0]) == pytest.approx(dice[y.any(1)].mean())
-    assert np.isnan(objective.take(np.array([0, 3])).metric(objective.scaled[0][[0, 3]]))
+    assert objective.metric(objective.logits[0]) == pytest.approx(dice[y.any(1)].mean())
+    assert np.isnan(objective.take(np.array([0, 3])).metric(objective.logits[0][[0, 3]]))
     classes = _classes()
     assert classes.metric(np.eye(3)[classes.targets]) == 1
     assert classes.metric(np.zeros((7, 3))) == 0.5
@@ -79,15 +79,16 @@ def test_rows_are_those_asked_for() -> None:
 def test_images_of_unknown_truth_do_not_count() -> None:
     held_out = multi(n=20)
     held_out.targets[3], held_out.has_mask[5] = -1, False
-    classes, temperatures = class_objective(held_out)
-    assert (len(classes.targets), len(mask_objective(held_out)[0].truth)) == (19, 19)
+    found, combination = objectives(held_out), fit("mean", held_out)
+    assert [len(one.labels) for one in found.values()] == [19, 19]
     held_out.class_logits[:, 3], held_out.planes[:, 5] = 99, 99
-    assert class_objective(held_out)[1] == temperatures
-    held_out.targets[:], held_out.has_mask[:] = -1, False
-    with pytest.raises(ValueError, match="no held-out image has a known class"):
-        class_objective(held_out)
+    assert fit("mean", held_out)[0].classes == combination[0].classes
+    held_out.has_mask[:] = False
     with pytest.raises(ValueError, match="no held-out image has a known mask"):
-        mask_objective(held_out)
+        fit("mean", held_out)
+    held_out.targets[:] = -1
+    with pytest.raises(ValueError, match="no held-out image has a known class"):
+        fit("mean", held_out)
 
 
 def test_all_pixels_are_taken_where_there_are_few() -> None:
@@ -122,8 +123,8 @@ def test_the_loss_of_drawn_pixels_is_that_of_all_of_them() -> None:
     """Planes of 96 pixels, of which fewer than half are drawn, more of them where candidates differ."""
     held_out = segmentation(n=60)
     large = replace(held_out, planes=_enlarged(held_out.planes), truth=_enlarged(held_out.truth))
-    every, some = mask_objective(held_out)[0], mask_objective(large)[0]
-    assert some.scaled.shape == (3, 60, PIXELS)
+    every, some = objectives(held_out)["masks"], objectives(large)["masks"]
+    assert some.logits.shape == (3, 60, PIXELS)
     assert some.weights.std() > 0.3
     for weights in np.eye(3):
         one, other = (objective.losses(objective.combined(weights)).mean() for objective in (every, some))
@@ -134,7 +135,7 @@ def test_members_that_boosting_trained_have_no_part_in_which_pixels_are_drawn() 
     held_out = segmentation(n=6, trained=1)
     large = replace(held_out, planes=_enlarged(held_out.planes), truth=_enlarged(held_out.truth))
     without = of_members(large, [0, 1, 2])
-    np.testing.assert_array_equal(mask_objective(large)[0].scaled[:3], mask_objective(without)[0].scaled)
+    np.testing.assert_array_equal(objectives(large)["masks"].logits[:3], objectives(without)["masks"].logits)
 
 
 def _enlarged(planes: np.ndarray) -> np.ndarray:
