@@ -120,9 +120,7 @@ class Curve:
 def read(grid: Grid) -> dict[tuple[Any, ...], Curve]:
     """Curves by the values of the grid's axes in their order."""
     rows = [json.loads(line) for line in grid.file.read_text().splitlines()] if grid.file.exists() else []
-    return {
-        tuple(row["point"][name] for name in grid.axes): Curve(tuple(row["best"]), row["seconds"]) for row in rows
-    }
+    return {tuple(row["point"][name] for name in grid.axes): Curve(tuple(row["best"]), row["seconds"]) for row in rows}
 
 
 def half(data: Prepared, which: int) -> Prepared:

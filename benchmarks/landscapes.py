@@ -101,5 +101,6 @@ def crossing(name: str, epochs: int, seed: int) -> Landscape:
 
 
 def landscapes() -> list[Landscape]:
-    """All that a search is judged by."""
-    return [*map(recorded, GRIDS.values()), crossing("crossing, 27 epochs", 27, 0), crossing("crossing, 40 epochs", 40, 1)]
+    """All that searches are compared on: the grids that are recorded in full, and two made ones."""
+    full = [grid for grid in GRIDS.values() if len(read(grid)) == math.prod(map(len, grid.axes.values()))]
+    return [*map(recorded, full), crossing("made, 27 epochs", 27, 0), crossing("made, 40 epochs", 40, 1)]

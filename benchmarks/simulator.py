@@ -67,16 +67,15 @@ class StopForGood(WholeTrials):
 
 
 class Promotion:
-    """This project's rungs. `by_cost`: what costs more is judged after fewer epochs."""
+    """This project's rungs."""
 
-    def __init__(self, landscape: Landscape, *, by_cost: bool) -> None:
-        self._rungs, self._landscape, self._by_cost = Rungs(landscape.epochs), landscape, by_cost
+    def __init__(self, landscape: Landscape) -> None:
+        self._rungs = Rungs(landscape.epochs)
         self._points: dict[str, Values] = {}
 
     def reach(self, point: Values, epoch: int, value: float) -> bool:
         self._points[str(point)] = point
-        cost = self._landscape.cost(point) if self._by_cost else 1.0
-        return self._rungs.reach(str(point), epoch, value, cost)
+        return self._rungs.reach(str(point), epoch, value)
 
     def promote(self, *, last: bool) -> Values | None:
         trial = self._rungs.promote(last=last)

@@ -7,24 +7,17 @@ import math
 REDUCTION_FACTOR = 3
 
 
-def levels(epochs: int, cost: float = 1.0) -> tuple[int, ...]:
+def levels(epochs: int) -> tuple[int, ...]:
     """The epochs, ascending, after which a trial of so many waits.
 
-    The first is a fifth of the trial, at least 2 epochs: earlier values say little about the end, and where curves
-    cross, a first rung at 2 of 40 epochs never promotes the best at all. A trial that costs more reaches its rungs
-    after fewer epochs and one that costs less after more, so that those who meet at a rung have had the same seconds.
-
-    Args:
-        epochs: of a trial that runs to its end.
-        cost: of an epoch, of which the house default's is 1.
+    The first is after a fifth of the trial, at least 2 epochs: earlier values say little about the end, and where
+    curves cross, a search with a first rung at 2 of 40 epochs may never promote the best.
     """
-    found: list[int] = []
-    level = max(2, math.ceil(epochs / 5))
+    found, level = [], max(2, math.ceil(epochs / 5))
     while level < epochs:
-        least = found[-1] + 1 if found else 1
-        found.append(max(least, round(level / cost)))
+        found.append(level)
         level *= REDUCTION_FACTOR
-    return tuple(level for level in found if level < epochs)
+    return tuple(found)
 
 
 class Rungs:
@@ -38,20 +31,15 @@ class Rungs:
     """
 
     def __init__(self, epochs: int) -> None:
-        self._epochs = epochs
-        self._values: list[dict[str, float]] = [{} for _ in levels(epochs)]  # by rung: trial -> its value there
-        self._passed: list[set[str]] = [set() for _ in self._values]
+        self._levels = levels(epochs)
+        self._values: list[dict[str, float]] = [{} for _ in self._levels]  # by rung: trial -> its value there
+        self._passed: list[set[str]] = [set() for _ in self._levels]
 
-    def reach(self, trial: str, epoch: int, value: float, cost: float = 1.0) -> bool:
-        """A trial has this value after an epoch; whether it goes on.
-
-        Args:
-            cost: of the trial's epochs, always the same; see `levels`.
-        """
-        own = levels(self._epochs, cost)
-        if epoch not in own:
+    def reach(self, trial: str, epoch: int, value: float) -> bool:
+        """A trial has this value after an epoch; whether it goes on."""
+        if epoch not in self._levels:
             return True
-        rung = own.index(epoch)
+        rung = self._levels.index(epoch)
         if trial in self._passed[rung]:  # its checkpoint was lost, and it reports again
             return True
         self._values[rung][trial] = value
@@ -66,7 +54,7 @@ class Rungs:
         Args:
             last: no new trial will come, so that of each rung one at least goes on.
         """
-        for rung in reversed(range(len(self._values))):
+        for rung in reversed(range(len(self._levels))):
             for trial in self._best(rung, least=int(last)):
                 if trial not in self._passed[rung]:
                     self._passed[rung].add(trial)

@@ -24,11 +24,6 @@ def test_rungs_follow_from_the_epochs(epochs: int, found: tuple[int, ...]) -> No
     assert levels(epochs) == found
 
 
-@pytest.mark.parametrize(("cost", "found"), [(3, (2, 6)), (0.5, (12,)), (0.2, ()), (12.5, (1, 2)), (50, (1, 2))])
-def test_rungs_follow_from_what_an_epoch_costs(cost: float, found: tuple[int, ...]) -> None:
-    assert levels(30, cost) == found
-
-
 @pytest.mark.parametrize(("count", "best"), [(2, []), (3, ["2"]), (9, ["8", "7", "6"])])
 def test_the_best_third_goes_on(count: int, best: list[str]) -> None:
     assert _promoted(_met(count)) == best
@@ -65,11 +60,3 @@ def test_nobody_waits_for_a_trial_that_failed() -> None:
     rungs.drop("8")
     rungs.drop("unheard of")
     assert _promoted(rungs) == ["7", "6"]
-
-
-def test_a_costly_trial_meets_the_others_after_fewer_epochs() -> None:
-    rungs = Rungs(30)
-    assert [rungs.reach("costly", epoch, 0.5, cost=3) for epoch in (1, 2)] == [True, False]
-    assert [rungs.reach("usual", epoch, 0.4) for epoch in (2, 5, 6)] == [True, True, False]
-    assert not rungs.reach("cheap", 12, 0.3, cost=0.5)
-    assert rungs.promote() == "costly"
