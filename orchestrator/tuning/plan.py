@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from functools import partial
 from typing import Any
@@ -184,21 +183,37 @@ def _sampled(settings: SearchSettings, choices: list[Choice]) -> tuple[Callable[
     if settings.warm_start:  # what the earlier search began with, the study knows
         return suggest, [], settings.trials
     first = space.first_points(architectures, encoders, settings.trials, batch_sizes)
-    return suggest, _each_once(first, choices, settings), settings.trials
-
-
-def _each_once(first: list[Parameters], choices: list[Choice], settings: SearchSettings) -> list[Parameters]:
-    """First points, and one for each architecture that has none yet, cheapest first; at most half of the trials.
-
-    Left to the sampler, an architecture may never be tried.
-    """
-    cost = SPACES[settings.task].seconds_per_image
     cheapest: dict[str, float] = {}
     for choice in choices:
-        known = cheapest.get(choice.architecture, math.inf)
-        cheapest[choice.architecture] = min(known, cost(choice.architecture, choice.encoder, settings.image_size))
-    missing = sorted(cheapest.keys() - {point["architecture"] for point in first}, key=lambda name: cheapest[name])
-    return first + [{"architecture": name} for name in missing][: max(0, settings.trials // 2 - len(first))]
+        cost = space.seconds_per_image(choice.architecture, choice.encoder, settings.image_size)
+        cheapest[choice.architecture] = min(cost, cheapest.get(choice.architecture, cost))
+    return suggest, each_once(first, cheapest, settings.trials), settings.trials
+
+
+def each_once(first: Sequence[Parameters], costs: Mapping[str, float], trials: int) -> list[Parameters]:
+    """First points, and one for each architecture that has none yet, cheapest first.
+
+    Left to the sampler, an architecture may never be tried. But first points are at most half of the trials, and cost
+    at most what a third of the trials would if each were like the first point: what costs more is left to the sampler.
+
+    Args:
+        first: the task's own first points.
+        costs: of an epoch, by architecture.
+        trials: of the search.
+    """
+    tried = {point["architecture"] for point in first}
+    others = sorted((name for name in costs if name not in tried), key=costs.__getitem__)
+    points: list[Parameters] = []
+    left = 0.0
+    for point in [*first, *({"architecture": name} for name in others)]:
+        cost = costs[point["architecture"]]
+        if not points:
+            left = trials / 3 * cost
+        elif len(points) >= trials // 2 or cost > left:
+            continue
+        points.append(point)
+        left -= cost
+    return points
 
 
 def _sources(settings: SearchSettings, choices: list[Choice], notes: list[str]) -> dict[str, Source]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 REDUCTION_FACTOR = 3
-FIRST_RUNG = 2
 
 
 def levels(epochs: int) -> tuple[int, ...]:
-    """The epochs, ascending, after which a trial of so many waits."""
-    found, level = [], FIRST_RUNG
+    """The epochs, ascending, after which a trial of so many waits.
+
+    The first is after a fifth of the trial, at least 2 epochs: earlier values say little about the end, and where
+    curves cross, a search with a first rung at 2 of 40 epochs may never promote the best.
+    """
+    found, level = [], max(2, math.ceil(epochs / 5))
     while level < epochs:
         found.append(level)
         level *= REDUCTION_FACTOR

@@ -15,7 +15,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.search import SearchSettings
 from orchestrator.tuning.identity import Identity
-from orchestrator.tuning.plan import Plan, make_plan
+from orchestrator.tuning.plan import Plan, each_once, make_plan
 from orchestrator.tuning.resume import check_identity
 from search_spaces import SPACES
 from trainables import device_batches
@@ -36,14 +36,27 @@ def _plan(folder: Path, data: Prepared, identity: Identity | None = None, **fiel
 @pytest.mark.parametrize("task", ["seg", "cls", "multi"])
 def test_every_architecture_has_a_first_point_where_trials_allow(tmp_path: Path, prepared: Prepared, task: str) -> None:
     known = set(SPACES[task].ARCHITECTURES)
-    points = _plan(tmp_path, prepared, task=task, trials=4 * len(known)).first_points
+    points = _plan(tmp_path, prepared, task=task, trials=40 * len(known)).first_points
     assert {point["architecture"] for point in points} == known
     few = _plan(tmp_path, prepared, task=task, trials=8).first_points
-    assert len(few) == 4
+    assert 1 < len(few) <= 4
+
+
+def test_first_points_cost_at_most_a_third_of_the_search() -> None:
+    costs = {"usual": 1.0, "dear": 3.0, "cheap": 0.5, "dearest": 12.0}
+    house, recipe = {"architecture": "usual", "lr": 1e-3}, {"architecture": "dearest", "lr": 1e-4}
+    tried = {
+        trials: [point["architecture"] for point in each_once([house, recipe], costs, trials)]
+        for trials in (1, 3, 6, 15, 60)
+    }
+    assert tried[1] == tried[3] == ["usual"]
+    assert tried[6] == ["usual", "cheap"]
+    assert tried[15] == ["usual", "cheap", "dear"]
+    assert tried[60] == ["usual", "dearest", "cheap", "dear"]
 
 
 def test_a_first_point_of_an_architecture_alone_is_completed_by_the_sampler(tmp_path: Path, prepared: Prepared) -> None:
-    plan = _plan(tmp_path, prepared, arch=("unet", "fpn", "linknet"), trials=6)
+    plan = _plan(tmp_path, prepared, arch=("unet", "fpn", "linknet"), trials=12)
     study = optuna.create_study()
     tried = []
     for point in plan.first_points:
