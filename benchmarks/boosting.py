@@ -23,6 +23,7 @@ from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.ensemble import plan
 from orchestrator.ensemble.boosting_rounds import Boosting, boost
 from orchestrator.ensemble.candidates import search_settings
+from orchestrator.ensemble.combiners.fits import Fits
 from orchestrator.ensemble.fold_race import race
 from orchestrator.ensemble.member_predictions import held_out
 from orchestrator.ensemble.members import MemberTrainer
@@ -63,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         for seed in range(seeds):
             for uniform in (False, True):
                 rule = Boosting(1, epochs, seed, Path(scratch) / "boost", 0.0, uniform)
-                _, _, (report,) = boost(team, members, candidates, held, rule, tracker)
+                _, _, (report,) = boost(team, members, candidates, Fits(held, seed), rule, tracker)
                 falls[uniform].append(report.loss_falls_by or 0.0)
                 rows.append(
                     {
