@@ -12,7 +12,6 @@ from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.combiners.fits import Fits
-from orchestrator.ensemble.combiners.weights import LEAST_GAIN
 from orchestrator.ensemble.deadline import NO_TIME
 from orchestrator.ensemble.forecast import Scale, finish_seconds, folds_at_once
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
@@ -29,6 +28,8 @@ from trainables.held_out import Job
 #: Standard errors of the paired difference by which a candidate is behind the best where it may be left out: on fold
 #: 0, which chose all of them, and on the folds that combiners are compared on.
 BEHIND_ON_FOLD_0, BEHIND = 2.0, 1.0
+#: Of the metric: what adds less to a mean adds nothing, however small the standard error of noise is.
+LEAST_GAIN = 1e-3
 
 
 def entrants(team: MemberTrainer, candidates: Sequence[Candidate], seed: int) -> list[Candidate]:
