@@ -32,7 +32,7 @@ class EnsembleSettings(BaseModel):
     boost_epochs: int | None = Field(
         None,
         ge=1,
-        description="epochs of a new member [half of its start's; a round ends within the median trial's time]",
+        description="epochs of a new member [half of its start's; a round ends within the median candidate's time]",
     )
     tta: bool = Field(False, description="predict each image and its mirror image")
     promote: Literal["never", "auto", "always"] = Field("auto", description="whether the result becomes the champion")

@@ -114,7 +114,7 @@ def boost_config(candidate: Candidate, epochs: int, seed: int) -> Config:
 
 def boost_epochs(candidate: Candidate, folds: int, slots: int, median_seconds: float) -> tuple[int, str]:
     """Epochs of a new member, half of its start's, but no more than make its `folds` trainings, `slots` at a time, end
-    within the time of the search's median trial; and what there is to note of that.
+    within the time that the median candidate took to train; and what there is to note of that.
     """
     half = max(1, round(candidate.epoch / 2))
     in_turn = -(-folds // slots) * max(candidate.seconds, 1e-9)
@@ -123,7 +123,7 @@ def boost_epochs(candidate: Candidate, folds: int, slots: int, median_seconds: f
         return half, ""
     return (
         fitting,
-        f"{fitting} epochs, not {half}: a round takes no longer than the search's median trial (--boost-epochs)",
+        f"{fitting} epochs, not {half}: a round takes no longer than the median candidate did (--boost-epochs)",
     )
 
 

@@ -32,10 +32,10 @@ class Boosting:
     """How new members are trained.
 
     Attributes:
-        rounds: at most so many. epochs: of each; None for half of its start's, within the time of the median trial.
+        rounds: at most so many. epochs: of each; None for half of its start's, within that of the median candidate.
         seed: of sampling and of heads. uniform: draw all images alike, the control of an experiment.
         folder: where their checkpoints go, each under a name that follows from what is trained.
-        median_seconds: of the search's trials.
+        median_seconds: of the candidates' trainings.
     """
 
     rounds: int

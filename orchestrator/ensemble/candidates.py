@@ -139,9 +139,9 @@ class CandidateReader:
         if ledger is None or ledger.identity is None or ledger.identity.id != row.search_id:
             raise UserError(f"its search is not in {self._storage.home}")
         record = ledger.trials.get(row.trial_id)
-        if record is not None and record.state in ("budget", "interrupted"):
-            raise UserError(f"it was stopped ({record.state}) and would go on; resume its search for it to count")
-        if record is None or record.state not in ENDED or not record.saved:
+        if record is not None and record.state == "interrupted":
+            raise UserError(f"it was interrupted and would go on; resume its search for it to count")
+        if record is None or record.state not in (*ENDED, "budget") or not record.saved:
             raise UserError("it has no checkpoint of its best epoch")
         path = folder / record.checkpoint
         self._storage.await_answer()

@@ -120,7 +120,8 @@ class MemberTrainer:
         """The training of a candidate's model that never sees a fold."""
         # Cosine to zero at the epoch of its best: no epoch is chosen by the fold that is held out.
         config = {**candidate.config, "epochs": candidate.epoch, "early_stop": 0}
-        folder = candidate.search.files.folds / candidate.trial_id / f"fold-{fold}"
+        # A trial that was promoted since has another best epoch, and needs other models.
+        folder = candidate.search.files.folds / f"{candidate.trial_id}-{candidate.epoch}" / f"fold-{fold}"
         return Job(folder, self.task.name, config, fold)
 
     def in_time(self, jobs: Mapping[str, Job], owner: Mapping[str, Candidate]) -> bool:

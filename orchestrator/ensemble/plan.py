@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,7 +41,7 @@ ENOUGH_GROUPS, ENOUGH_OF_A_CLASS = 190, 30
 def candidates(
     settings: EnsembleSettings, search: SearchSettings, data: Prepared, team: MemberTrainer, count: int
 ) -> tuple[list[Candidate], float]:
-    """The best that differ, best first, and the seconds that the search's median trial took."""
+    """The best that differ, best first, and the seconds that the median of them took to train."""
     rankings = rank(read_trials(settings.tracking_uri, None, search.task))
     mine = [
         ranking
@@ -60,9 +59,7 @@ def candidates(
             f"no finished trial of {search.name}'s data has a checkpoint in {settings.storage}; run a search, or give "
             "--storage and --tracking-uri where it is"
         )
-    trials = Ledger(search.folder, hold=False).trials.values()
-    seconds = [record.seconds for record in trials if record.ended]
-    return found, statistics.median(seconds) if seconds else 0.0
+    return found, statistics.median(one.cost.seconds for one in found)
 
 
 def compared_folds(task: Task, data: Prepared, search: SearchSettings, *, every: bool) -> list[int]:
@@ -135,7 +132,7 @@ def expectation(
         scale,
         race=not settings.all_folds,
         boost_epochs=settings.boost_epochs,
-        longest_round=median or math.inf,
+        longest_round=median,
         trained=trained,
     )
     models = len(candidates) * len(folds) - len(trained)
@@ -183,7 +180,7 @@ def identity(
 ) -> str:
     """The same for the same command on the same candidates, so that it goes on instead of beginning again."""
     own = settings.model_dump(include={"out_of_fold", "all_folds", "boost_epochs", "tta", "seed"})
-    parts = [search.name, data.data_fingerprint, [one.trial_id for one in candidates], rounds, own]
+    parts = [search.name, data.data_fingerprint, [(one.trial_id, one.epoch) for one in candidates], rounds, own]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
