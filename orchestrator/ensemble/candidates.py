@@ -140,7 +140,7 @@ class CandidateReader:
             raise UserError(f"its search is not in {self._storage.home}")
         record = ledger.trials.get(row.trial_id)
         if record is not None and record.state == "interrupted":
-            raise UserError(f"it was interrupted and would go on; resume its search for it to count")
+            raise UserError("it was interrupted and would go on; resume its search for it to count")
         if record is None or record.state not in (*ENDED, "budget") or not record.saved:
             raise UserError("it has no checkpoint of its best epoch")
         path = folder / record.checkpoint
