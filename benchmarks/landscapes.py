@@ -47,10 +47,6 @@ class Landscape:
         ends = sorted((curve.best[-1] for curve in self.curves.values()), reverse=True)
         return ends[max(1, math.ceil(TOP * len(ends))) - 1]
 
-    def cost(self, point: Values) -> float:
-        """The known cost of an epoch of a configuration."""
-        return self.costs[dict(zip(self.axes, point, strict=True))["architecture"]]
-
 
 def recorded(grid: Grid) -> Landscape:
     """The recorded curves of a task."""
