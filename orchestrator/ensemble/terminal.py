@@ -19,6 +19,7 @@ from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.result import BoostRound, Difference, EnsembleResult, SourceRow
 from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference.lesion_shape import FEATURES
+from orchestrator.rendering.numbers import counted
 from orchestrator.scoring.metrics import PRIMARY
 from orchestrator.scoring.resampling import Estimate
 from orchestrator.scoring.uncertainty import LEAST_ERRORS, Usefulness
@@ -47,7 +48,8 @@ def heading(
 
 def planned(models: int, rounds: int, seconds: float, left: float) -> str:
     """How long it will take, before it; left: seconds until the deadline, infinite without one."""
-    stages = [f"up to {models} fold models"] * bool(models) + [f"{rounds} boost rounds"] * bool(rounds) + ["comparison"]
+    trainings = {"fold model": models, "boost round": rounds}
+    stages = [*(f"up to {counted(number, name)}" for name, number in trainings.items() if number), "comparison"]
     limit = f"; {format_seconds(left)} are left" if math.isfinite(left) else ""
     return f"          about {format_seconds(seconds)}: {', '.join(stages)}{limit}"
 
