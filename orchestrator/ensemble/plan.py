@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from orchestrator.ensemble.members import MemberTrainer
 
 #: Groups that are enough to compare combiners on, and those of each class among them.
-ENOUGH_GROUPS, ENOUGH_OF_A_CLASS = 190, 30
+ENOUGH_GROUPS, ENOUGH_OF_A_CLASS = 140, 20
 
 
 def candidates(
