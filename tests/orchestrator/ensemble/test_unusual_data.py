@@ -12,7 +12,6 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import plan
 from orchestrator.ensemble.member_predictions import held_out_rows
-from orchestrator.ensemble.plan import follows
 from trainables.data import Prepared
 from trainables.data.manifest import TEST
 from trainables.tasks import make_task
@@ -37,11 +36,11 @@ def test_a_search_says_before_it_begins_that_no_ensemble_can_follow(
     prepared: Prepared, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     settings = SearchSettings(task="cls", storage=tmp_path, tracking_uri="sqlite:///x.db")
-    assert follows(settings, prepared)
+    assert plan.forecast(settings, prepared).candidates
     assert not capsys.readouterr().out
     benign = prepared.labels == 1
     data = replace(prepared, split=np.where(benign, TEST, np.arange(len(benign)) % 3))
-    assert not follows(settings, data)
+    assert not plan.forecast(settings, data).candidates
     assert "no ensemble: the test images are all of one class" in capsys.readouterr().out
 
 
