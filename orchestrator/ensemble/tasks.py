@@ -86,7 +86,7 @@ class TaskPool:
         data: Mapping[str, Prepared],
         sources: Mapping[str, Source | None],
         finished: Callable[[str, Outcome | BaseException], None],
-        over: Callable[[], bool],
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
         """Train what is not trained yet, and tell of each job as it ends: its outcome, or why it failed.
 
