@@ -35,7 +35,7 @@ class SearchSettings(SplitSettings):
     trials: int = Field(0, ge=1, description="number of trials [20; phantom 6]")
     trials_per_arch: int | None = Field(None, ge=1, description="this many trials for each architecture instead")
     time_budget: Duration | None = Field(
-        None, description="how long you wait, from data to registered ensemble: 90s, 25m, 2h [phantom 4m]"
+        None, description="how long you wait, from data to registered ensemble: 90s, 25m, 2h [phantom 6m]"
     )
     gpu_hours: float | None = Field(None, gt=0, description="stop after this many GPU-hours, over all GPUs")
     max_concurrent: int | None = Field(None, ge=1, description="most trials at a time")
@@ -108,7 +108,7 @@ class SearchSettings(SplitSettings):
             "experiment": f"breast-ultrasound-{task}",
         }
         if small:
-            defaults["time_budget"] = "4m"
+            defaults["time_budget"] = "6m"
         return {**given, **{name: value for name, value in defaults.items() if given.get(name) in (None, "")}}
 
     @model_validator(mode="after")

@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 #: Seconds until the workers are there, and for writing and registering the product.
-START, REGISTRATION = 15.0, 15.0
+START, REGISTRATION = 10.0, 10.0
 #: Of a training image's seconds, what a prediction takes: no backward pass.
 PREDICTION = 1 / 3
 #: Times that each network sees each test image: for the figures, and as the product that must say the same.
 TEST_LOOKS = 2
 #: Seconds of the comparison for each held-out image and candidate, with masks and without, on one core.
-COMPARISON = {True: 0.12, False: 0.01}
+COMPARISON = {True: 0.03, False: 0.005}
 
 
 class Cost(NamedTuple):

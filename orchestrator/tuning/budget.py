@@ -39,6 +39,7 @@ class Budget(Stopper):
         self._reserve = reserve
         self.interrupted = False
         self.given_up = ""
+        self._spent = ""  # what is, in words: what is left may grow again, when the last trials have ended
         self._seen_result = False
 
     def __getstate__(self) -> dict[str, object]:
@@ -47,16 +48,12 @@ class Budget(Stopper):
 
     def over(self) -> bool:
         """Whether nothing new may start."""
-        left = self.left()
-        return self.interrupted or self.failed() or (left is not None and left <= 0)
+        self._spent = self._spent or self._what_is_spent()
+        return self.interrupted or self.failed() or bool(self._spent)
 
     def left(self) -> float | None:
         """Seconds until the budget is spent, as far as it can be told; None for no limit."""
-        left = []
-        if self._seconds is not None:
-            left.append(self._seconds - self._reserve() - self._ledger.clock())
-        if self._gpu_hours is not None:
-            left.append((self._gpu_hours * 3600 - self._ledger.gpu_seconds()) / self._gpus)
+        left = [one for one in (self._time_left(), self._gpu_time_left()) if one is not None]
         return min(left, default=None)
 
     def why(self) -> str:
@@ -65,12 +62,7 @@ class Budget(Stopper):
             return self.given_up or f"disk full: make room for {self._ledger.folder}, then resume"
         if self.interrupted:
             return "interrupted"
-        if self._seconds is not None and self._ledger.clock() >= self._seconds - self._reserve():
-            whole, own = format_seconds(self._seconds), format_seconds(self._ledger.clock())
-            return f"the time budget is spent: {whole}" + (f", {own} of it on the search" if own != whole else "")
-        if self.over():
-            return f"the GPU-hours are spent: {self._gpu_hours:g}"
-        return "all trials are done"
+        return self._spent or "all trials are done"
 
     def interrupt(self) -> None:
         """Stop: a person wants it."""
@@ -91,3 +83,20 @@ class Budget(Stopper):
     def failed(self) -> bool:
         """Whether the search cannot go on."""
         return bool(self.given_up) or self._ledger.full
+
+    def _time_left(self) -> float | None:
+        return None if self._seconds is None else self._seconds - self._reserve() - self._ledger.clock()
+
+    def _gpu_time_left(self) -> float | None:
+        if self._gpu_hours is None:
+            return None
+        return (self._gpu_hours * 3600 - self._ledger.gpu_seconds()) / self._gpus
+
+    def _what_is_spent(self) -> str:
+        time, gpu_time = self._time_left(), self._gpu_time_left()
+        if self._seconds is not None and time is not None and time <= 0:
+            whole, own = format_seconds(self._seconds), format_seconds(min(self._seconds, self._ledger.clock()))
+            return f"the time budget is spent: {whole}" + (f", {own} of it on the search" if own != whole else "")
+        if gpu_time is not None and gpu_time <= 0:
+            return f"the GPU-hours are spent: {self._gpu_hours:g}"
+        return ""

@@ -105,7 +105,7 @@ def test_an_unknown_search_lists_those_there_are(earlier: Path) -> None:
 
 def test_resumed_settings_are_those_of_the_search(earlier: Path) -> None:
     resumed = _settings(earlier, resume="first", trials=50)
-    assert (resumed.name, resumed.trials, resumed.time_budget) == ("first", 50, 240)
+    assert (resumed.name, resumed.trials, resumed.time_budget) == ("first", 50, 360)
     with pytest.raises(UserError, match="resume first: --epochs is 12 in this search, not 5; leave it out"):
         _settings(earlier, resume="first", epochs=5)
     with pytest.raises(UserError, match="--task is seg in this search, not cls"):
