@@ -55,10 +55,13 @@ class Reserve:
 
     def __call__(self) -> float:
         """All that is not the search's by now."""
-        return self.before + min(MOST * self.budget, self.after()) + self._last_epochs()
+        return self.before + self.after() + self._last_epochs()
 
     def after(self) -> float:
-        """What follows the search, were it over now."""
+        """What is kept for what follows the search, were it over now."""
+        return min(MOST * self.budget, self._expected())
+
+    def _expected(self) -> float:
         records = list(self.ledger.trials.values())
         closing = CLOSING + PICTURES * sum(bool(record.epoch) for record in records) / self.slots
         if not self.forecast.candidates:

@@ -202,7 +202,7 @@ def test_server_that_is_away_for_20_seconds(begin: Begin) -> None:
 def test_disk_that_is_full(begin: Begin, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     with small_disk(disk, "16m") as enlarge:
-        search = begin("full", "--trials", "5", storage=disk / "runs", SURROGATE_BALLAST="3000000")
+        search = begin("full", "--trials", "5", storage=disk / "runs", SURROGATE_BALLAST="6000000")
         with search.begin() as launch:
             output = launch.end(1)
         assert [line for line in output.splitlines() if line.startswith("disk full: ")]
