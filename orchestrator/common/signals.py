@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 #: What is said of a signal, and the exit code; a closed terminal ends a command as SIGTERM does.
 INTERRUPTED, TERMINATED = ("interrupted", 130), ("terminated", 143)
@@ -34,6 +37,20 @@ def unwind() -> None:
     for number in _ENDS:
         if signal.getsignal(number) is _end:
             signal.signal(number, _raise)
+
+
+@contextmanager
+def interruptible(stop: Callable[[int], None]) -> Iterator[None]:
+    """Within it Ctrl-C and SIGTERM call a function with their number; but in a thread, which no signal reaches."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda one, frame: stop(one)) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(number: int, frame: object) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from orchestrator.common.console import format_seconds, say
 
@@ -63,22 +60,9 @@ class Deadline:
             f"{format_seconds(now - self._at)} over the time budget: what follows training took {took}, not {planned}"
         )
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
+    def interrupt(self, number: int) -> None:
         """Ctrl-C once: finish with what is there. Twice, or SIGTERM: stop at once; its run is closed."""
-
-        def stop(number: int, frame: object) -> None:
-            if self._interrupted or number == signal.SIGTERM:
-                raise KeyboardInterrupt
-            self._interrupted = True
-            say("interrupted: finishing with what is there; again to stop at once")
-
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        if self._interrupted or number == signal.SIGTERM:
+            raise KeyboardInterrupt
+        self._interrupted = True
+        say("interrupted: finishing with what is there; again to stop at once")

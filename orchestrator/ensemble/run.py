@@ -16,6 +16,7 @@ from orchestrator.cluster.session import ray_session
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.common.logs import quiet
+from orchestrator.common.signals import interruptible
 from orchestrator.config import loading
 from orchestrator.config.cli import given_or_made, make_settings
 from orchestrator.config.ensemble import EnsembleSettings
@@ -100,7 +101,7 @@ def build(
     with (
         closing(tracker),
         plan.alone(search.files.ensemble_lock, search.name),
-        ending.interruptible(),
+        interruptible(ending.interrupt),
         TaskPool(plan.share(search), search.files.predictions, Storage.of(settings.storage)) as workers,
     ):
         task = make_task(search.task, search.classes)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
@@ -17,6 +13,7 @@ from orchestrator.cluster.compatibility import HostRequirements
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
+from orchestrator.common.signals import interruptible
 from orchestrator.config.loading import write_faults
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.atomic import write_text
@@ -185,7 +182,7 @@ def _train(run: SearchRun, tracker: Tracker, known: list[FrozenTrial]) -> None:
     ledger.history.clear()
     context = TrialContext(settings.task, run.data, plan.sources, share.cpus, gpus=share.gpus, fitting=run.fitting)
     tuner = build_tuner(run, tune.with_parameters(Trial, shared=context), searcher, scheduler, callback)
-    with _interruptible(budget), progress:
+    with interruptible(lambda number: _stop(budget)), progress:
         try:
             if not searcher.is_finished():
                 tuner.fit()
@@ -199,22 +196,9 @@ def _train(run: SearchRun, tracker: Tracker, known: list[FrozenTrial]) -> None:
     searcher.close()
 
 
-@contextmanager
-def _interruptible(budget: Budget) -> Iterator[None]:
+def _stop(budget: Budget) -> None:
     """Ctrl-C (or SIGTERM) once: stop after the running epochs. Twice: stop at once."""
-
-    def stop(number: int, frame: object) -> None:
-        if budget.interrupted:
-            raise KeyboardInterrupt
-        budget.interrupt()
-        say("stopping after the epochs that are running; again to stop at once")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    if budget.interrupted:
+        raise KeyboardInterrupt
+    budget.interrupt()
+    say("stopping after the epochs that are running; again to stop at once")

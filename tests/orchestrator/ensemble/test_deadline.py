@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from orchestrator.common.signals import interruptible
 from orchestrator.ensemble.deadline import Deadline
 
 
@@ -36,7 +37,7 @@ def test_it_says_why_it_is_late() -> None:
 def test_ctrl_c_once_finishes_and_twice_stops(capsys: pytest.CaptureFixture) -> None:
     ending = Deadline()
     before = signal.getsignal(signal.SIGINT)
-    with ending.interruptible():
+    with interruptible(ending.interrupt):
         signal.raise_signal(signal.SIGINT)
         assert ending.over()
         ending.lack("1 of 4 candidates")
@@ -48,5 +49,5 @@ def test_ctrl_c_once_finishes_and_twice_stops(capsys: pytest.CaptureFixture) -> 
 
 
 def test_sigterm_stops_at_once() -> None:
-    with Deadline().interruptible(), pytest.raises(KeyboardInterrupt):
+    with interruptible(Deadline().interrupt), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGTERM)
