@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from orchestrator.common.console import threads
 from orchestrator.ensemble.combiners.fit import CombinerFit, KnownRows, mask_logits, predict, without_planes
 from orchestrator.ensemble.combiners.mask_threshold import counts_above
 from orchestrator.ensemble.combiners.objectives import ClassObjective, MaskObjective, sample_pixels
@@ -81,8 +81,8 @@ class Fits:
         """The function of each fold, on all cores: numpy leaves them free for others most of the time."""
         assert self._known  # drawn once, and not in each thread
         # Threads of its own for each small product of matrices cost the stack twice the time.
-        with threadpool_limits(1), ThreadPoolExecutor(os.cpu_count()) as threads:
-            return list(threads.map(function, folds))
+        with threadpool_limits(1), ThreadPoolExecutor(threads()) as pool:
+            return list(pool.map(function, folds))
 
     def _fit(self, fold: int | None) -> CombinerFit:
         rows = np.flatnonzero(self.held_out.folds != fold) if fold is not None else self.rows(None)
