@@ -55,10 +55,11 @@ class Deadline:
         now = time.monotonic()
         if now <= self._at:
             return ""
+        over, overrun = format_seconds(now - self._at), trained - (self._at - self.reserve)
+        if overrun > now - trained - self.reserve:
+            return f"{over} over the time budget: the last training ended {format_seconds(overrun)} later than planned"
         took, planned = format_seconds(now - trained), format_seconds(self.reserve)
-        return (
-            f"{format_seconds(now - self._at)} over the time budget: what follows training took {took}, not {planned}"
-        )
+        return f"{over} over the time budget: what follows the trainings took {took}, not {planned}"
 
     def interrupt(self, number: int) -> None:
         """Ctrl-C once: finish with what is there. Twice, or SIGTERM: stop at once; its run is closed."""

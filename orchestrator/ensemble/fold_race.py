@@ -16,7 +16,7 @@ from orchestrator.ensemble.deadline import NO_TIME
 from orchestrator.ensemble.forecast import Scale, finish_seconds, folds_at_once
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
 from orchestrator.ensemble.member import Member
-from orchestrator.ensemble.member_predictions import held_out
+from orchestrator.ensemble.member_predictions import held_out, unscorable
 from orchestrator.ensemble.members import MemberTrainer
 from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.scoring import weighted
@@ -54,8 +54,8 @@ def race(
     left out is left out of everything: it was clearly behind on the folds that combiners are compared on, so that the
     comparison of the others gains little by its going.
 
-    Where the deadline does not allow it, a fold less is trained; of the first one, fewer candidates. One whose training
-    fails for good is left out by name.
+    Where the deadline does not allow it, a fold less is trained; of the first, fewer candidates. Folds that cannot be
+    scored without the missing ones do not count. One whose training fails for good is left out by name.
 
     Args:
         candidates: best first. folds: to be compared on; none for models of fold 0 alone.
@@ -92,6 +92,8 @@ def race(
         trained += done
         if not chunk or len(done) < len(chunk):
             break
+    if len(trained) > 1 and unscorable(team.task, team.data, trained[1:]):  # which all of the folds together are not
+        trained = [0]
     if len(trained) == 1 and folds:
         team.deadline.lack("out-of-fold predictions")
     elif len(trained) <= len(folds):

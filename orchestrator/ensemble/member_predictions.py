@@ -36,6 +36,17 @@ def held_out_rows(task: Task, data: Prepared, folds: Sequence[int]) -> list[np.n
     return [np.intersect1d(data.fold_rows(fold)[1], usable) for fold in folds]
 
 
+def unscorable(task: Task, data: Prepared, folds: Sequence[int]) -> str:
+    """Why the images of these folds together cannot be scored, in words; "" where they can."""
+    rows = np.concatenate(held_out_rows(task, data, folds))
+    if task.name != "cls" and not data.masks[rows].any():
+        return "show no lesion, so there is no Dice"
+    labels = data.labels[rows]
+    if task.name != "seg" and len(np.unique(labels[labels >= 0])) < 2:
+        return "are all of one class: no AUROC"
+    return ""
+
+
 def refuse_overlap(folder: Path, data: Prepared, rows: np.ndarray) -> None:
     """Refuse to score a model on groups that it was trained on.
 

@@ -22,7 +22,7 @@ from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble import terminal
 from orchestrator.ensemble.candidates import Candidate, CandidateReader, select
 from orchestrator.ensemble.forecast import Cost, Scale, ensemble_seconds
-from orchestrator.ensemble.member_predictions import held_out_rows
+from orchestrator.ensemble.member_predictions import held_out_rows, unscorable
 from orchestrator.tracking.ranking import rank, read_trials
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.reserve import NOTHING, Forecast
@@ -149,12 +149,8 @@ def check_truth(task: Task, data: Prepared, compared: Sequence[int]) -> None:
         UserError: they have no lesion, or a single class.
     """
     for words, parts in (("test images", [TEST]), ("images to be compared on", compared)):
-        rows = np.concatenate(held_out_rows(task, data, parts))
-        if task.name != "cls" and not data.masks[rows].any():
-            raise UserError(f"no ensemble: the {words} show no lesion, so there is no Dice; give another split")
-        classes = len(np.unique(data.labels[rows][data.labels[rows] >= 0]))
-        if task.name != "seg" and classes < 2:
-            raise UserError(f"no ensemble: the {words} are all of one class: no AUROC; give another split")
+        if why := unscorable(task, data, parts):
+            raise UserError(f"no ensemble: the {words} {why}; give another split")
 
 
 def share(search: SearchSettings) -> resources.TrialResources:

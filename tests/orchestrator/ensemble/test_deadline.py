@@ -31,7 +31,8 @@ def test_what_must_follow_is_kept_free() -> None:
 def test_it_says_why_it_is_late() -> None:
     ending = Deadline(time.monotonic() - 60)
     ending.reserve = 10
-    assert ending.late(time.monotonic() - 80).endswith("what follows training took 80 s, not 10 s")
+    assert ending.late(time.monotonic() - 80).endswith("what follows the trainings took 80 s, not 10 s")
+    assert ending.late(time.monotonic() - 12).endswith("the last training ended 58 s later than planned")
 
 
 def test_ctrl_c_once_finishes_and_twice_stops(capsys: pytest.CaptureFixture) -> None:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from orchestrator.ensemble.fold_race import BEHIND, hopeless
+from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble.candidates import Candidate
+from orchestrator.ensemble.fold_race import BEHIND, hopeless, race
+from orchestrator.ensemble.forecast import Scale
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
+from orchestrator.ensemble.member import Member
+from orchestrator.ensemble.members import MemberTrainer
 from tests.support import heldouts
+from tests.support.candidates import candidate
+from trainables import checkpoint
+from trainables.data import Prepared
+from trainables.held_out import Job
+from trainables.tasks import make_task
 
 
 def with_noise(held: OutOfFoldPredictions, member: int) -> OutOfFoldPredictions:
@@ -52,3 +66,37 @@ def test_two_remain_however_bad_they_are() -> None:
 
 def test_alike_candidates_all_stay() -> None:
     assert not hopeless("cls", heldouts.classification(n=90, candidates=4), BEHIND, seed=0)
+
+
+class TimeForOneFold(MemberTrainer):
+    """Trains in no time what is of the first fold, and has no time for the others."""
+
+    def in_time(self, jobs: Mapping[str, Job], owner: Mapping[str, Candidate]) -> bool:
+        return all(job.fold == 1 for job in jobs.values())
+
+    def train(self, jobs: Mapping[str, Job], *rest: Any, **words: Any) -> dict[str, str]:
+        for job in jobs.values():
+            job.folder.mkdir(parents=True)
+            (job.folder / checkpoint.WEIGHTS).touch()
+        return {}
+
+    def member(self, name: str, candidate: Candidate, checkpoints: Mapping[int, Path]) -> Member:
+        return Member(name, checkpoints, self.data, False)
+
+
+@pytest.mark.parametrize("lesions_in_fold_1", [True, False])
+def test_a_fold_that_cannot_be_scored_alone_does_not_count(
+    prepared: Prepared, tmp_path: Path, lesions_in_fold_1: bool
+) -> None:
+    normals = prepared.labels == 0
+    folds = np.where(normals, 1, 2 * (np.arange(len(normals)) % 2))
+    data = prepared if lesions_in_fold_1 else replace(prepared, split=folds)
+    settings = SearchSettings(task="seg", storage=tmp_path, tracking_uri="sqlite:///x.db")
+    team: Any = TimeForOneFold(make_task("seg"), settings, data, SimpleNamespace(slots=1), False, True)  # type: ignore[arg-type]
+    entered = [candidate(name, "smp_unet", 0.5, tmp_path) for name in ("one", "two")]
+    scale = Scale(images=60, test=10, folds=3, compared=2, slots=1, masks=True)
+    tracker: Any = None
+    _, members = race(team, entered, [1, 2], scale, tracker, drop=False, seed=0)
+    assert [sorted(member.checkpoints) for member in members] == [[0, 1] if lesions_in_fold_1 else [0]] * 2
+    what = "1 of 2 compared folds" if lesions_in_fold_1 else "out-of-fold predictions"
+    assert [one.startswith(what) for one in team.deadline.lacks] == [True]
