@@ -1,17 +1,18 @@
 """An ensemble as it was, every candidate on every fold, beside what it is now, from the same candidates in one run.
 
-    python -m benchmarks.ensemble FOLDER [FOLDER ...] [--task seg] [--top-k 4] [--code OLD]
+    python -m benchmarks.ensemble [--task seg] [--top-k 4] [--seeds 3] [--folder DIR] [--code OLD] [search's flags]
 
-Each folder holds one finished search (`runs/NAME` and `mlflow.db`), one for each seed. Each way works on a copy of it
-without fold models, boosted members and predictions, so that nothing is shared. With the checkout of an older version
-(--code) that one builds the first; without it this one does, with --all-folds. The winners are compared on the held-out
-images that both have.
+makes a search for each seed (`--data DIR --trials 6 ...` are its flags; without any it is of the phantom), unless the
+folder has it from an earlier run. Each way works on a copy of it without fold models, boosted members and predictions,
+so that nothing is shared. With the checkout of an older version (--code) that one searches and builds the first;
+without it this one does, with --all-folds. The winners are compared on the held-out images that both have.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,12 +30,23 @@ HERE = Path(__file__).resolve().parents[1]
 
 
 class Built(NamedTuple):
-    """An ensemble, how long its command took, and its winner's held-out predictions."""
+    """An ensemble, how long its command was said to take and took, and its winner's held-out predictions."""
 
     result: EnsembleResult
+    said: str
     seconds: float
     networks: int
     held_out: StoredPredictions
+
+
+def run(command: str, folder: Path, flags: Sequence[str], code: Path) -> str:
+    """Run a command of a checkout on the runs and the store of a folder; returns what it said."""
+    where = ["--storage", str(folder / "runs"), "--tracking-uri", f"sqlite:///{folder}/mlflow.db"]
+    said = folder / f"{command}.txt"
+    with said.open("w") as output:
+        words = [sys.executable, "-m", f"orchestrator.{command}", *where, *flags]
+        subprocess.run(words, cwd=folder, env={**os.environ, "PYTHONPATH": str(code)}, stdout=output, check=True)
+    return said.read_text()
 
 
 def build(folder: Path, copy: Path, flags: Sequence[str], code: Path) -> Built:
@@ -42,43 +54,54 @@ def build(folder: Path, copy: Path, flags: Sequence[str], code: Path) -> Built:
     apart = shutil.ignore_patterns("folds", "ensemble", "ensemble.json", "predictions", "winners")
     shutil.copytree(folder / "runs", copy / "runs", ignore=apart)
     shutil.copy(folder / "mlflow.db", copy)
-    where = ["--storage", str(copy / "runs"), "--tracking-uri", f"sqlite:///{copy}/mlflow.db"]
-    command = [sys.executable, "-m", "orchestrator.ensemble", *where, "--promote", "never", *flags]
     started = time.perf_counter()
-    with (copy / "output.txt").open("w") as output:
-        subprocess.run(command, cwd=copy, env={**os.environ, "PYTHONPATH": str(code)}, stdout=output, check=True)
+    output = run("ensemble", copy, ["--promote", "never", *flags], code)
     seconds = time.perf_counter() - started
+    said = re.search(r"^ +about (.+?):", output, re.MULTILINE)
     (file,) = (copy / "runs").glob("*/ensemble.json")
     result = EnsembleResult.read(file)
     held_out = StoredPredictions.load(copy / "runs" / ".cache" / "winners" / result.digest / HELD_OUT)
     networks = len(list((copy / "runs").glob("*/folds/*/fold-?")))
-    return Built(result, seconds, networks, held_out)
+    return Built(result, said[1] if said else "", seconds, networks, held_out)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Build both of each search, and print what was gained and lost."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", type=Path, nargs="+")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--task", default="seg")
     parser.add_argument("--top-k", default="4")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="keeps the searches")
     parser.add_argument("--code", type=Path)
-    given = parser.parse_args(argv)
+    given, flags_of_search = parser.parse_known_args(argv)
+    with tempfile.TemporaryDirectory() as scratch:
+        compare(given, flags_of_search, (given.folder or Path(scratch)).resolve())
+
+
+def compare(given: argparse.Namespace, flags_of_search: Sequence[str], home: Path) -> None:
+    """The tables, of searches below a folder."""
     flags = ["--task", given.task, "--top-k", given.top_k]
-    ways = {
-        "as it was": (flags, given.code.resolve()) if given.code else ([*flags, "--all-folds"], HERE),
-        "now": (flags, HERE),
-    }
+    code = given.code.resolve() if given.code else HERE
+    ways = {"as it was": (flags if given.code else [*flags, "--all-folds"], code), "now": (flags, HERE)}
     rows, ratios, differences = [], [], []
-    for folder in given.folders:
+    for seed in range(given.seeds):
+        folder = home / f"seed-{seed}"
+        if not list(folder.glob("runs/*/summary.json")):
+            folder.mkdir(parents=True, exist_ok=True)
+            search = ["--task", given.task, "--no-ensemble", "--seed", str(seed), *flags_of_search]
+            run("search", folder, search, code)
         built: dict[str, Built] = {}
-        for way, (words, code) in ways.items():
-            with tempfile.TemporaryDirectory() as scratch:
-                built[way] = one = build(folder.resolve(), Path(scratch), words, code)
+        for way, (words, checkout) in ways.items():
+            with tempfile.TemporaryDirectory() as copy:
+                built[way] = one = build(folder, Path(copy), words, checkout)
             row = one.result.winning
             rows.append(
                 {
-                    "search": folder.name,
+                    "seed": seed,
                     "ensemble": way,
+                    "said": one.said,
                     "wall seconds": f"{one.seconds:.0f}",
                     "fold models": one.networks,
                     "winner": row.name,
