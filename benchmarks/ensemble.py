@@ -110,6 +110,7 @@ def compare(given: argparse.Namespace, flags_of_search: Sequence[str], home: Pat
                     "test": f"{one.result.test.value:.4f}",
                 }
             )
+            print(rows[-1], file=sys.stderr)
         was, now = built.values()
         ratios.append(now.seconds / was.seconds)
         paired = now.held_out.difference(was.held_out, given.task)
