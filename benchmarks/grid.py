@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ class Grid:
         name: of its file. task: seg, cls or multi. primary: what its curves are of.
         half: of the groups, 0 or 1; None for all of the data.
         axes: values by setting; all else is the house default.
-        without: no configuration has all of these values: they cost too much to record.
+        without: no configuration has all values of one of these: they cost too much to record.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Grid:
     primary: str
     half: int | None
     axes: Mapping[str, tuple[Any, ...]]
-    without: Point = field(default_factory=dict)
+    without: tuple[Point, ...] = ()
 
     @property
     def file(self) -> Path:
@@ -60,7 +60,7 @@ class Grid:
         """Every configuration."""
         for values in itertools.product(*self.axes.values()):
             point = dict(zip(self.axes, values, strict=True))
-            if not self.without or any(point[name] != value for name, value in self.without.items()):
+            if not any(point.items() >= left_out.items() for left_out in self.without):
                 yield point
 
 
@@ -92,7 +92,10 @@ GRIDS = {
                 "augmentation": ("light", "strong"),
                 "loss": ("dice_bce", "bce", "focal"),
             },
-            {"architecture": "deeplabv3", "augmentation": "strong"},
+            (
+                {"architecture": "deeplabv3", "augmentation": "strong"},
+                {"architecture": "deeplabv3", "loss": "focal"},
+            ),
         ),
         Grid(
             "multi",
