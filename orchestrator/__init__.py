@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # what Python says while it looks for `python -m orchestrator.COMMAND`
+# What Python says while it looks for `python -m orchestrator.COMMAND`; and the program.
+if sys.argv[:1] == ["-m"] or sys.argv[0].endswith(("breast-ultrasound", "breast-ultrasound.exe")):
     from orchestrator.common.signals import end_at_once
 
     end_at_once()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -79,7 +78,7 @@ def show(settings: LeaderboardSettings) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return run_command("leaderboard", show, LeaderboardSettings, argv, __doc__)
+    return run_command("leaderboard", show, LeaderboardSettings, argv, __doc__, piped=True)
 
 
 def _table(ranking: Ranking) -> Table:
@@ -103,5 +102,4 @@ def _cells(row: TrialRow) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # "| head" ends it quietly
     leave(main())

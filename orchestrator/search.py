@@ -96,6 +96,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     except BaseException:
         # Nothing was tried yet: the name stays free for the corrected command.
         if ledger and not ledger.trials and not settings.resume:
+            ledger.close()  # some systems delete nothing that is open
             storage.delete(folder)
         raise
     finally:

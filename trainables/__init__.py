@@ -12,6 +12,7 @@ __all__ = [
     "evaluation",
     "held_out",
     "inference",
+    "locks",
     "losses",
     "memory",
     "metrics",

@@ -21,6 +21,8 @@ from trainables.data.manifest import DataError
 
 #: Exit codes; incomplete is what could not read some of its files.
 DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, signals.INTERRUPTED[1]
+#: The program that installs with the package.
+PROGRAM = "breast-ultrasound"
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -39,17 +41,21 @@ def run_command(
     *,
     make: Callable[[dict[str, Any]], Settings] | None = None,
     log: Callable[[Settings], Path] | None = None,
+    piped: bool = False,
 ) -> int:
-    """`python -m orchestrator.NAME`, from its words to its exit code; what goes wrong is one line on stderr.
+    """A command, from its words to its exit code; what goes wrong is one line on stderr.
 
     Args:
         run: the command; its exit code is what it returns, where that is an int, else `DONE`.
         make: makes settings of what was given, where `make_settings` is not all.
         log: the file that takes the traceback of what is nobody's input, in a folder that is there.
+        piped: what it says may be cut short by whoever reads it, and then it ends without a word.
     """
+    if piped and signals.is_ended_at_once():
+        signals.end_with_pipe()
     details = here = Path(f"{name}-error.log").absolute()
     try:
-        fields = parse_fields(model, argv, f"python -m orchestrator.{name}", description)
+        fields = parse_fields(model, argv, shown_command(name), description)
         settings = make(fields) if make else make_settings(model, fields)
         if log:
             details = log(settings)
@@ -69,6 +75,11 @@ def run_command(
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
         complain(f"failed: {reason}; details in {details}")
         return FAILED
+
+
+def shown_command(name: str) -> str:
+    """A command in the words with which this process was started: of the program, or of Python."""
+    return f"{PROGRAM} {name}" if Path(sys.argv[0]).stem == PROGRAM else f"python -m orchestrator.{name}"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,9 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             complain(f"failed: {error.filename or settings.out}: {error.strerror or error}")
             return FAILED
 
-    return run_command("predict", run, PredictSettings, argv, f"{__doc__} Not a medical device.")
+    return run_command("predict", run, PredictSettings, argv, f"{__doc__} Not a medical device.", piped=True)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # "| head" ends it quietly
     leave(main())

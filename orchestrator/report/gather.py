@@ -20,9 +20,9 @@ from orchestrator.report.registered import RegistryStatus, reached, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images
 from orchestrator.scoring.predictions import HELD_OUT, UNREADABLE, StoredPredictions
 from orchestrator.scoring.verdict import Judgement
-from orchestrator.storage.run_folder import is_held
 from orchestrator.tuning.summary import SearchSummary
 from trainables.data import CLASSES, Manifest, Prepared
+from trainables.locks import is_held
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def _studied(
         synthetic=ensemble.data.synthetic,
         judged=_judged(ensemble),
     )
-    running, groups = is_held(search.files.ledger), _held_out_groups(search.files.winners / ensemble.digest / HELD_OUT)
+    running, groups = is_held(search.files.lock), _held_out_groups(search.files.winners / ensemble.digest / HELD_OUT)
     return ReportedSearch(search, _summary(search), ensemble, subject, description, known, running, groups)
 
 

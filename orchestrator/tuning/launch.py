@@ -73,7 +73,7 @@ def launch(
     pictured = list[Path]()
     try:
         ledger.launch(identity, share.gpus)
-        tags = {**run.tags, **marks(settings.files.ledger)}
+        tags = {**run.tags, **marks(settings.files.lock)}
         told = datasets.dataset(data, settings.source)
         tracker.start_search(settings.name, settings.model_dump(mode="json"), tags, identity.id, data=told)
         ledger.settle(run.storage)
