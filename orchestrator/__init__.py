@@ -28,6 +28,7 @@ for _name, _value in {
 
 if TYPE_CHECKING:
     from orchestrator.common.errors import UserError
+    from orchestrator.common.plugins import load_plugins
     from orchestrator.config.ensemble import EnsembleSettings
     from orchestrator.config.search import SearchSettings
     from orchestrator.ensemble.result import EnsembleResult
@@ -42,6 +43,7 @@ __all__ = [
     "SearchSettings",
     "SearchSummary",
     "UserError",
+    "load_plugins",
     "load_predictor",
     "run_ensemble",
     "run_search",
@@ -52,6 +54,7 @@ _PLACES = {
     "SearchSettings": "config.search",
     "SearchSummary": "tuning.summary",
     "UserError": "common.errors",
+    "load_plugins": "common.plugins",
     "load_predictor": "predict.load",
     "run_ensemble": "ensemble.run",
     "run_search": "search",

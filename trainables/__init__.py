@@ -18,6 +18,7 @@ __all__ = [
     "models",
     "moving_average",
     "optimizers",
+    "plugins",
     "policies",
     "tasks",
     "timing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -20,6 +21,8 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 ValueRange = tuple[float, float]
 #: A file, or an array; see `grey_image`.
 Image = np.ndarray | Path | str
+#: Several of them.
+Images = list[Any] | tuple[Any, ...]
 
 
 def grey_image(image: Image, value_range: ValueRange | None = None) -> np.ndarray:
@@ -95,5 +98,5 @@ def _luma(image: np.ndarray) -> np.ndarray:
     colours = image[..., :3]
     if image.dtype == np.uint8:
         return np.asarray(PIL.Image.fromarray(np.ascontiguousarray(colours)).convert("L"))
-    luma = colours @ _LUMA
+    luma: np.ndarray = colours @ _LUMA
     return luma if image.dtype.kind == "f" else np.rint(luma).astype(image.dtype)

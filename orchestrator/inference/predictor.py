@@ -14,13 +14,14 @@ import numpy as np
 import torch
 
 from orchestrator.common.errors import UserError
-from orchestrator.inference.format import Description, read
-from orchestrator.inference.images import Image, ValueRange, grey_image
+from orchestrator.inference.format import Description, ModelError, read
+from orchestrator.inference.images import Image, Images, ValueRange, grey_image
 from orchestrator.inference.lesion_shape import lesion_shape
 from orchestrator.inference.networks import Logits
 from orchestrator.inference.part import LoadedPart, Loader, refuse_full_gpu
 from orchestrator.inference.prediction import Prediction, lesion_boxes
 from orchestrator.inference.uncertainty import class_uncertainty
+from trainables import plugins
 from trainables.data.pixels import resize_image
 
 #: Images that are predicted together; each network's mask logits of all of them are in memory at once.
@@ -66,23 +67,27 @@ class Predictor:
             device: for the networks; by default a GPU if there is one.
 
         Raises:
-            ModelError: no such folder, or something in it is missing or damaged; one line for the user.
+            ModelError: no such folder, something in it is missing or damaged, or it needs a plugin that has not run
+                in this process; one line for the user.
             UserError: a GPU without room.
         """
         folder = Path(folder)
         description = read(folder)
+        try:
+            plugins.load()
+            plugins.require(description.plugins)
+        except plugins.PluginError as error:
+            raise ModelError(f"{folder}: {error}") from None
         place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         load = Loader(folder, place)
         shape = LoadedPart(description.shape, load) if description.shape else None
         return cls(description, LoadedPart(description.main, load), shape, place)
 
     @overload
-    def predict(self, image: Sequence[Image], *, value_range: ValueRange | None = None) -> list[Prediction]: ...
-    @overload
     def predict(self, image: Image, *, value_range: ValueRange | None = None) -> Prediction: ...
-    def predict(
-        self, image: Image | Sequence[Image], *, value_range: ValueRange | None = None
-    ) -> Prediction | list[Prediction]:
+    @overload
+    def predict(self, image: Images, *, value_range: ValueRange | None = None) -> list[Prediction]: ...
+    def predict(self, image: Image | Images, *, value_range: ValueRange | None = None) -> Prediction | list[Prediction]:
         """Of an image, or of each of a list; of any size each.
 
         Args:
@@ -92,7 +97,7 @@ class Predictor:
         Raises:
             UserError: not an image, and of a list which.
         """
-        if isinstance(image, Image) or not isinstance(image, Sequence):
+        if not isinstance(image, list | tuple):
             return self._predict([grey_image(image, value_range)])[0]
         found: list[Prediction] = []
         for start in range(0, len(image), BATCH):  # so that the pixels and logits of all are never in memory together

@@ -1,9 +1,10 @@
 """The product as MLflow serves it: models-from-code, so that this very script is stored beside the ensemble.
 
 Input: a column `image`, in each row the bytes of an image file, the same in base64, or the pixels: an array, or nested
-lists of whole numbers, of which those up to 255 are 8-bit and others up to 65535 are 16-bit. Output: a row an image with the columns
-of `predictions.csv` that tell of it, of which an unknown one is null, and for masks `mask_png`, a grey PNG file in
-base64. Where a network gives NaN or infinity for an image, all of its row is null, and the server's log says so.
+lists of whole numbers, of which those up to 255 are 8-bit and others up to 65535 are 16-bit. Output: a row an image
+with the columns of `predictions.csv` that tell of it, of which an unknown one is null, and for masks `mask_png`, a grey
+PNG file in base64. Where a network gives NaN or infinity for an image, all of its row is null, and the server's log
+says so.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ class PyfuncModel(PythonModel):
             MlflowException: no such column, or an image cannot be read; an HTTP server answers 400.
         """
         if IMAGE not in model_input:
-            raise _bad(f'no column \'{IMAGE}\'; send {{"dataframe_records": [{{"{IMAGE}": "base64 of a file, or pixels"}}]}}')
+            raise _bad(
+                f'no column \'{IMAGE}\'; send {{"dataframe_records": [{{"{IMAGE}": "base64 of a file, or pixels"}}]}}'
+            )
         images = [_read(row, value) for row, value in enumerate(model_input[IMAGE])]
         rows: list[Row] = []
         for number, prediction in enumerate(self._ensemble.predict(images)):
@@ -67,7 +70,7 @@ class PyfuncModel(PythonModel):
 def _read(row: int, value: Any) -> np.ndarray:
     try:
         if isinstance(value, str):
-            value = base64.b64decode(value, validate=True)
+            value = base64.b64decode("".join(value.split()), validate=True)  # `base64 FILE` breaks lines
         return _read_file(value) if isinstance(value, bytes) else grey_image(_pixels(value))
     except binascii.Error:
         raise _bad(f"image {row}: not base64") from None
