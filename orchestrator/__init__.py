@@ -28,8 +28,8 @@ for _name, _value in {
 
 if TYPE_CHECKING:
     from orchestrator.common.errors import UserError
-    from orchestrator.common.plugins import load_plugins
     from orchestrator.config.ensemble import EnsembleSettings
+    from orchestrator.config.plugins import load_plugins
     from orchestrator.config.search import SearchSettings
     from orchestrator.ensemble.result import EnsembleResult
     from orchestrator.ensemble.run import run_ensemble
@@ -54,7 +54,7 @@ _PLACES = {
     "SearchSettings": "config.search",
     "SearchSummary": "tuning.summary",
     "UserError": "common.errors",
-    "load_plugins": "common.plugins",
+    "load_plugins": "config.plugins",
     "load_predictor": "predict.load",
     "run_ensemble": "ensemble.run",
     "run_search": "search",

@@ -121,7 +121,9 @@ def load(*files: Path | str) -> None:
         try:
             source = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise PluginError(f"--plugin {file}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from None
+            raise PluginError(
+                f"--plugin {file}: {getattr(error, 'strerror', None) or 'not UTF-8'}; give a file of Python"
+            ) from None
         _run_source(Plugin(file.stem, _sha256(source), str(file), source))
 
 

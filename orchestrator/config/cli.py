@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.common import signals
 from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
-from orchestrator.common.plugins import load_plugins
+from orchestrator.config.plugins import load_plugins
 from orchestrator.config.types import several
 from trainables.data.manifest import DataError
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from orchestrator.common.plugins import load_plugins
+from orchestrator.config.plugins import load_plugins
 
 if TYPE_CHECKING:
     from orchestrator.inference.predictor import Predictor

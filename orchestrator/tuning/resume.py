@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from orchestrator.common.errors import UserError
-from orchestrator.common.plugins import load_plugins
 from orchestrator.config.cli import make_settings
+from orchestrator.config.plugins import load_plugins
 from orchestrator.config.search import SearchSettings
 from orchestrator.config.types import place, several
 from orchestrator.storage.atomic import write_text
