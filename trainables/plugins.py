@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -112,7 +112,7 @@ def load(*files: Path | str) -> None:
     Raises:
         PluginError: a file cannot be read, a plugin raises, or another of its name runs in this process.
     """
-    for point in entry_points(group=GROUP):
+    for point in _points():
         if point.name not in _loaded:
             _run(Plugin(point.name, "", f"{GROUP}: {point.name}"), partial(_call, point))
     for file in (Path(one).expanduser().absolute() for one in files):
@@ -173,6 +173,11 @@ def require(needed: Mapping[str, str]) -> None:
                 f"it needs the plugin {name} of SHA-256 {sha256[:12]}, and {here.file} is {here.sha256[:12]}: give the "
                 "file as it was"
             )
+
+
+@cache
+def _points() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=GROUP))  # which opens a file of every package
 
 
 def _run_source(plugin: Plugin) -> None:

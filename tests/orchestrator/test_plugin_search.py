@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,63 +12,53 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from orchestrator import UserError, run_ensemble, run_search
 from orchestrator.inference.format import read
+from orchestrator.predict.__main__ import main
+from tests.support.plugins import forgotten
 
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "examples" / "my_models.py"
-SEARCH = ["--trials=2", "--epochs=1", "--image-size=64", "--arch=dilated_net", "--name=own", "--cpus-per-trial=1"]
-
-
-def run(folder: Path, command: str, *words: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own, which knows no plugin yet."""
-    line = [sys.executable, "-m", f"orchestrator.{command}", *words]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
-    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "my_models.py"
 
 
 @pytest.mark.slow
-def test_a_plugin_goes_wherever_its_network_goes(empty_store: Path, tmp_path: Path) -> None:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
+def test_a_plugin_goes_wherever_its_network_goes(
+    phantom: Path, ray_local: None, store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plugin = Path(shutil.copy(EXAMPLE, tmp_path / "my_models.py"))
     digests = {"my_models": sha256(plugin.read_bytes()).hexdigest()}
-
-    done = run(tmp_path, "search", *SEARCH, "--no-ensemble", "--plugin", "my_models.py")
-    assert done.returncode == 0, done.stderr
+    given = {"name": "own", "storage": tmp_path / "runs", "tracking_uri": store}
+    with forgotten():
+        search = run_search(
+            **given, data=phantom, image_size=64, trials=2, epochs=1, arch="dilated_net", plugin=plugin, ensemble=False
+        )
+        assert search.status == "done"
+        built = {"out_of_fold": False, "top_k": 2, "boost_rounds": 0, "export": tmp_path / "model"}
+        assert run_ensemble(**given, task="seg", **built).winner
     assert yaml.safe_load((tmp_path / "runs/own/settings.yaml").read_text())["plugins"] == digests
-    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
-    experiment = client.get_experiment_by_name("breast-ultrasound-seg")
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id])
-    assert len(runs) == 3
+    runs = MlflowClient(store).search_runs(["1"])
+    assert len(runs) == 4, "the search, its trials, the ensemble"
     assert {one.data.tags["plugin.my_models"] for one in runs} == set(digests.values())
-
-    built = ["--task", "seg", "--no-out-of-fold", "--top-k", "2", "--boost-rounds", "0", "--export", "model"]
-    done = run(tmp_path, "ensemble", *built)  # finds the plugin where it was
-    assert done.returncode == 0, done.stderr
     assert read(tmp_path / "model").plugins == digests
     assert not list((tmp_path / "model").rglob("*.py")), "a product brings no code"
 
-    cv2.imwrite(str(tmp_path / "a.png"), np.full((50, 70), 90, np.uint8))
-    words = ["--task", "seg", "--model", "model", "--out", "out", "a.png"]
-    done = run(tmp_path, "predict", *words)
-    assert done.returncode == 2
-    assert (
-        done.stderr
-        == "error: model: it needs the plugin my_models: give --plugin my_models.py, or install its package\n"
-    )
-    done = run(tmp_path, "predict", *words, "--plugin", "my_models.py")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "out/predictions.csv").is_file()
+    image = tmp_path / "a.png"
+    cv2.imwrite(str(image), np.full((50, 70), 90, np.uint8))
+    words = ["--task", "seg", "--model", str(tmp_path / "model"), "--out", str(tmp_path / "out"), str(image)]
+    capsys.readouterr()
+    assert main(words) == 2
+    advice = "it needs the plugin my_models: give --plugin my_models.py, or install its package"
+    assert capsys.readouterr().err == f"error: {tmp_path}/model: {advice}\n"
+    with forgotten():
+        assert main([*words, "--plugin", str(plugin)]) == 0, capsys.readouterr().err
 
-    moved = plugin.rename(tmp_path / "elsewhere.py")
-    done = run(tmp_path, "search", "--resume", "own", "--trials", "3")
-    assert (done.returncode, "my_models.py: No such file" in done.stderr) == (2, True), done.stderr
-    (tmp_path / "moved").mkdir()
-    plugin = moved.rename(tmp_path / "moved/my_models.py")
-    done = run(tmp_path, "search", "--resume", "own", "--trials", "3", "--plugin", "moved/my_models.py")
-    assert done.returncode == 0, done.stderr
+    resumed = {**given, "resume": "own", "trials": 3}
+    del resumed["name"]
+    plugin = plugin.rename(tmp_path / "runs" / "my_models.py")
+    with pytest.raises(UserError, match=r"--resume own: --plugin .*my_models.py: No such file"):
+        run_search(**resumed)
     plugin.write_text(plugin.read_text() + "\n# changed\n")
-    done = run(tmp_path, "search", "--resume", "own", "--trials", "4", "--plugin", "moved/my_models.py")
-    assert done.returncode == 2
-    assert "error: --resume own: it needs the plugin my_models of SHA-256" in done.stderr
-    assert done.stderr.count("\n") == 1
+    with forgotten(), pytest.raises(UserError, match="--resume own: it needs the plugin my_models of SHA-256"):
+        run_search(**resumed, plugin=plugin)
+    plugin.write_bytes(EXAMPLE.read_bytes())
+    with forgotten():
+        assert run_search(**resumed, plugin=plugin).status == "done"

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from search_spaces import SPACES, cls, multi, seg
+from tests.support.plugins import forgotten, registered
 from trainables import plugins
-from trainables.data.layouts import LAYOUTS, names
+from trainables.data.layouts import names
 from trainables.losses.cls import build_loss
-from trainables.losses.seg import LOSSES
 from trainables.models import build_model
 from trainables.plugins import PluginError
 from trainables.policies import POLICIES
@@ -22,19 +22,12 @@ from trainables.tasks import make_task
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "my_models.py"
 HEAD = "from search_spaces import cls, seg\nfrom trainables.plugins import *\n"
-REGISTRIES = (seg.ARCHITECTURES, cls.ARCHITECTURES, multi.ARCHITECTURES, LOSSES, POLICIES, LAYOUTS)
-SAMPLED = (seg.LOSSES, cls.LOSSES, seg.AUGMENTATIONS, cls.AUGMENTATIONS)
 
 
 @pytest.fixture(autouse=True)
-def _only_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Registries, and what ran, are afterwards as they were."""
-    monkeypatch.setattr(plugins, "_loaded", {})
-    before = [registry.copy() for registry in (*REGISTRIES, *SAMPLED)]
-    yield
-    for registry, was in zip((*REGISTRIES, *SAMPLED), before, strict=True):
-        registry.clear()
-        registry.update(was) if isinstance(registry, dict) else registry.extend(was)
+def _only_here() -> Iterator[None]:
+    with forgotten():
+        yield
 
 
 def write(folder: Path, text: str, name: str = "own.py") -> Path:
@@ -117,15 +110,14 @@ def test_a_loss_of_classes_is_weighed_and_skips_the_unknown_as_others(tmp_path: 
     ],
 )
 def test_a_plugin_that_fails_is_a_line_and_leaves_nothing(text: str, words: str, tmp_path: Path) -> None:
-    before = [registry.copy() for registry in (*REGISTRIES, *SAMPLED)]
+    before = registered()
     first = "register_augmentation('mine', Policy()); "
     file = write(tmp_path, text if "\n" in text or text.startswith(("def", "import")) else first + text)
     with pytest.raises(PluginError, match=words) as found:
         plugins.load(file)
     assert "\n" not in str(found.value)
     assert str(found.value).startswith(f"--plugin {tmp_path}")
-    assert [registry.copy() for registry in (*REGISTRIES, *SAMPLED)] == before
-    assert plugins.digests() == {}
+    assert registered() == before
 
 
 def test_a_file_that_is_not_there_is_said_unless_its_plugin_ran(tmp_path: Path) -> None:
@@ -169,14 +161,14 @@ def test_a_package_is_found_by_its_entry_point(tmp_path: Path, monkeypatch: pyte
     text = "def register():\n    register_augmentation('of_package', Policy())\n"
     write(tmp_path, text, "package_with_plugin.py")
     point = EntryPoint("theirs", "package_with_plugin:register", plugins.GROUP)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    monkeypatch.setattr(plugins, "_points", lambda: [point])
     for _ in range(2):
         plugins.load()
     assert "of_package" in POLICIES
     (found,) = plugins.loaded()
     assert (found.name, found.source) == ("theirs", "")
-    monkeypatch.setattr(plugins, "_loaded", {})
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [])
+    plugins._loaded.clear()
+    monkeypatch.setattr(plugins, "_points", lambda: [])
     with pytest.raises(PluginError, match="it needs the plugin theirs"):
         plugins.install([found])
 
