@@ -30,6 +30,7 @@ for _name, _value in {
 if TYPE_CHECKING:
     from orchestrator.common.errors import UserError
     from orchestrator.config.ensemble import EnsembleSettings
+    from orchestrator.config.plugins import load_plugins
     from orchestrator.config.search import SearchSettings
     from orchestrator.ensemble.result import EnsembleResult
     from orchestrator.ensemble.run import run_ensemble
@@ -43,6 +44,7 @@ __all__ = [
     "SearchSettings",
     "SearchSummary",
     "UserError",
+    "load_plugins",
     "load_predictor",
     "run_ensemble",
     "run_search",
@@ -53,6 +55,7 @@ _PLACES = {
     "SearchSettings": "config.search",
     "SearchSummary": "tuning.summary",
     "UserError": "common.errors",
+    "load_plugins": "config.plugins",
     "load_predictor": "predict.load",
     "run_ensemble": "ensemble.run",
     "run_search": "search",

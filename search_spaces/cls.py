@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import optuna
 
 HEADS = ("gap", "se")
-LOSSES = ("ce", "focal")
+LOSSES = ["ce", "focal"]
 BALANCES = ("none", "oversample", "sampler", "weights")
-AUGMENTATIONS = ("none", "light", "medium", "strong", "aug_s", "aug_a")
+AUGMENTATIONS = ["none", "light", "medium", "strong", "aug_s", "aug_a"]
 #: `timm:NAME` stands for any other backbone of timm.
 TIMM = "timm:"
 

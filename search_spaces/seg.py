@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.recipes import RECIPES, Config, Parameters
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 Encoders = Mapping[str, tuple[str, ...]]
 
 REGION_LOSSES = ("dice", "tversky", "lovasz")
-LOSSES = (
-    *("bce", "focal", *REGION_LOSSES),
-    *("dice_bce", "dice_focal", "tversky_bce", "tversky_focal", "lovasz_bce"),
-)
-AUGMENTATIONS = ("none", "light", "medium", "strong", "aug_s", "aug_a")
+#: Of a region term and a pixel term, whose weight is sampled.
+MIXED_LOSSES = ("dice_bce", "dice_focal", "tversky_bce", "tversky_focal", "lovasz_bce")
+LOSSES = ["bce", "focal", *REGION_LOSSES, *MIXED_LOSSES]
+AUGMENTATIONS = ["none", "light", "medium", "strong", "aug_s", "aug_a"]
 #: How classes are balanced: not at all, by visiting small ones again, or by drawing each as often as the others.
 BALANCES = ("none", "oversample", "sampler")
 #: Decay of the moving average of the weights; 0 is none.
@@ -33,7 +32,8 @@ class Architecture:
 
     Attributes:
         name: what a user types.
-        builder: class in segmentation_models_pytorch, or in `trainables.models.blocks` for a from-scratch network.
+        builder: class in segmentation_models_pytorch, or in `trainables.models.blocks` for a from-scratch network; or
+            what is called as these are (see `trainables.models.seg.build`).
         costs: seconds to train on one image of 128 px on one CPU thread (batch 8), by encoder, the reference encoder
             first; the one entry of a from-scratch network is "". Measured; good for ratios, not for promises.
         widths: channels by level of a from-scratch network.
@@ -41,7 +41,7 @@ class Architecture:
     """
 
     name: str
-    builder: str
+    builder: str | Callable[..., Any]
     costs: Mapping[str, float]
     widths: tuple[int, ...] = ()
     smallest: int = 32
@@ -168,7 +168,9 @@ def suggest(
         "architecture": name,
         "encoder": encoder,
         "loss": loss,
-        "loss_weight": trial.suggest_float("loss_weight", 0.2, 0.8) if "_" in loss else float(loss in REGION_LOSSES),
+        "loss_weight": trial.suggest_float("loss_weight", 0.2, 0.8)
+        if loss in MIXED_LOSSES
+        else float(loss in REGION_LOSSES),
         "optimizer": optimizer,
         "lr": trial.suggest_float("sgd.lr", 1e-3, 1e-1, log=True)
         if optimizer == "sgd"

@@ -19,6 +19,7 @@ __all__ = [
     "models",
     "moving_average",
     "optimizers",
+    "plugins",
     "policies",
     "tasks",
     "timing",

@@ -19,7 +19,7 @@ from ray import tune
 from torch import Tensor
 
 from search_spaces.recipes import Config
-from trainables import checkpoint, devices
+from trainables import checkpoint, devices, plugins
 from trainables.data.prepared import Prepared
 from trainables.memory import release
 from trainables.models.weights import Source
@@ -31,7 +31,7 @@ class TrialContext:
     """What all trials of a search have in common; travels through Ray's object store once a node.
 
     `gpus` are those of a trial: 0, 1 or a fraction of one. `fitting` raises where a host, which may have come later,
-    does not fit the others.
+    does not fit the others. `plugins` are those of the driver.
     """
 
     task: str
@@ -40,6 +40,7 @@ class TrialContext:
     threads: int = 1
     gpus: float = 0.0
     fitting: Callable[[], None] | None = None
+    plugins: tuple[plugins.Plugin, ...] = ()
 
 
 class Trial(tune.Trainable):
@@ -52,10 +53,12 @@ class Trial(tune.Trainable):
         """Called once a worker: threads and data stay from trial to trial.
 
         Raises:
+            PluginError: a plugin is not here, or fails here.
             UnusableGpuError: no trial can train on this GPU.
         """
         if shared.fitting:
             shared.fitting()
+        plugins.install(shared.plugins)
         self.shared = shared
         self.broken: Exception | None = None
         torch.set_num_threads(shared.threads)

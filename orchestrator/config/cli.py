@@ -17,6 +17,8 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.common import signals
 from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
+from orchestrator.config.plugins import load_plugins
+from orchestrator.config.types import several
 from trainables.data.manifest import DataError
 
 #: Exit codes; incomplete is what could not read some of its files.
@@ -143,15 +145,20 @@ def given_or_made(
     """
     if settings is not None and fields:
         raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
-    return make(fields) if settings is None else settings
+    if settings is None:
+        return make(fields)
+    load_plugins(*getattr(settings, "plugin", ()))
+    return settings
 
 
 def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
-    """Validated settings.
+    """Validated settings, whose plugins have run.
 
     Raises:
-        UserError: a value is wrong; the line names the field, the value and what is allowed.
+        UserError: a value is wrong, and the line names the field, the value and what is allowed; or a plugin.
     """
+    if "plugin" in model.model_fields:  # what it registers, other values may name
+        load_plugins(*(file for file in several(values.get("plugin")) if isinstance(file, str | Path)))
     try:
         return model(**values)
     except ValidationError as error:

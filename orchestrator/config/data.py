@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from orchestrator.config.types import AND, Folder, Place, absolute, one_of
+from orchestrator.config.types import AND, Folder, Place, Plugins, absolute, one_of, several
 from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import HOME, Storage
-from trainables.data.layouts import NAMES as LAYOUTS
-from trainables.data.layouts import is_layout_file
+from trainables.data.layouts import is_layout_file, names
 from trainables.data.manifest import DEFAULT_DISTANCE
 
 
@@ -23,22 +22,23 @@ class DataSettings(BaseModel):
     data: tuple[Folder, ...] = Field(
         (), title="DIR|FILE.csv", description="folders of images, or CSV tables; without them a phantom is made"
     )
-    layout: str = Field("auto", description=f"layout of the folder: auto, FILE.toml, {', '.join(LAYOUTS)}")
+    layout: str = Field("auto", description=f"layout of the folder: auto, FILE.toml, {', '.join(names())}")
     patient: str = Field(
         "", title="COLUMN|PATTERN", description="what names the patient: a column, or file names as {patient}_{any}"
     )
 
     resize_masks: bool = Field(False, description="take masks of another size than their image, of the same aspect")
+    plugin: Plugins = ()
 
     @field_validator("data", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
-        return () if value is None else value if isinstance(value, list | tuple) else (value,)
+        return several(value)
 
     @field_validator("layout")
     @classmethod
     def _known_layout(cls, layout: str) -> str:
-        return str(absolute(layout)) if is_layout_file(layout) else one_of(layout, ("auto", *LAYOUTS))
+        return str(absolute(layout)) if is_layout_file(layout) else one_of(layout, ("auto", *names()))
 
     @property
     def source(self) -> str:

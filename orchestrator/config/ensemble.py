@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.config.types import Duration, Folder, Place, Store, TaskName
+from orchestrator.config.types import Duration, Folder, Place, Plugins, Store, TaskName
 from orchestrator.storage.storage import HOME, Storage
 
 
@@ -39,6 +39,7 @@ class EnsembleSettings(BaseModel):
     export: Folder | None = Field(None, description="write the model to this new folder, too, for use without MLflow")
     seed: int = Field(0, ge=0, description="seed of resamples and of boosting")
     storage: Place = Field(HOME, validate_default=True, description="folder of the searches, or s3://BUCKET/PREFIX")
+    plugin: Plugins = ()
     address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
     tracking_uri: Store = Field("", description="MLflow store [the search's]")
 

@@ -13,6 +13,7 @@ from orchestrator.config.data import SplitSettings
 from orchestrator.config.types import WEIGHTS, Duration, OwnStore, TaskName, absolute, one_of
 from orchestrator.storage.run_folder import RunFolder
 from search_spaces import SPACES
+from trainables.plugins import digests
 
 
 class SearchSettings(SplitSettings):
@@ -124,8 +125,8 @@ class SearchSettings(SplitSettings):
         return self
 
     def stored(self) -> dict[str, Any]:
-        """What a resumed search has from this one; it may run on another cluster, or on none."""
-        return self.model_dump(mode="json", exclude={"resume", "address", "dry_run"})
+        """What a resumed search has from this one, which may run on another cluster or on none; what plugins it had."""
+        return self.model_dump(mode="json", exclude={"resume", "address", "dry_run"}) | {"plugins": digests()}
 
     @property
     def fixed_gpus(self) -> float | None:

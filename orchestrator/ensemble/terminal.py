@@ -13,6 +13,7 @@ from rich.table import Table
 from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
+from orchestrator.config.types import several
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.combiners.registry import OPTIMISTIC
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
@@ -212,7 +213,10 @@ def command(settings: EnsembleSettings, search: SearchSettings) -> str:
         exclude={"task", "name", "tracking_uri", "time_budget"}, exclude_defaults=True
     ).items():
         flag = name.replace("_", "-")
-        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, several(value))]
     words += ["--tracking-uri", settings.tracking_uri]
     return shlex.join([sys.executable, "-m", "orchestrator.ensemble", *words])
 

@@ -11,7 +11,7 @@ from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command, starting
-from orchestrator.config.types import Store, TaskName
+from orchestrator.config.types import Plugins, Store, TaskName
 from orchestrator.predict.load import load_versioned
 
 
@@ -29,6 +29,7 @@ class PredictSettings(BaseModel):
         description="registry URI or exported folder [models:/breast-ultrasound-TASK@champion]",
     )
     overlays: bool = Field(True, description="draw them; without, masks and table alone")
+    plugin: Plugins = ()
     tracking_uri: Store = Field("", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.config.plugins import load_plugins
 
 if TYPE_CHECKING:
     from orchestrator.inference.predictor import Predictor
@@ -18,17 +21,21 @@ class Versioned(NamedTuple):
     verdict: str
 
 
-def load_predictor(model: str | Path, tracking_uri: str | None = None) -> Predictor:
+def load_predictor(
+    model: str | Path, tracking_uri: str | None = None, *, plugin: Path | str | Sequence[Path | str] = ()
+) -> Predictor:
     """The model at an address.
 
     Args:
         model: registry URI (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), or a folder: an exported
             model, for which no MLflow store is needed nor looked at.
         tracking_uri: MLflow store, for a registry URI [MLFLOW_TRACKING_URI, else mlflow.db here].
+        plugin: files of plugins that the model was made with.
 
     Raises:
-        UserError: no model there, or a damaged one.
+        UserError: no model there, a damaged one, or one that needs a plugin.
     """
+    load_plugins(*([plugin] if isinstance(plugin, Path | str) else plugin))
     return load_versioned(model, tracking_uri).predictor
 
 

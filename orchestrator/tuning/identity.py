@@ -17,6 +17,7 @@ class Identity:
         first_points: parameters of the first trials.
         weights: what kind of weights each encoder starts from.
         augmented_on: "cpu" or "gpu": whose draws trials train on. Searches of before had the CPU's alone.
+        plugins: SHA-256 of each, by name.
         id: by which MLflow tells it from others of its name.
     """
 
@@ -29,3 +30,4 @@ class Identity:
     weights: dict[str, str] = field(default_factory=dict)
     id: str = ""
     augmented_on: str = "cpu"
+    plugins: dict[str, str] = field(default_factory=dict)

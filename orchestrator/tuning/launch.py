@@ -36,6 +36,7 @@ from orchestrator.tuning.summary import SearchSummary, summarise
 from orchestrator.tuning.tuner import build_tuner
 from orchestrator.tuning.warm_start import finished_trials
 from trainables.data import Prepared
+from trainables.plugins import loaded
 from trainables.trial import Trial, TrialContext
 
 RUN_STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -180,7 +181,9 @@ def _train(run: SearchRun, tracker: Tracker, known: list[FrozenTrial]) -> None:
     callback = SearchCallback(run, tracker, progress)
     callback.replay(ledger.history)
     ledger.history.clear()
-    context = TrialContext(settings.task, run.data, plan.sources, share.cpus, gpus=share.gpus, fitting=run.fitting)
+    context = TrialContext(
+        settings.task, run.data, plan.sources, share.cpus, gpus=share.gpus, fitting=run.fitting, plugins=loaded()
+    )
     tuner = build_tuner(run, tune.with_parameters(Trial, shared=context), searcher, scheduler, callback)
     with interruptible(lambda number: _stop(budget)), progress:
         try:

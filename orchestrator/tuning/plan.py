@@ -17,6 +17,7 @@ from orchestrator.tuning import trial_cost
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.trial_cost import Choice
 from search_spaces import SPACES, Config, Parameters, recipes
+from trainables import plugins
 from trainables.data import Prepared
 from trainables.device_batches import lives_on
 from trainables.models.cls import check_encoder
@@ -61,6 +62,7 @@ class Plan:
             weights={name: source.kind for name, source in self.sources.items()},
             id=search_id,
             augmented_on=self.augmented_on,
+            plugins=plugins.digests(),
         )
 
     def weights_source(self, encoder: str) -> str:

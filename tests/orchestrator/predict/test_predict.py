@@ -61,7 +61,7 @@ def test_everything_is_written_at_original_size(multi: Path, tmp_path: Path, cap
     files = [save(tmp_path / "in" / f"{i:02}.png", image) for i, image in enumerate(images)]
     out = tmp_path / "out"
     assert run("--task", "multi", "--model", multi, "--out", out, "in") == 0
-    rows, expected = table(out), Predictor.load(multi).predict_batch(images)
+    rows, expected = table(out), Predictor.load(multi).predict(images)
     assert [row["file"] for row in rows] == [str(file.relative_to(tmp_path)) for file in files], "in order"
     for row, one, image in zip(rows, expected, images, strict=True):
         assert one.probabilities is not None

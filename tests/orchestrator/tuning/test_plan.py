@@ -81,6 +81,19 @@ def test_a_resumed_search_tries_what_it_did(tmp_path: Path, prepared: Prepared) 
     assert again.trials == 60
 
 
+def test_a_search_goes_on_only_with_the_plugins_that_it_had() -> None:
+    before = Identity(plugins={"own": "0" * 64})
+    check_identity(before, before, "night")
+    changed = (
+        ({"own": "1" * 64}, "have changed"),
+        ({}, "are none, and were own"),
+        ({"own": "0" * 64, "b": ""}, "are own, b"),
+    )
+    for now, words in changed:
+        with pytest.raises(UserError, match=rf"^--resume night: plugins {words}"):
+            check_identity(Identity(plugins=now), before, "night")
+
+
 def test_a_search_goes_on_only_where_its_images_are_augmented_as_before(
     tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
