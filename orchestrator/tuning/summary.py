@@ -78,8 +78,13 @@ class ArchitectureCost(Cost, frozen=True):
 
 
 class Spent(Cost, frozen=True):
-    """What all trials cost."""
+    """What all trials cost.
 
+    Attributes:
+        energy_kwh: of their GPUs, in the trials' epochs; None where no power is known.
+    """
+
+    energy_kwh: float | None = None
     by_architecture: dict[str, ArchitectureCost]
 
 
@@ -153,6 +158,8 @@ class SearchSummary(Result, frozen=True):
             "spent/seconds": self.spent.seconds,
             "spent/gpu_hours": self.spent.gpu_hours,
         }
+        if self.spent.energy_kwh is not None:
+            values["spent/energy_kwh"] = self.spent.energy_kwh
         for name, total in self.spent.by_architecture.items():
             values |= {f"spent/seconds/{name}": total.seconds, f"spent/gpu_hours/{name}": total.gpu_hours}
         if self.best and self.best.metric is not None:
@@ -198,7 +205,9 @@ def summarise(run: SearchRun) -> SearchSummary:
 def spent(records: Iterable[TrialRecord]) -> Spent:
     """What trials cost, in all and by architecture."""
     by: dict[str, ArchitectureCost] = {}
+    metered = list[float]()
     for record in records:
+        metered += [] if record.watt_hours is None else [record.watt_hours]
         before = by.get(record.config["architecture"], ArchitectureCost())
         by[record.config["architecture"]] = ArchitectureCost(
             trials=before.trials + 1,
@@ -208,6 +217,7 @@ def spent(records: Iterable[TrialRecord]) -> Spent:
     return Spent(
         seconds=round(sum(total.seconds for total in by.values()), 3),
         gpu_hours=round(sum(total.gpu_hours for total in by.values()), 6),
+        energy_kwh=round(sum(metered) / 1000, 6) if metered else None,
         by_architecture=by,
     )
 
