@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -144,9 +145,10 @@ class SearchSummary(Result, frozen=True):
         best = ""
         if self.best and self.best.metric is not None:
             best = f" Best validation {self.metric} {self.best.metric:.4f}: {self.best.name}."
+        more = f" --trials {2 * len(self.trials)}" if "all trials" in self.why else ""
         return (
             f"{len(self.trials)} trials of {self.name}, {self.status}.{best} Go on: "
-            f"`python -m orchestrator.search --resume {self.name} --trials N`."
+            f"`python -m orchestrator.search --resume {shlex.quote(self.name)}{more}`."
         )
 
     def figures(self) -> dict[str, float]:
