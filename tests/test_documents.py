@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.support.documents import PAGES, ROOT, Block, blocks, make_workplace, 
 SHELL = [block for page in PAGES for block in shell_blocks(page)]
 #: Pages that come with other work, and are linked to already.
 TO_COME = {"install.md", "weights.md"}
+NAME = attrgetter("name")
 FLAGS = {name: set(make_parser(model, name, None)._option_string_actions) for name, model in SETTINGS.items()}
 
 
@@ -79,7 +81,8 @@ def serving(block: Block, port: int, workplace: Path, environment: dict[str, str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if any(one.runs for one in shell_blocks(page))], ids=str)
+@pytest.mark.timeout(1800)  # minutes, on a machine that does other things, too
+@pytest.mark.parametrize("page", [page for page in PAGES if any(one.runs for one in shell_blocks(page))], ids=NAME)
 def test_commands_run_as_they_stand(page: Path, workplace: Path, environment: dict[str, str]) -> None:
     with ExitStack() as servers:
         for block in shell_blocks(page):
@@ -99,7 +102,7 @@ def test_advice_of_commands_runs_as_it_stands(workplace: Path, environment: dict
         assert done.returncode == 0, f"{command}: {done.stdout}"
 
 
-@pytest.mark.parametrize("block", SHELL, ids=lambda block: block.place)
+@pytest.mark.parametrize("block", SHELL, ids=attrgetter("place"))
 def test_commands_are_shell(block: Block) -> None:
     assert not block.mark or block.port or block.mark.removeprefix("no-run: ") != block.mark
     assert subprocess.run(["bash", "-n", "-c", block.text], check=False).returncode == 0
@@ -107,7 +110,7 @@ def test_commands_are_shell(block: Block) -> None:
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAME)
 def test_flags_exist(page: Path) -> None:
     for name, words in re.findall(r"(?:breast-ultrasound |-m orchestrator\.)([a-z]+)\b([^\n`#]*)", page.read_text()):
         if name in FLAGS:  # others have parsers of their own
@@ -115,7 +118,7 @@ def test_flags_exist(page: Path) -> None:
             assert not unknown, f"{name}: {unknown}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=NAME)
 def test_blocks_say_what_they_are_and_links_lead_somewhere(page: Path) -> None:
     assert all(block.language for block in blocks(page))
     for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):

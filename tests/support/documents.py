@@ -97,5 +97,5 @@ def run(block: str, workplace: Path, environment: dict[str, str]) -> subprocess.
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=300,
+        timeout=600,
     )
