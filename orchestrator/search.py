@@ -66,6 +66,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
         from orchestrator.ensemble.run import build
         from orchestrator.storage.mirror import mirrored
         from orchestrator.tuning.launch import launch
+        from orchestrator.tuning.notification import notifying
         from trainables.tasks import make_task
 
     # Locked before the data are read, which can take long; a new search has nothing to lock before they are good.
@@ -77,6 +78,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
             resume.make_folder(folder, settings.stored())
             ledger = Ledger(folder)
         with (
+            notifying(settings.notify, settings.files.summary),
             quiet(settings.files.log),
             ray_session(settings.address, settings.dashboard),
             mirrored(storage, folder),  # first: workers are waited for without a limit

@@ -10,6 +10,7 @@ __all__ = [
     "device_batches",
     "devices",
     "evaluation",
+    "gpu_meter",
     "held_out",
     "inference",
     "locks",

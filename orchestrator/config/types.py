@@ -109,7 +109,7 @@ Folder = Annotated[Path, BeforeValidator(absolute)]
 Plugins = Annotated[
     tuple[Folder, ...],
     BeforeValidator(several),
-    Field(title="FILE.py", description="register architectures, losses, augmentations or layouts of your own"),
+    Field(title="FILE.py", description="register architectures, losses, augmentations or layouts of your own [none]"),
 ]
 #: A folder, or a URI such as s3://bucket/runs.
 Place = Annotated[Path | str, BeforeValidator(place)]

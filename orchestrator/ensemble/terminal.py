@@ -12,6 +12,7 @@ from rich.table import Table
 
 from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.ensemble import EnsembleSettings
+from orchestrator.config.loading import folder_of_images
 from orchestrator.config.search import SearchSettings
 from orchestrator.config.types import several
 from orchestrator.ensemble.candidates import Candidate
@@ -154,7 +155,7 @@ def show(found: EnsembleResult, search: SearchSettings, settings: EnsembleSettin
     python, uri = shlex.quote(sys.executable), shlex.quote(settings.tracking_uri)
     model = "" if found.promoted else f" --model {found.model_uri}"
     use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"
-    say(f"use it    {use} --out predictions IMAGE|FOLDER ...")
+    say(f"use it    {use} --out predictions {shlex.quote(str(folder_of_images(search)))}")
     if found.lacks:
         say(f"lacks     {'; '.join(found.lacks)}; to go on: {command(settings, search)}")
     if found.verdict:

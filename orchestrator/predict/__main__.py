@@ -4,21 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command, starting
+from orchestrator.config.command import CommandSettings
 from orchestrator.config.types import Plugins, Store, TaskName
 from orchestrator.predict.load import load_versioned
 
 
-class PredictSettings(BaseModel):
+class PredictSettings(CommandSettings):
     """Settings of one prediction. Paths stay as they are given: results name them so."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "images": ("images",),
+        "model": ("task", "model", "plugin", "tracking_uri"),
+        "results": ("out", "overlays"),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "--task seg --out predictions path/to/images",
+        "--task cls --model model --out predictions image.png",
+    )
 
     images: tuple[Path, ...] = Field(title="IMAGE|FOLDER", description="files, and folders to search")
     task: TaskName = Field(description="what the model predicts")
@@ -30,7 +40,7 @@ class PredictSettings(BaseModel):
     )
     overlays: bool = Field(True, description="draw them; without, masks and table alone")
     plugin: Plugins = ()
-    tracking_uri: Store = Field("", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
+    tracking_uri: Store = Field("", title="URI", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
 
 
 def predict(settings: PredictSettings) -> int:

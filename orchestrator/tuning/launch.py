@@ -76,7 +76,8 @@ def launch(
         ledger.launch(identity, share.gpus)
         tags = {**run.tags, **marks(settings.files.lock)}
         told = datasets.dataset(data, settings.source)
-        tracker.start_search(settings.name, settings.model_dump(mode="json"), tags, identity.id, data=told)
+        params = settings.model_dump(mode="json", exclude={"notify"})
+        tracker.start_search(settings.name, params, tags, identity.id, data=told)
         ledger.settle(run.storage)
         for record in ledger.unfinished():
             resume.drop_strays(settings.folder, record, run.storage)

@@ -17,6 +17,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tuning.identity import Identity
 from search_spaces import Config
 from trainables import locks
+from trainables.gpu_meter import ENERGY
 
 #: Bytes that a running search keeps for its last words on a full disk.
 RESERVED = 1 << 18
@@ -70,6 +71,7 @@ class TrialRecord:
         promoted: it waits at a rung no more, and is yet to start again.
         began, stopped: the search's clock at its first start and last event, seconds.
         seconds: time in a slot. gpu_seconds: the same times its GPUs.
+        watt_hours: of all epochs, also of those done again after a crash; None where no power is known.
     """
 
     trial_id: str
@@ -88,6 +90,7 @@ class TrialRecord:
     stopped: float = 0.0
     seconds: float = 0.0
     gpu_seconds: float = 0.0
+    watt_hours: float | None = None
     fruitless: int = 0
 
     @property
@@ -270,6 +273,8 @@ class Ledger:
         elif kind == "result":
             record.epoch, record.result, record.ending = event.epoch, event.metrics, event.ending
             record.fruitless = 0
+            if ENERGY in event.metrics:
+                record.watt_hours = (record.watt_hours or 0.0) + event.metrics[ENERGY]
         elif kind == "checkpoint":
             record.checkpoint, record.checkpoint_epoch = event.path, event.epoch
         elif kind == "ended":
