@@ -19,6 +19,7 @@ __all__ = [
     "moving_average",
     "optimizers",
     "policies",
+    "pretraining",
     "tasks",
     "timing",
     "training",

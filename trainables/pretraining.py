@@ -55,9 +55,7 @@ def data_sets(files: Iterable[str | Path]) -> tuple[str, ...]:
     """The public data sets that images are of, by the last parts of their paths, in the register's order."""
     ends = {"/".join(Path(file).parts[-4:]) for file in files}
     return tuple(
-        name
-        for name, pattern in register().data.items()
-        if any(re.search(pattern, end, re.IGNORECASE) for end in ends)
+        name for name, pattern in register().data.items() if any(re.search(pattern, end, re.IGNORECASE) for end in ends)
     )
 
 

@@ -22,6 +22,9 @@ from trainables.data.manifest import DataError
 #: Exit codes; incomplete is what could not read some of its files.
 DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, signals.INTERRUPTED[1]
 
+#: `json_schema_extra` of a tuple that may be given, without a flag.
+POSITIONAL: dict[str, Any] = {"positional": True}
+
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -95,8 +98,8 @@ def parse_fields(
 ) -> dict[str, Any]:
     """What the command line gives, over the lines of `--config FILE.yaml`; not validated yet.
 
-    A tuple that must be given has no flag, nor has a field without a description; a field's title is what stands for
-    its value in `--help`.
+    A tuple that must be given, or is marked `POSITIONAL`, has no flag, nor has a field without a description; a field's
+    title is what stands for its value in `--help`.
 
     Raises:
         UserError: an unknown flag, or an unreadable file.
@@ -113,8 +116,8 @@ def parse_fields(
         elif typing.get_origin(field.annotation) is not tuple:
             shown = field.title or ("{" + ",".join(choices) + "}" if choices else name.rsplit("_", 1)[-1].upper())
             parser.add_argument(flag, metavar=shown, help=words, dest=dest)
-        elif field.is_required():
-            parser.add_argument(dest, nargs="+", metavar=field.title, help=words)
+        elif field.is_required() or field.json_schema_extra == POSITIONAL:
+            parser.add_argument(dest, nargs="+" if field.is_required() else "*", metavar=field.title, help=words)
         else:
             parser.add_argument(flag, nargs="+", action="extend", metavar=field.title or "NAME", help=words, dest=dest)
     flags = vars(parser.parse_args(argv))

@@ -68,6 +68,7 @@ class Description:
         data_fingerprint: of the data that all networks were trained on. synthetic: whether these were phantom images.
         trained_on: hashes (16 hexadecimal digits of an image file's SHA-256) of all images in training groups, sorted.
         versions: of Python and the libraries that it was written with.
+        encoder_weights: what the networks' encoders started from, as `Source.words` has it; () of an older version.
     """
 
     task: str
@@ -81,6 +82,7 @@ class Description:
     synthetic: bool
     trained_on: tuple[str, ...]
     versions: dict[str, str]
+    encoder_weights: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `from_json`; those of `main` stand at the top."""

@@ -104,7 +104,7 @@ def test_a_file_that_is_not_safetensors_is_refused_and_never_unpickled(tmp_path:
 
 
 def _need_package(encoder: str) -> None:
-    if weights._package_file(encoder) is None:
+    if weights.package_file(encoder) is None:
         pytest.skip(f"extra `offline` is not installed: {weights.PACKAGES[encoder]}")
 
 

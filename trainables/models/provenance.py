@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 
@@ -27,8 +27,8 @@ class Provenance:
     source: str
     licence: str
     pretrained_on: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     sha256: str = ""
 
 
@@ -49,7 +49,7 @@ def read(weights: Path) -> Provenance | None:
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{file}: {f'{where}: ' if where else ''}{first['msg']}; {again}") from None
     if digest(weights) != found.sha256:
-        raise ValueError(f"{weights}: its sha256 is not the one in {file.name}: another file, or a damaged one; {again}")
+        raise ValueError(f"{weights}: not the file that {file.name} is of (its sha256 differs), or damaged; {again}")
     return found
 
 
@@ -62,7 +62,8 @@ def write(weights: Path, tensors: Mapping[str, Tensor], found: Provenance) -> No
     weights.parent.mkdir(parents=True, exist_ok=True)
     parts = {end: weights.with_suffix(f"{end}.part") for end in (weights.suffix, ".json")}
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, parts[weights.suffix])
+        # Bytes first, then Python's own file: on a full disk safetensors does not raise OSError.
+        parts[weights.suffix].write_bytes(to_bytes({name: one.contiguous() for name, one in tensors.items()}))
         said = {**asdict(found), "sha256": digest(parts[weights.suffix])}
         parts[".json"].write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
         for end, part in parts.items():

@@ -80,9 +80,9 @@ def find(encoder: str, choice: str) -> Source:
             # What a user gives is tried at once: one line now is better than failed trials later.
             load(timm.create_model(encoder, pretrained=False, num_classes=0), encoder, source)
             return source
-    if _package_file(encoder):
+    if package_file(encoder):
         return Source(PACKAGE, PACKAGES[encoder], (0.5,) * 3, (0.5,) * 3)
-    repository = _pretrained(encoder).hf_hub_id
+    repository = pretrained(encoder).hf_hub_id
     if repository and hub.cached(repository):
         return _source(CACHE, repository, encoder)
     if repository and hub.delivers(repository):
@@ -135,7 +135,7 @@ def require_fit(found: Mapping[str, Tensor], encoder: str, place: str, plain: Ma
     Raises:
         ValueError: the difference, in words.
     """
-    classifier = f"{_pretrained(encoder).classifier}."
+    classifier = f"{pretrained(encoder).classifier}."
     faults = {
         "missing": [name for name in plain if name not in found],
         "unknown": [name for name in found if name not in plain],
@@ -151,29 +151,30 @@ def require_fit(found: Mapping[str, Tensor], encoder: str, place: str, plain: Ma
         )
 
 
-def _pretrained(encoder: str) -> PretrainedCfg:
+def pretrained(encoder: str) -> PretrainedCfg:
     """timm's description of an encoder's default weights."""
-    pretrained = timm.get_pretrained_cfg(encoder)
-    if pretrained is None:
+    found = timm.get_pretrained_cfg(encoder)
+    if found is None:
         raise ValueError(f"timm has no pretrained weights for '{encoder}'")
-    return pretrained
+    return found
 
 
-def _source(kind: str, location: str, encoder: str) -> Source:
-    pretrained = _pretrained(encoder)
-    return Source(kind, location, tuple(pretrained.mean), tuple(pretrained.std))
-
-
-def _package_file(encoder: str) -> Path | None:
+def package_file(encoder: str) -> Path | None:
+    """The file of an encoder's package; None where there is none, or it is not installed."""
     spec = importlib.util.find_spec(PACKAGES[encoder]) if encoder in PACKAGES else None
     folder = Path(spec.origin).parent / "models" if spec and spec.origin else None
     return next(iter(sorted(folder.glob("*.pth"))), None) if folder else None
 
 
+def _source(kind: str, location: str, encoder: str) -> Source:
+    own = pretrained(encoder)
+    return Source(kind, location, tuple(own.mean), tuple(own.std))
+
+
 def _read(encoder: str, source: Source, names: list[str]) -> dict[str, Tensor]:
     """The source's tensors under timm's names."""
     if source.kind == PACKAGE:
-        file = _package_file(encoder)
+        file = package_file(encoder)
         if file is None:
             raise FileNotFoundError(f"package {source.location} is not installed")
         # The packages hold timm's tensors in timm's order under other names; shapes are compared after the renaming.
