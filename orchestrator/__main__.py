@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "masks, classes and a table for new images",
     "evaluate": "external validation of a model on images that it has not seen",
     "report": "results and comparisons of the newest searches, on one page",
+    "weights": "collect encoders' pretrained weights for a machine without internet",
     "eda": "look at a dataset before anything is trained on it",
 }
 

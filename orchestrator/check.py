@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -27,13 +28,27 @@ PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
 class CheckSettings(DataSettings):
     """Settings of one look; what a search is to be given."""
 
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("data", "layout", "patient", "resize_masks", "plugin"),
+        "weights": ("weights",),
+        "where things go": ("storage", "tracking_uri"),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = ("", "--data path/to/images --weights weights")
+
     data: tuple[Folder, ...] = Field(
-        (), title="DIR|FILE.csv", description="folders of images, or CSV tables, that are read and checked, too"
+        (), title="DIR|FILE.csv", description="folders of images, or CSV tables, that are read and checked, too [none]"
     )
-    weights: str = Field("auto", description="encoder weights: auto, or a folder of <timm name>.safetensors")
-    storage: Place = Field(HOME, validate_default=True, description="folder for runs, or s3://BUCKET/PREFIX")
+    weights: str = Field(
+        "auto", title="auto|DIR", description="encoder weights; DIR: a folder of <timm name>.safetensors"
+    )
+    storage: Place = Field(
+        HOME, validate_default=True, title="DIR|URI", description="folder for runs, or s3://BUCKET/PREFIX"
+    )
     tracking_uri: OwnStore = Field(
-        "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
+        "",
+        validate_default=True,
+        title="URI",
+        description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]",
     )
 
 

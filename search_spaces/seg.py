@@ -62,6 +62,7 @@ _TRIED = (
     "tf_efficientnet_lite0",
     "mobilenetv3_large_100",
     "efficientnet_b0",
+    "tf_efficientnet_lite1",
     "tf_efficientnet_lite2",
     "regnety_008",
     "resnet18",
@@ -80,23 +81,35 @@ ARCHITECTURES: dict[str, Architecture] = {
     for entry in (
         Architecture("unet", "UNet", {"": 0.022}, widths=(16, 32, 64)),
         Architecture("resunet", "ResUNet", {"": 0.483}, widths=(64, 128, 256, 512, 1024)),
-        Architecture("smp_unet", "Unet", _costs(0.040, 0.038, 0.044, 0.049, 0.050, 0.052, 0.069, 0.141, 0.145)),
-        Architecture("fpn", "FPN", _costs(0.039, 0.030, 0.039, 0.045, 0.043, 0.042, 0.067, 0.132, 0.099)),
+        Architecture("smp_unet", "Unet", _costs(0.040, 0.038, 0.044, 0.046, 0.049, 0.050, 0.052, 0.069, 0.141, 0.145)),
+        Architecture("fpn", "FPN", _costs(0.039, 0.030, 0.039, 0.044, 0.045, 0.043, 0.042, 0.067, 0.132, 0.099)),
         Architecture(
-            "deeplabv3plus", "DeepLabV3Plus", _costs(0.052, 0.046, 0.055, 0.069, 0.053, 0.057, 0.074, 0.202, 0.159)
+            "deeplabv3plus",
+            "DeepLabV3Plus",
+            _costs(0.052, 0.046, 0.055, 0.064, 0.069, 0.053, 0.057, 0.074, 0.202, 0.159),
         ),
-        Architecture("segformer", "Segformer", _costs(0.059, 0.054, 0.057, 0.067, 0.062, 0.066, 0.085, 0.147, 0.125)),
         Architecture(
-            "unetplusplus", "UnetPlusPlus", _costs(0.049, 0.047, 0.051, 0.057, 0.091, 0.136, 0.156, 0.180, 0.493)
+            "segformer", "Segformer", _costs(0.059, 0.054, 0.057, 0.065, 0.067, 0.062, 0.066, 0.085, 0.147, 0.125)
         ),
-        Architecture("manet", "MAnet", _costs(0.039, 0.069, 0.042, 0.048, 0.065, 0.058, 0.078, 0.165, 0.393)),
-        Architecture("linknet", "Linknet", _costs(0.022, 0.018, 0.025, 0.030, 0.030, 0.031, 0.050, 0.122, 0.110)),
+        Architecture(
+            "unetplusplus", "UnetPlusPlus", _costs(0.049, 0.047, 0.051, 0.055, 0.057, 0.091, 0.136, 0.156, 0.180, 0.493)
+        ),
+        Architecture("manet", "MAnet", _costs(0.039, 0.069, 0.042, 0.045, 0.048, 0.065, 0.058, 0.078, 0.165, 0.393)),
+        Architecture(
+            "linknet", "Linknet", _costs(0.022, 0.018, 0.025, 0.028, 0.030, 0.030, 0.031, 0.050, 0.122, 0.110)
+        ),
         # Stops at three levels of its encoder, so most of the pretrained weights are not in it.
-        Architecture("pspnet", "PSPNet", _costs(0.010, 0.008, 0.011, 0.013, 0.012, 0.015, 0.021, 0.045, 0.043)),
+        Architecture("pspnet", "PSPNet", _costs(0.010, 0.008, 0.011, 0.012, 0.013, 0.012, 0.015, 0.021, 0.045, 0.043)),
         # Halves the encoder's last map, 1/16 of the image, three times more.
-        Architecture("pan", "PAN", _costs(0.039, 0.023, 0.041, 0.055, 0.032, 0.033, 0.058, 0.168, 0.110), smallest=128),
-        Architecture("deeplabv3", "DeepLabV3", _costs(0.133, 0.110, 0.144, 0.188, 0.124, 0.108, 0.172, 0.572, 0.386)),
-        Architecture("upernet", "UPerNet", _costs(0.122, 0.122, 0.126, 0.129, 0.137, 0.135, 0.154, 0.222, 0.201)),
+        Architecture(
+            "pan", "PAN", _costs(0.039, 0.023, 0.041, 0.050, 0.055, 0.032, 0.033, 0.058, 0.168, 0.110), smallest=128
+        ),
+        Architecture(
+            "deeplabv3", "DeepLabV3", _costs(0.133, 0.110, 0.144, 0.171, 0.188, 0.124, 0.108, 0.172, 0.572, 0.386)
+        ),
+        Architecture(
+            "upernet", "UPerNet", _costs(0.122, 0.122, 0.126, 0.127, 0.129, 0.137, 0.135, 0.154, 0.222, 0.201)
+        ),
     )
 }
 

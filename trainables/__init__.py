@@ -22,6 +22,7 @@ __all__ = [
     "optimizers",
     "plugins",
     "policies",
+    "pretraining",
     "tasks",
     "timing",
     "training",

@@ -27,6 +27,8 @@ from trainables.data.manifest import DataError
 DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, signals.INTERRUPTED[1]
 #: The program that installs with the package.
 PROGRAM = "breast-ultrasound"
+#: `json_schema_extra` of a tuple that may be given, without a flag.
+POSITIONAL: dict[str, Any] = {"positional": True}
 
 Settings = TypeVar("Settings", bound=BaseModel)
 Command = TypeVar("Command", bound=CommandSettings)
@@ -111,7 +113,8 @@ def parse_fields(
 ) -> dict[str, Any]:
     """What the command line gives, over the lines of `--config FILE.yaml`; not validated yet.
 
-    A tuple that must be given has no flag; a field's title is what stands for its value in `--help`.
+    A tuple that must be given, or is marked `POSITIONAL`, has no flag; a field's title is what stands for its value in
+    `--help`.
 
     Raises:
         UserError: an unknown flag, or an unreadable file.
@@ -144,8 +147,8 @@ def make_parser(model: type[CommandSettings], prog: str, description: str | None
                 group.add_argument(flag, action=argparse.BooleanOptionalAction, help=words, dest=dest)
             elif typing.get_origin(field.annotation) is not tuple:
                 group.add_argument(flag, metavar=shown, help=words, dest=dest)
-            elif field.is_required():
-                group.add_argument(dest, nargs="+", metavar=shown, help=words)
+            elif field.is_required() or field.json_schema_extra == POSITIONAL:
+                group.add_argument(dest, nargs="+" if field.is_required() else "*", metavar=shown, help=words)
             else:
                 group.add_argument(flag, nargs="+", action="extend", metavar=shown, help=words, dest=dest)
     return parser

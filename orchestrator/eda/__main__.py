@@ -21,7 +21,7 @@ class EdaSettings(SplitSettings):
     """Settings of one page. Images are prepared as for a search that is not told how, so that both share them."""
 
     GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "data": ("data", "layout", "patient", "resize_masks"),
+        "data": ("data", "layout", "patient", "resize_masks", "plugin"),
         "split": ("test_source", "duplicate_distance", "folds", "split_seed"),
         "the page": ("out", "format", "storage"),
     }

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +61,7 @@ def write(
     tta: bool = False,
     operating_points: Sequence[dict[str, Any]] = (),
     learnt_from: LearntFrom | None = None,
+    encoder_weights: Iterable[str] = (),
 ) -> None:
     """Write an ensemble, under another name until it is complete. One that is there already is replaced.
 
@@ -97,6 +98,7 @@ def write(
             trained_on=tuple(sorted({digest for model in models for digest in model["trained_on"]})),
             plugins=needed((one.task, one.config["architecture"]) for one in _networks(parts)),
             versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+            encoder_weights=tuple(sorted(set(encoder_weights))),
         )
         if learnt_from is not None:
             (new / LEARNT_FROM).write_bytes(learnt_from.to_bytes())

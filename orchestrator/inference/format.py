@@ -69,6 +69,7 @@ class Description:
         trained_on: hashes (16 hexadecimal digits of an image file's SHA-256) of all images in training groups, sorted.
         plugins: SHA-256 by name of those that the networks are built with.
         versions: of Python and the libraries that it was written with.
+        encoder_weights: what the networks' encoders started from, as `Source.words` has it; () of an older version.
     """
 
     task: str
@@ -83,6 +84,7 @@ class Description:
     trained_on: tuple[str, ...]
     versions: dict[str, str]
     plugins: dict[str, str] = field(default_factory=dict)
+    encoder_weights: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `from_json`; those of `main` stand at the top."""
