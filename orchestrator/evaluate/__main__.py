@@ -17,7 +17,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.data import DataSettings
-from orchestrator.config.types import Folder, Store
+from orchestrator.config.types import DeviceName, Folder, Store
 from orchestrator.rendering import html
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class EvaluateSettings(DataSettings):
         description="largest hash distance of near-duplicates among these images, bits of 256 [the model's own]; "
         "those of the model's training images are looked for at its own at least",
     )
+    device: DeviceName = Field("auto", description="what computes: CUDA's GPU where there is one, else the CPU [auto]")
     tracking_uri: Store = Field("", description="MLflow store, for models:/ [MLFLOW_TRACKING_URI, else mlflow.db here]")
 
     def files(self) -> tuple[Path, Path]:
@@ -162,7 +163,7 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, OwnResults | None]:
 
     with downloaded(settings.model, settings.tracking_uri or None) as found:
         folder = locate(found.folder, settings.model)
-        return Predictor.load(folder), read_learnt_from(folder), OwnResults.read(folder)
+        return Predictor.load(folder, settings.device), read_learnt_from(folder), OwnResults.read(folder)
 
 
 def _table(columns: Mapping[str, ModelScores]) -> None:

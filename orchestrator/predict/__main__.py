@@ -11,7 +11,7 @@ from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command, starting
-from orchestrator.config.types import Store, TaskName
+from orchestrator.config.types import DeviceName, Store, TaskName
 from orchestrator.predict.load import load_versioned
 
 
@@ -28,6 +28,7 @@ class PredictSettings(BaseModel):
         title="URI|DIR",
         description="registry URI or exported folder [models:/breast-ultrasound-TASK@champion]",
     )
+    device: DeviceName = Field("auto", description="what computes: CUDA's GPU where there is one, else the CPU [auto]")
     overlays: bool = Field(True, description="draw them; without, masks and table alone")
     tracking_uri: Store = Field("", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
 
@@ -59,7 +60,7 @@ def predict(settings: PredictSettings) -> int:
     model = settings.model or f"models:/breast-ultrasound-{settings.task}@champion"
     with steps() as at:
         at.begin("loading the model")
-        ensemble, version, verdict = load_versioned(model, settings.tracking_uri or None)
+        ensemble, version, verdict = load_versioned(model, settings.tracking_uri or None, settings.device)
     described = ensemble.description
     if described.task != settings.task:
         advice = f"give --task {described.task} or another model"

@@ -18,25 +18,26 @@ class Versioned(NamedTuple):
     verdict: str
 
 
-def load_predictor(model: str | Path, tracking_uri: str | None = None) -> Predictor:
+def load_predictor(model: str | Path, tracking_uri: str | None = None, device: str = "auto") -> Predictor:
     """The model at an address.
 
     Args:
         model: registry URI (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), or a folder: an exported
             model, for which no MLflow store is needed nor looked at.
         tracking_uri: MLflow store, for a registry URI [MLFLOW_TRACKING_URI, else mlflow.db here].
+        device: auto, cpu, cuda or mps; see `trainables.devices.find`.
 
     Raises:
-        UserError: no model there, or a damaged one.
+        UserError: no model there, a damaged one, or no such device.
     """
-    return load_versioned(model, tracking_uri).predictor
+    return load_versioned(model, tracking_uri, device).predictor
 
 
-def load_versioned(model: str | Path, tracking_uri: str | None = None) -> Versioned:
+def load_versioned(model: str | Path, tracking_uri: str | None = None, device: str = "auto") -> Versioned:
     """As `load_predictor`, with what an alias stood for.
 
     Raises:
-        UserError: no model there, or a damaged one.
+        UserError: no model there, a damaged one, or no such device.
     """
     # Late: torch takes seconds that --help and a wrong flag need not wait for.
     from orchestrator.inference.format import RESULTS, locate
@@ -45,7 +46,7 @@ def load_versioned(model: str | Path, tracking_uri: str | None = None) -> Versio
 
     with downloaded(str(model), tracking_uri) as (folder, version):
         place = locate(folder, str(model))
-        return Versioned(Predictor.load(place), version, _verdict(place / RESULTS))
+        return Versioned(Predictor.load(place, device), version, _verdict(place / RESULTS))
 
 
 def _verdict(file: Path) -> str:
