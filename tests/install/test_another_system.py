@@ -12,21 +12,7 @@ from PIL import Image
 from tests.support.another_system import environment
 from tests.support.products import pictures, small_product
 
-TINY = [
-    "--arch",
-    "unet",
-    "--trials",
-    "1",
-    "--epochs",
-    "1",
-    "--image-size",
-    "64",
-    "--batch-size",
-    "8",
-    "--no-ensemble",
-    "--name",
-    "one",
-]
+TINY = ["--arch", "unet", "--trials", "1", "--epochs", "1", "--image-size", "64", "--no-ensemble", "--name", "one"]
 
 
 @pytest.mark.slow

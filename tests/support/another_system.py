@@ -1,4 +1,4 @@
-"""A Python that lacks, for our own modules, what Windows lacks: a `sitecustomize.py` for processes of a test."""
+"""A Python that lacks, for our own modules, what Windows lacks: `sitecustomize.py` for processes of a test."""
 
 from __future__ import annotations
 
