@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from orchestrator.common.errors import UserError
 
 TaskName = Literal["seg", "cls", "multi"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 BestPer = Literal["architecture", "encoder", "search"]
 #: Choices of encoder weights that are no folder.
 WEIGHTS = ("auto", "imagenet", "none")

@@ -17,7 +17,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.data import DataSettings
-from orchestrator.config.types import Folder, Store
+from orchestrator.config.types import DeviceName, Folder, Store
 from orchestrator.rendering import html
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class EvaluateSettings(DataSettings):
     """Settings of one evaluation."""
 
     GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "model": ("model", "plugin", "tracking_uri"),
+        "model": ("model", "plugin", "device", "tracking_uri"),
         "data": ("data", "layout", "patient", "resize_masks", "duplicate_distance"),
         "the page": ("out", "format"),
     }
@@ -64,6 +64,7 @@ class EvaluateSettings(DataSettings):
     tracking_uri: Store = Field(
         "", title="URI", description="MLflow store, for models:/ [MLFLOW_TRACKING_URI, else mlflow.db here]"
     )
+    device: DeviceName = Field("auto", description="what computes: CUDA's GPU where there is one, else the CPU [auto]")
 
     def files(self) -> tuple[Path, Path]:
         """The page and, beside it, the file of its figures.
@@ -181,7 +182,7 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, OwnResults | None]:
 
     with downloaded(settings.model, settings.tracking_uri or None) as found:
         folder = locate(found.folder, settings.model)
-        return Predictor.load(folder), read_learnt_from(folder), OwnResults.read(folder)
+        return Predictor.load(folder, settings.device), read_learnt_from(folder), OwnResults.read(folder)
 
 
 def _table(columns: Mapping[str, ModelScores]) -> None:

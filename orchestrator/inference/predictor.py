@@ -23,6 +23,7 @@ from orchestrator.inference.prediction import Prediction, lesion_boxes
 from orchestrator.inference.uncertainty import class_uncertainty
 from trainables import plugins
 from trainables.data.pixels import resize_image
+from trainables.devices import UnusableGpuError, find
 
 #: Images that are predicted together; each network's mask logits of all of them are in memory at once.
 BATCH = 16
@@ -59,17 +60,17 @@ class Predictor:
         self.threshold: float | None = points[0]["threshold"] if points else None
 
     @classmethod
-    def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
+    def load(cls, folder: Path | str, device: torch.device | str = "auto") -> Self:
         """The ensemble of a folder that `orchestrator.inference.export.write` wrote.
 
         Args:
             folder: with `predictor.json`.
-            device: for the networks; by default a GPU if there is one.
+            device: for the networks: auto, cpu, cuda or mps; see `trainables.devices.find`.
 
         Raises:
             ModelError: no such folder, something in it is missing or damaged, or it needs a plugin that has not run
                 in this process; one line for the user.
-            UserError: a GPU without room.
+            UserError: a GPU without room, or one that is not there.
         """
         folder = Path(folder)
         description = read(folder)
@@ -78,7 +79,10 @@ class Predictor:
             plugins.require(description.plugins)
         except plugins.PluginError as error:
             raise ModelError(f"{folder}: {error}") from None
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            place = find(str(device))
+        except UnusableGpuError as error:
+            raise UserError(f"--device {error}") from None
         load = Loader(folder, place)
         shape = LoadedPart(description.shape, load) if description.shape else None
         return cls(description, LoadedPart(description.main, load), shape, place)

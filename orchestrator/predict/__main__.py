@@ -13,7 +13,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command, starting
 from orchestrator.config.command import CommandSettings
-from orchestrator.config.types import Plugins, Store, TaskName
+from orchestrator.config.types import DeviceName, Plugins, Store, TaskName
 from orchestrator.predict.load import load_versioned
 
 
@@ -22,7 +22,7 @@ class PredictSettings(CommandSettings):
 
     GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
         "images": ("images",),
-        "model": ("task", "model", "plugin", "tracking_uri"),
+        "model": ("task", "model", "plugin", "device", "tracking_uri"),
         "results": ("out", "overlays"),
     }
     EXAMPLES: ClassVar[tuple[str, ...]] = (
@@ -38,6 +38,7 @@ class PredictSettings(CommandSettings):
         title="URI|DIR",
         description="registry URI or exported folder [models:/breast-ultrasound-TASK@champion]",
     )
+    device: DeviceName = Field("auto", description="what computes: CUDA's GPU where there is one, else the CPU [auto]")
     overlays: bool = Field(True, description="draw them; without, masks and table alone")
     plugin: Plugins = ()
     tracking_uri: Store = Field("", title="URI", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
@@ -70,7 +71,7 @@ def predict(settings: PredictSettings) -> int:
     model = settings.model or f"models:/breast-ultrasound-{settings.task}@champion"
     with steps() as at:
         at.begin("loading the model")
-        ensemble, version, verdict = load_versioned(model, settings.tracking_uri or None)
+        ensemble, version, verdict = load_versioned(model, settings.tracking_uri or None, settings.device)
     described = ensemble.description
     if described.task != settings.task:
         advice = f"give --task {described.task} or another model"

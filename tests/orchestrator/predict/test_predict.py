@@ -56,6 +56,14 @@ def run(*words: str | Path) -> int:
     return main([str(word) for word in words])
 
 
+def test_a_device_that_is_not_there_is_one_line(seg: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    save(tmp_path / "a.png", pictures(1)[0])
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    assert run("--task", "seg", "--model", seg, "--out", "out", "--device", "mps", "a.png") == 2
+    assert "error: --device mps: torch" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_everything_is_written_at_original_size(multi: Path, tmp_path: Path, capsys) -> None:
     images = pictures(20)
     files = [save(tmp_path / "in" / f"{i:02}.png", image) for i, image in enumerate(images)]
