@@ -1,4 +1,4 @@
-"""A network from outside the package, as a user has it: searched, built into an ensemble, predicted with, resumed."""
+"""A network from outside the package, as a user has it: searched, built into an ensemble, predicted with."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from orchestrator import UserError, run_ensemble, run_search
+from orchestrator import run_ensemble, run_search
 from orchestrator.inference.format import read
 from orchestrator.predict.__main__ import main
 from tests.support.plugins import forgotten
@@ -50,15 +50,3 @@ def test_a_plugin_goes_wherever_its_network_goes(
     assert capsys.readouterr().err == f"error: {tmp_path}/model: {advice}\n"
     with forgotten():
         assert main([*words, "--plugin", str(plugin)]) == 0, capsys.readouterr().err
-
-    resumed = {**given, "resume": "own", "trials": 3}
-    del resumed["name"]
-    plugin = plugin.rename(tmp_path / "runs" / "my_models.py")
-    with pytest.raises(UserError, match=r"--resume own: --plugin .*my_models.py: No such file"):
-        run_search(**resumed)
-    plugin.write_text(plugin.read_text() + "\n# changed\n")
-    with forgotten(), pytest.raises(UserError, match="--resume own: it needs the plugin my_models of SHA-256"):
-        run_search(**resumed, plugin=plugin)
-    plugin.write_bytes(EXAMPLE.read_bytes())
-    with forgotten():
-        assert run_search(**resumed, plugin=plugin).status == "done"

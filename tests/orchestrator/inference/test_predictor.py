@@ -244,6 +244,15 @@ def test_what_is_wrong_with_a_folder_is_said_in_a_line(tmp_path: Path, damage, w
     assert "\n" not in str(found.value)
 
 
+def test_a_model_that_needs_a_plugin_says_which(tmp_path: Path) -> None:
+    folder = small_product(tmp_path, "cls", networks=1)
+    described = json.loads((folder / "predictor.json").read_text())
+    assert described["plugins"] == {}
+    (folder / "predictor.json").write_text(json.dumps({**described, "plugins": {"own": "0" * 64}}))
+    with pytest.raises(ModelError, match=r"ensemble: it needs the plugin own: give --plugin own.py, or install its"):
+        Predictor.load(folder)
+
+
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="unknown task 'detect': choose from seg, cls, multi"):
         build_model("detect", {}, 3)
