@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
 
@@ -28,7 +28,7 @@ FLAGS = {name: set(make_parser(model, name, None)._option_string_actions) for na
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Of a user who has activated nothing."""
     hidden = ("MLFLOW_", "RAY_", "PYTEST_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
@@ -41,7 +41,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, environment: dict[str, s
     folder = make_workplace(tmp_path_factory.mktemp("a place with spaces"))
     environment["PATH"] = f"{folder}/.venv/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
     made = run(
-        "breast-ultrasound search --data path/to/images; breast-ultrasound ensemble --promote always",
+        "breast-ultrasound search --data path/to/images --name NAME; breast-ultrasound ensemble --promote always",
         folder,
         environment,
     )
@@ -76,7 +76,8 @@ def serving(block: Block, port: int, workplace: Path, environment: dict[str, str
             pytest.fail(f"{block.place}: {(workplace / f'{port}.log').read_text()}")
         yield
     finally:
-        os.killpg(server.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
 
 
