@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 # What Python says while it looks for `python -m orchestrator.COMMAND`; and the program.
-if sys.argv[:1] == ["-m"] or sys.argv[0].endswith(("breast-ultrasound", "breast-ultrasound.exe")):
+if sys.argv[:1] == ["-m"] or "".join(sys.argv[:1]).endswith(("breast-ultrasound", "breast-ultrasound.exe")):
     from orchestrator.common.signals import end_at_once
 
     end_at_once()

@@ -60,8 +60,8 @@ def find(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    there = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
-    if name in there and not there[name]():
+    there = torch.cuda.is_available() if name == "cuda" else name != "mps" or torch.backends.mps.is_available()
+    if not there:
         raise UnusableGpuError(f"{name}: torch {torch.__version__} finds no such GPU here; take cpu, or auto")
     return torch.device(name)
 
