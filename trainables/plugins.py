@@ -153,8 +153,7 @@ def digests() -> dict[str, str]:
 
 def needed(networks: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Of `digests`, those of plugins without which these networks (task, architecture) cannot be built."""
-    spaces = ((cls if task == "cls" else seg).__name__ for task, _ in networks)
-    owners = {_owners.get(key) for key in zip(spaces, (name for _, name in networks), strict=True)}
+    owners = {_owners.get(((cls if task == "cls" else seg).__name__, name)) for task, name in networks}
     return {name: digest for name, digest in digests().items() if name in owners}
 
 

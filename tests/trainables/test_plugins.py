@@ -60,7 +60,7 @@ def test_an_encoder_makes_it_a_network_of_multi_task_learning_too(tmp_path: Path
     config = {"architecture": "own", "encoder": "resnet18", "dropout": 0.0, "refine": False}
     masks, classes = build_model("multi", config, 3).eval()(torch.zeros(1, 1, 64, 64))
     assert (masks.shape, classes.shape) == ((1, 1, 64, 64), (1, 3))
-    assert plugins.needed([("multi", "own"), ("seg", "unet")]) == plugins.digests()
+    assert plugins.needed(iter([("multi", "own"), ("seg", "unet")])) == plugins.digests()
     assert plugins.needed([("seg", "unet"), ("cls", "own")]) == {}
 
 
