@@ -21,8 +21,6 @@ from tests.support.commands import SETTINGS
 from tests.support.documents import PAGES, ROOT, Block, blocks, make_workplace, run, shell_blocks
 
 SHELL = [block for page in PAGES for block in shell_blocks(page)]
-#: Pages that come with other work, and are linked to already.
-TO_COME = {"install.md", "weights.md"}
 NAME = attrgetter("name")
 FLAGS = {name: set(make_parser(model, name, None)._option_string_actions) for name, model in SETTINGS.items()}
 
@@ -123,4 +121,4 @@ def test_flags_exist(page: Path) -> None:
 def test_blocks_say_what_they_are_and_links_lead_somewhere(page: Path) -> None:
     assert all(block.language for block in blocks(page))
     for link in re.findall(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / link).exists() or Path(link).name in TO_COME, link
+        assert (page.parent / link).exists(), link

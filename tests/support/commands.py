@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from orchestrator.check import CheckSettings
 from orchestrator.config.command import CommandSettings
 from orchestrator.config.ensemble import EnsembleSettings
 from orchestrator.config.search import SearchSettings
@@ -10,6 +11,7 @@ from orchestrator.evaluate.__main__ import EvaluateSettings
 from orchestrator.leaderboard import LeaderboardSettings
 from orchestrator.predict.__main__ import PredictSettings
 from orchestrator.report.__main__ import ReportSettings
+from orchestrator.weights.__main__ import WeightsSettings
 
 SETTINGS: dict[str, type[CommandSettings]] = {
     "search": SearchSettings,
@@ -19,4 +21,6 @@ SETTINGS: dict[str, type[CommandSettings]] = {
     "evaluate": EvaluateSettings,
     "report": ReportSettings,
     "eda": EdaSettings,
+    "weights": WeightsSettings,
+    "check": CheckSettings,
 }

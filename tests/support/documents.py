@@ -20,7 +20,7 @@ COMMAND = """#!/bin/bash
 case $1 in
 {cases}
 esac
-exec {python} -m orchestrator."$1" "${{@:2}}" $more
+exec {python} -m orchestrator "$@" $more
 """
 
 
