@@ -56,14 +56,6 @@ def run(*words: str | Path) -> int:
     return main([str(word) for word in words])
 
 
-def test_a_device_that_is_not_there_is_one_line(seg: Path, tmp_path: Path, capsys, monkeypatch) -> None:
-    save(tmp_path / "a.png", pictures(1)[0])
-    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
-    assert run("--task", "seg", "--model", seg, "--out", "out", "--device", "mps", "a.png") == 2
-    assert "error: --device mps: torch" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
 def test_everything_is_written_at_original_size(multi: Path, tmp_path: Path, capsys) -> None:
     images = pictures(20)
     files = [save(tmp_path / "in" / f"{i:02}.png", image) for i, image in enumerate(images)]
@@ -258,11 +250,13 @@ def test_images_that_were_trained_on_are_told_of(tmp_path: Path, capsys) -> None
         (["--model", "models:/x/Production", "a.png"], "models:/x/Production is no address of a model"),
         (["--tracking-uri", "nonsense", "a.png"], "nonsense is not a tracking URI"),
         (["--model", "SEG", "--out", "a.png", "a.png"], "--out a.png: not a folder"),
+        (["--model", "SEG", "--device", "mps", "a.png"], "error: --device mps: torch"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    seg: Path, multi: Path, tmp_path: Path, capsys, words: list[str], message: str
+    seg: Path, multi: Path, tmp_path: Path, capsys, monkeypatch, words: list[str], message: str
 ) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     save(tmp_path / "a.png", pictures(1)[0])
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
     (tmp_path / "bad.png").write_text("no image")
