@@ -18,7 +18,7 @@ PACKAGES = ("orchestrator", "trainables", "search_spaces")
 def test_a_wheel_is_whole(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    for name in (*PACKAGES, "pyproject.toml", "LICENSE"):
+    for name in (*PACKAGES, "pyproject.toml", "LICENSE", "NOTICE"):
         place = ROOT / name
         copy = shutil.copytree if place.is_dir() else shutil.copy
         copy(place, source / name, **({"ignore": shutil.ignore_patterns("__pycache__")} if place.is_dir() else {}))
