@@ -20,7 +20,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from search_spaces import cls, multi, seg
-from trainables.data.layout_file import check_patterns
 from trainables.data.layouts import LAYOUTS, Layout
 from trainables.policies import POLICIES, Policy
 
@@ -100,6 +99,8 @@ def register_layout(name: str, layout: Layout) -> None:
     Raises:
         PluginError: the name is taken. ValueError: a pattern that is none.
     """
+    from trainables.data.layout_file import check_patterns  # late: it needs numpy, and commands are read without
+
     check_patterns(layout)
     _register("layout", name, LAYOUTS, layout)
 
