@@ -9,9 +9,11 @@ STAMP := $(VENV)/installed
 FAST := $(BIN)/python -m pytest -n auto --maxprocesses 4 -m "not slow and not long"
 # In a process of its own: it alters torch.
 PRETENDED_GPU := $(BIN)/python -m pytest tests/pretended_gpu
-# The first Python on the path that is 3.11 to 3.13; `make PYTHON=/path/to/python3.12` overrides.
-SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do $$p -c "$(SUPPORTED)" 2>/dev/null && echo $$p && break; done)
+# The first Python on the path that is 3.11 to 3.14; `make PYTHON=/path/to/python3.12` overrides.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do $$p -c "$(SUPPORTED)" 2>/dev/null && echo $$p && break; done)
+# `make setup CPU=ADDRESS`, of PyTorch's index of builds without CUDA, which pip prefers: docs/install.md.
+WITHOUT_CUDA := $(if $(CPU),--extra-index-url $(CPU))
 
 search: $(STAMP)  ## search a segmentation model on the phantom data (ARGS="--data DIR ..." for more)
 	@$(BIN)/python -m orchestrator.search --task seg $(ARGS)
@@ -19,11 +21,12 @@ search: $(STAMP)  ## search a segmentation model on the phantom data (ARGS="--da
 setup: $(STAMP)  ## make .venv and install what constraints.txt pins
 
 $(STAMP): pyproject.toml constraints.txt
-	@[ -n "$(PYTHON)" ] && $(PYTHON) -c "$(SUPPORTED)" || { echo "error: Python 3.11 to 3.13 is needed and none was found; install one, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
-	@echo "setting up $(VENV) with $$($(PYTHON) --version): about 3 minutes, 7 GB, once"
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c "$(SUPPORTED)" || { echo "error: Python 3.11 to 3.14 is needed and none was found; install one, or name it: make PYTHON=/path/to/python3.12"; exit 2; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version): about 3 minutes, $(if $(CPU),3,7) GB, once"
+	@[ "$(CPU)" != 1 ] || { echo "error: CPU=1: give the address of PyTorch's index of builds without CUDA instead of 1: docs/install.md"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt -e ".[offline,cluster,dev]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation $(WITHOUT_CUDA) -c constraints.txt -e ".[offline,cluster,dev]"
 	@touch $(STAMP)
 
 check: lint types  ## lint, types and the fast tests: under 3 minutes

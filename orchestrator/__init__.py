@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # what Python says while it looks for `python -m orchestrator.COMMAND`
+# What Python says while it looks for `python -m orchestrator.COMMAND`; and the program.
+if sys.argv[:1] == ["-m"] or "".join(sys.argv[:1]).endswith(("breast-ultrasound", "breast-ultrasound.exe")):
     from orchestrator.common.signals import end_at_once
 
     end_at_once()
@@ -29,6 +30,7 @@ for _name, _value in {
 if TYPE_CHECKING:
     from orchestrator.common.errors import UserError
     from orchestrator.config.ensemble import EnsembleSettings
+    from orchestrator.config.plugins import load_plugins
     from orchestrator.config.search import SearchSettings
     from orchestrator.ensemble.result import EnsembleResult
     from orchestrator.ensemble.run import run_ensemble
@@ -42,6 +44,7 @@ __all__ = [
     "SearchSettings",
     "SearchSummary",
     "UserError",
+    "load_plugins",
     "load_predictor",
     "run_ensemble",
     "run_search",
@@ -52,6 +55,7 @@ _PLACES = {
     "SearchSettings": "config.search",
     "SearchSummary": "tuning.summary",
     "UserError": "common.errors",
+    "load_plugins": "config.plugins",
     "load_predictor": "predict.load",
     "run_ensemble": "ensemble.run",
     "run_search": "search",

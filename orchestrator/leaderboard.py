@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from rich.console import Console
 from rich.table import Table
 
 from orchestrator.common.console import complain, console, format_seconds, shown_on
 from orchestrator.common.harmless import harmless
 from orchestrator.config.cli import leave, run_command, starting
+from orchestrator.config.command import CommandSettings
 from orchestrator.config.types import BestPer, Store, TaskName, shown_uri, tracking_uri
 from orchestrator.tracking.sqlite import check_sqlite
 
@@ -22,16 +22,20 @@ if TYPE_CHECKING:
     from orchestrator.tracking.ranking import Ranking, TrialRow
 
 
-class LeaderboardSettings(BaseModel):
+class LeaderboardSettings(CommandSettings):
     """Settings of one look at the rankings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "which trials": ("task", "top", "best_per", "tracking_uri", "experiment"),
+        "how they are shown": ("as_json",),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = ("--task seg --best-per architecture", "--top 3 --json")
 
     task: TaskName | None = Field(None, description="one task [all]")
     top: int | None = Field(None, ge=1, title="N", description="the best N of each ranking [all]")
-    best_per: BestPer | None = Field(None, description="the best trial of each of these")
-    as_json: bool = Field(False, alias="json", description="a JSON list of trials")
-    tracking_uri: Store = Field("", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
+    best_per: BestPer | None = Field(None, description="the best trial of each of these [all trials]")
+    as_json: bool = Field(False, alias="json", description="a JSON list of trials, in place of tables")
+    tracking_uri: Store = Field("", title="URI", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
     experiment: str = Field("", title="NAME", description="one MLflow experiment [all]")
 
 
@@ -79,7 +83,7 @@ def show(settings: LeaderboardSettings) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    return run_command("leaderboard", show, LeaderboardSettings, argv, __doc__)
+    return run_command("leaderboard", show, LeaderboardSettings, argv, __doc__, piped=True)
 
 
 def _table(ranking: Ranking) -> Table:
@@ -103,5 +107,4 @@ def _cells(row: TrialRow) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # "| head" ends it quietly
     leave(main())

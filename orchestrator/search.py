@@ -66,6 +66,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
         from orchestrator.ensemble.run import build
         from orchestrator.storage.mirror import mirrored
         from orchestrator.tuning.launch import launch
+        from orchestrator.tuning.notification import notifying
         from trainables.tasks import make_task
 
     # Locked before the data are read, which can take long; a new search has nothing to lock before they are good.
@@ -77,6 +78,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
             resume.make_folder(folder, settings.stored())
             ledger = Ledger(folder)
         with (
+            notifying(settings.notify, settings.files.summary),
             quiet(settings.files.log),
             ray_session(settings.address, settings.dashboard),
             mirrored(storage, folder),  # first: workers are waited for without a limit
@@ -96,6 +98,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     except BaseException:
         # Nothing was tried yet: the name stays free for the corrected command.
         if ledger and not ledger.trials and not settings.resume:
+            ledger.close()  # some systems delete nothing that is open
             storage.delete(folder)
         raise
     finally:

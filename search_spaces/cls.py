@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import optuna
 
 HEADS = ("gap", "se")
-LOSSES = ("ce", "focal")
+LOSSES = ["ce", "focal"]
 BALANCES = ("none", "oversample", "sampler", "weights")
-AUGMENTATIONS = ("none", "light", "medium", "strong", "aug_s", "aug_a")
+AUGMENTATIONS = ["none", "light", "medium", "strong", "aug_s", "aug_a"]
 #: `timm:NAME` stands for any other backbone of timm.
 TIMM = "timm:"
 
@@ -50,6 +50,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     entry.name: entry
     for entry in (
         _backbone("tf_efficientnet_lite0", 0.019),
+        _backbone("tf_efficientnet_lite1", 0.024),
         _backbone("tf_efficientnet_lite2", 0.026),
         _backbone("efficientnet_b0", 0.022),
         _backbone("mobilenetv3_small", 0.005, "mobilenetv3_small_100"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from search_spaces import seg
+from search_spaces import cls, seg
 from search_spaces.recipes import Config, Parameters
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ ARCHITECTURES: dict[str, seg.Architecture] = {
 }
 
 #: Of the mask, and of the class.
-LOSSES, CLASS_LOSSES = seg.LOSSES, ("ce", "focal")
+LOSSES, CLASS_LOSSES = seg.LOSSES, cls.LOSSES
 #: Segmentation's ways to balance the classes, and weights in the class loss.
 BALANCES = (*seg.BALANCES, "weights")
 

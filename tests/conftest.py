@@ -15,6 +15,19 @@ APART = Path(__file__).parent / "pretended_gpu"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--plugin FILE`: the contract tests, of what it registers, too."""
+    parser.addoption("--plugin", action="append", default=[], metavar="FILE.py", help="a plugin to run first")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before tests are collected, of each name in the registries."""
+    if files := config.getoption("plugin"):
+        from trainables import plugins
+
+        plugins.load(*files)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what needs a process of its own, unless it was asked for."""
     asked = [Path(argument.split("::")[0]).resolve() for argument in config.args]

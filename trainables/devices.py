@@ -52,6 +52,20 @@ def try_out() -> Card:
         ) from None
 
 
+def find(name: str) -> torch.device:
+    """The device of a name: cpu, cuda, mps (Apple's GPU), or auto: CUDA's GPU where there is one, else the CPU.
+
+    Raises:
+        UnusableGpuError: torch finds no such GPU here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    there = torch.cuda.is_available() if name == "cuda" else name != "mps" or torch.backends.mps.is_available()
+    if not there:
+        raise UnusableGpuError(f"{name}: torch {torch.__version__} finds no such GPU here; take cpu, or auto")
+    return torch.device(name)
+
+
 def _driver() -> str:
     """The card and its driver, as nvidia-smi names them."""
     command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
@@ -87,5 +101,7 @@ def upload(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def shown(device: torch.device) -> str:
-    """A device for a person: "cpu", or "cuda (NVIDIA H100 80GB HBM3)"."""
-    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+    """A device for a person: "cpu", "cuda (NVIDIA H100 80GB HBM3)" or "mps (Apple's GPU)"."""
+    if device.type == "cuda":
+        return f"cuda ({torch.cuda.get_device_name(device)})"
+    return "mps (Apple's GPU)" if device.type == "mps" else device.type

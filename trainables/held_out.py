@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from search_spaces.recipes import Config
-from trainables import checkpoint
+from trainables import checkpoint, locks
 from trainables.data.prepared import Prepared
 from trainables.models.weights import Source
 from trainables.training import Training
@@ -86,7 +84,7 @@ def train(
         DivergedError: the loss became NaN or infinite.
         OSError: a checkpoint cannot be read or written.
     """
-    with _alone(job):
+    with locks.held(job.folder.with_name(f".{job.folder.name}.lock")):  # ensembles may want the same of a trial
         return job.outcome if job.done else _train(job, data, source, gpu, threads, saved)
 
 
@@ -156,12 +154,3 @@ def _save(folder: Path, training: Training, best: Mapping[str, Any]) -> None:
         folder.rename(old)
     new.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def _alone(job: Job) -> Iterator[None]:
-    """Two ensembles may want the same fold of the same trial: the second waits for the first."""
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
-    with job.folder.with_name(f".{job.folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -19,7 +19,7 @@ from ray import tune
 from torch import Tensor
 
 from search_spaces.recipes import Config
-from trainables import checkpoint, devices
+from trainables import checkpoint, devices, gpu_meter, plugins
 from trainables.data.prepared import Prepared
 from trainables.memory import release
 from trainables.models.weights import Source
@@ -31,7 +31,7 @@ class TrialContext:
     """What all trials of a search have in common; travels through Ray's object store once a node.
 
     `gpus` are those of a trial: 0, 1 or a fraction of one. `fitting` raises where a host, which may have come later,
-    does not fit the others.
+    does not fit the others. `plugins` are those of the driver.
     """
 
     task: str
@@ -40,6 +40,7 @@ class TrialContext:
     threads: int = 1
     gpus: float = 0.0
     fitting: Callable[[], None] | None = None
+    plugins: tuple[plugins.Plugin, ...] = ()
 
 
 class Trial(tune.Trainable):
@@ -52,10 +53,12 @@ class Trial(tune.Trainable):
         """Called once a worker: threads and data stay from trial to trial.
 
         Raises:
+            PluginError: a plugin is not here, or fails here.
             UnusableGpuError: no trial can train on this GPU.
         """
         if shared.fitting:
             shared.fitting()
+        plugins.install(shared.plugins)
         self.shared = shared
         self.broken: Exception | None = None
         torch.set_num_threads(shared.threads)
@@ -64,6 +67,7 @@ class Trial(tune.Trainable):
         if shared.gpus:
             devices.try_out()
             devices.limit_memory(shared.gpus)
+        self.meter = gpu_meter.find(shared.gpus)
         gc.freeze()  # what is imported by now stays: collecting between trials need not walk it, 350 ms each time
         self._start(config)
 
@@ -89,10 +93,16 @@ class Trial(tune.Trainable):
         self.train_seconds = 0.0
         self.saved_at = time.perf_counter()
         self.setup_seconds = time.perf_counter() - started
+        if self.meter:
+            self.meter.start()
 
     def step(self) -> dict[str, Any]:
         """Train and evaluate an epoch."""
         self._raise_broken()
+        result = self._epoch()
+        return result | self.meter.spent() if self.meter else result
+
+    def _epoch(self) -> dict[str, Any]:
         started = time.perf_counter()
         primary = self.training.task.primary
         result: dict[str, Any] = {}
@@ -107,6 +117,8 @@ class Trial(tune.Trainable):
             result |= {f"best/{primary}": self.best["value"], "best/epoch": self.best["epoch"]}
             result |= {"train_seconds": self.train_seconds}
             return result | self._halved() | {"stopped": "diverged", "done": True}
+        if self.meter:
+            result |= self.meter.load()
         scores = self.training.evaluate()
         # Absent where the validation images cannot show it, as AUROC on a single class cannot.
         value = scores.get(primary, 0.0)

@@ -12,6 +12,7 @@ import torch
 from orchestrator.cluster import resources
 from orchestrator.cluster.resources import Host
 from search_spaces import SPACES, Config
+from trainables import plugins
 from trainables.data import Prepared
 from trainables.memory import is_out_of_memory, release
 from trainables.models.weights import Source
@@ -114,7 +115,7 @@ def measure(task: str, configs: Sequence[Config], data: Prepared, sources: Mappi
     What other programs hold of that GPU counts as the trial's.
     """
     worker = ray.remote(num_gpus=1, max_calls=1)(_measure)
-    return ray.get(worker.remote(task, configs, data, sources))
+    return ray.get(worker.remote(task, configs, data, sources, plugins.loaded()))
 
 
 def train_briefly(task: str, config: Config, data: Prepared, source: Source | None, device: str) -> Training:
@@ -146,7 +147,14 @@ def need(task: str, config: Config, data: Prepared, source: Source | None) -> Ne
     return Need(what, torch.cuda.max_memory_reserved() + outside if fits else total, total)
 
 
-def _measure(task: str, configs: Sequence[Config], data: Prepared, sources: Mapping[str, Source]) -> Need:
+def _measure(
+    task: str,
+    configs: Sequence[Config],
+    data: Prepared,
+    sources: Mapping[str, Source],
+    loaded: tuple[plugins.Plugin, ...],
+) -> Need:
+    plugins.install(loaded)
     needs = []
     for config in configs:
         needs.append(need(task, config, data, sources.get(config["encoder"])))

@@ -14,6 +14,7 @@ import ray
 
 from orchestrator.cluster import nodes
 from orchestrator.cluster.resources import TrialResources
+from trainables.plugins import Plugin, install, loaded
 
 Key = TypeVar("Key", bound=Hashable)
 #: A call whose worker or host dies is tried again so often.
@@ -35,7 +36,8 @@ class _Worker:
     def ready(self) -> None:
         """Answers once the process is there."""
 
-    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(self, plugins: tuple[Plugin, ...], function: Callable[..., Any], *arguments: Any) -> Any:
+        install(plugins)
         try:
             return function(*arguments)
         finally:
@@ -51,7 +53,7 @@ _WORKER = ray.remote(_Worker)
 
 
 class WorkerPool:
-    """Calls functions in its workers; a context that ends them.
+    """Calls functions in its workers, which have the driver's plugins; a context that ends them.
 
     Args:
         share: slots, and the cores and GPUs of each worker.
@@ -82,7 +84,7 @@ class WorkerPool:
             while waiting or self._busy:
                 while waiting and self._idle:
                     key, worker = waiting.popleft(), self._idle.pop()
-                    self._busy[worker.call.remote(*calls[key])] = key, worker
+                    self._busy[worker.call.remote(loaded(), *calls[key])] = key, worker
                 self._hire(len(waiting) + len(self._busy))
                 task = self._first_of([*self._busy, *self._coming], over)
                 if task is None:

@@ -52,7 +52,7 @@ def progress_bar() -> Progress:
 
 def threads() -> int:
     """Threads that decode and write: one for each core that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def format_seconds(seconds: float) -> str:

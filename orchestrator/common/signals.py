@@ -10,7 +10,9 @@ from contextlib import contextmanager
 
 #: What is said of a signal, and the exit code; a closed terminal ends a command as SIGTERM does.
 INTERRUPTED, TERMINATED = ("interrupted", 130), ("terminated", 143)
-_ENDS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED, signal.SIGHUP: TERMINATED}
+_ENDS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+if hasattr(signal, "SIGHUP"):  # not on Windows
+    _ENDS[signal.SIGHUP] = TERMINATED
 
 
 class Terminated(KeyboardInterrupt):
@@ -37,6 +39,12 @@ def unwind() -> None:
     for number in _ENDS:
         if signal.getsignal(number) is _end:
             signal.signal(number, _raise)
+
+
+def end_with_pipe() -> None:
+    """From now on this process ends quietly where nobody reads what it writes, as under "| head"."""
+    if hasattr(signal, "SIGPIPE"):  # not on Windows
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 @contextmanager

@@ -13,16 +13,25 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from orchestrator.common import signals
 from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
+from orchestrator.config.command import CommandSettings
+from orchestrator.config.plugins import load_plugins
+from orchestrator.config.types import several
 from trainables.data.manifest import DataError
 
 #: Exit codes; incomplete is what could not read some of its files.
 DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, signals.INTERRUPTED[1]
+#: The program that installs with the package.
+PROGRAM = "breast-ultrasound"
+#: `json_schema_extra` of a tuple that may be given, without a flag.
+POSITIONAL: dict[str, Any] = {"positional": True}
 
 Settings = TypeVar("Settings", bound=BaseModel)
+Command = TypeVar("Command", bound=CommandSettings)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,24 +41,28 @@ class _Parser(argparse.ArgumentParser):
 
 def run_command(
     name: str,
-    run: Callable[[Settings], object],
-    model: type[Settings],
+    run: Callable[[Command], object],
+    model: type[Command],
     argv: Sequence[str] | None,
     description: str | None,
     *,
-    make: Callable[[dict[str, Any]], Settings] | None = None,
-    log: Callable[[Settings], Path] | None = None,
+    make: Callable[[dict[str, Any]], Command] | None = None,
+    log: Callable[[Command], Path] | None = None,
+    piped: bool = False,
 ) -> int:
-    """`python -m orchestrator.NAME`, from its words to its exit code; what goes wrong is one line on stderr.
+    """A command, from its words to its exit code; what goes wrong is one line on stderr.
 
     Args:
         run: the command; its exit code is what it returns, where that is an int, else `DONE`.
         make: makes settings of what was given, where `make_settings` is not all.
         log: the file that takes the traceback of what is nobody's input, in a folder that is there.
+        piped: what it says may be cut short by whoever reads it, and then it ends without a word.
     """
+    if piped and signals.is_ended_at_once():
+        signals.end_with_pipe()
     details = here = Path(f"{name}-error.log").absolute()
     try:
-        fields = parse_fields(model, argv, f"python -m orchestrator.{name}", description)
+        fields = parse_fields(model, argv, shown_command(name), description)
         settings = make(fields) if make else make_settings(model, fields)
         if log:
             details = log(settings)
@@ -69,6 +82,11 @@ def run_command(
         reason = (str(error).strip() or type(error).__name__).splitlines()[-1]  # Tune wraps a whole traceback
         complain(f"failed: {reason}; details in {details}")
         return FAILED
+
+
+def shown_command(name: str) -> str:
+    """A command in the words with which this process was started: of the program, or of Python."""
+    return f"{PROGRAM} {name}" if Path(sys.argv[0]).stem == PROGRAM else f"python -m orchestrator.{name}"
 
 
 @contextlib.contextmanager
@@ -91,35 +109,49 @@ def leave(code: int) -> NoReturn:
 
 
 def parse_fields(
-    model: type[BaseModel], argv: Sequence[str] | None, prog: str, description: str | None
+    model: type[CommandSettings], argv: Sequence[str] | None, prog: str, description: str | None
 ) -> dict[str, Any]:
     """What the command line gives, over the lines of `--config FILE.yaml`; not validated yet.
 
-    A tuple that must be given has no flag, nor has a field without a description; a field's title is what stands for
-    its value in `--help`.
+    A tuple that must be given, or is marked `POSITIONAL`, has no flag; a field's title is what stands for its value in
+    `--help`.
 
     Raises:
         UserError: an unknown flag, or an unreadable file.
     """
-    parser = _Parser(prog=prog, description=description, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    parser.add_argument("--config", type=Path, metavar="FILE.yaml", help="settings from a file; flags win over it")
-    for name, field in model.model_fields.items():
-        dest, words, choices = field.alias or name, field.description, _choices(field.annotation)
-        if not words:
-            continue
-        flag = _flag(dest)
-        if field.annotation is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=words, dest=dest)
-        elif typing.get_origin(field.annotation) is not tuple:
-            shown = field.title or ("{" + ",".join(choices) + "}" if choices else name.rsplit("_", 1)[-1].upper())
-            parser.add_argument(flag, metavar=shown, help=words, dest=dest)
-        elif field.is_required():
-            parser.add_argument(dest, nargs="+", metavar=field.title, help=words)
-        else:
-            parser.add_argument(flag, nargs="+", action="extend", metavar=field.title or "NAME", help=words, dest=dest)
-    flags = vars(parser.parse_args(argv))
+    flags = vars(make_parser(model, prog, description).parse_args(argv))
     file = flags.pop("config", None)
     return {**(_read_yaml(file) if file else {}), **flags}
+
+
+def make_parser(model: type[CommandSettings], prog: str, description: str | None) -> argparse.ArgumentParser:
+    """The parser of a command's flags, in groups, each line with a default; it raises UserError where others exit."""
+    parser = _Parser(
+        prog=prog,
+        description=description,
+        epilog="\n".join(["examples:", *(f"  {prog} {words}" for words in model.EXAMPLES)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE.yaml", help="settings from a file; flags win over it [none]"
+    )
+    for title, names in model.GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            field = model.model_fields[name]
+            dest, words, choices = field.alias or name, _words(field), _choices(field.annotation)
+            flag, shown = _flag(dest), field.title or ("{" + ",".join(choices) + "}" if choices else "N")
+            if field.annotation is bool:
+                group.add_argument(flag, action=argparse.BooleanOptionalAction, help=words, dest=dest)
+            elif typing.get_origin(field.annotation) is not tuple:
+                group.add_argument(flag, metavar=shown, help=words, dest=dest)
+            elif field.is_required() or field.json_schema_extra == POSITIONAL:
+                group.add_argument(dest, nargs="+" if field.is_required() else "*", metavar=shown, help=words)
+            else:
+                group.add_argument(flag, nargs="+", action="extend", metavar=shown, help=words, dest=dest)
+    return parser
 
 
 def given_or_made(
@@ -132,15 +164,20 @@ def given_or_made(
     """
     if settings is not None and fields:
         raise UserError("give settings or fields, not both; settings.model_copy(update={...}) changes some")
-    return make(fields) if settings is None else settings
+    if settings is None:
+        return make(fields)
+    load_plugins(*getattr(settings, "plugin", ()))
+    return settings
 
 
 def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
-    """Validated settings.
+    """Validated settings, whose plugins have run.
 
     Raises:
-        UserError: a value is wrong; the line names the field, the value and what is allowed.
+        UserError: a value is wrong, and the line names the field, the value and what is allowed; or a plugin.
     """
+    if "plugin" in model.model_fields:  # what it registers, other values may name
+        load_plugins(*(file for file in several(values.get("plugin")) if isinstance(file, str | Path)))
     try:
         return model(**values)
     except ValidationError as error:
@@ -158,6 +195,15 @@ def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+def _words(field: FieldInfo) -> str:
+    """A field's line of `--help`; its default stands in brackets, where the description does not end with them."""
+    words, default = (field.description or "").replace("%", "%%"), field.default
+    if words.endswith("]"):
+        return words
+    given = {True: "yes", False: "no"}[default] if isinstance(default, bool) else default
+    return f"{words} [{'required' if field.is_required() else given}]"
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:

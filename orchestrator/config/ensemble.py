@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from orchestrator.config.types import Duration, Folder, Place, Store, TaskName
+from orchestrator.config.command import CommandSettings
+from orchestrator.config.types import Duration, Folder, Place, Plugins, Store, TaskName
 from orchestrator.storage.storage import HOME, Storage
 
 
-class EnsembleSettings(BaseModel):
+class EnsembleSettings(CommandSettings):
     """Settings of one ensemble. Paths become absolute; what is None is filled in when its data are known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "candidates": ("task", "name", "top_k", "plugin"),
+        "training and comparison": ("out_of_fold", "all_folds", "boost_rounds", "boost_epochs", "tta", "seed"),
+        "budget and machines": ("time_budget", "address"),
+        "where things go": ("promote", "export", "storage", "tracking_uri"),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "--task cls --time-budget 30m",
+        "--task seg --name seg-20261128-200000 --all-folds --export model",
+    )
 
     task: TaskName = Field("seg", description="segmentation, classification, or both at once")
-    name: str = Field("", description="a search: its data are used, its folder takes the result [newest]")
-    top_k: int | None = Field(None, ge=1, description="candidates, across searches of these data [4; phantom 2]")
+    name: str = Field(
+        "", title="SEARCH", description="a search: its data are used, its folder takes the result [newest]"
+    )
+    top_k: int | None = Field(None, ge=1, description="candidates, across searches of these data [4, phantom 2]")
     out_of_fold: bool = Field(
         True, description="train candidates on the other folds, too; without, figures are optimistic"
     )
@@ -26,9 +38,11 @@ class EnsembleSettings(BaseModel):
         False, description="train every candidate on all folds: smaller standard errors, 2 to 4 times as long"
     )
     time_budget: Duration | None = Field(
-        None, description="from the command's start to its last word: 90s, 25m, 2h [none]; what it cuts short is named"
+        None,
+        title="TIME",
+        description="from the command's start to its last word: 90s, 25m, 2h; what it cuts short is named [no limit]",
     )
-    boost_rounds: int | None = Field(None, ge=0, description="new members, trained on what goes wrong [2; phantom 1]")
+    boost_rounds: int | None = Field(None, ge=0, description="new members, trained on what goes wrong [2, phantom 1]")
     boost_epochs: int | None = Field(
         None,
         ge=1,
@@ -36,11 +50,18 @@ class EnsembleSettings(BaseModel):
     )
     tta: bool = Field(False, description="predict each image and its mirror image")
     promote: Literal["never", "auto", "always"] = Field("auto", description="whether the result becomes the champion")
-    export: Folder | None = Field(None, description="write the model to this new folder, too, for use without MLflow")
-    seed: int = Field(0, ge=0, description="seed of resamples and of boosting")
-    storage: Place = Field(HOME, validate_default=True, description="folder of the searches, or s3://BUCKET/PREFIX")
-    address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
-    tracking_uri: Store = Field("", description="MLflow store [the search's]")
+    export: Folder | None = Field(
+        None, title="DIR", description="write the model to this new folder, too, for use without MLflow [no]"
+    )
+    seed: int = Field(0, ge=0, title="NUMBER", description="seed of resamples and of boosting")
+    storage: Place = Field(
+        HOME, validate_default=True, title="DIR|URI", description="folder of the searches, or s3://BUCKET/PREFIX"
+    )
+    plugin: Plugins = ()
+    address: str = Field(
+        "", title="auto|HOST:PORT", description="Ray cluster; auto: this host's [RAY_ADDRESS, else none]"
+    )
+    tracking_uri: Store = Field("", title="URI", description="MLflow store [the search's]")
 
     @property
     def home(self) -> Path:

@@ -44,7 +44,7 @@ def read(settings: SplitSettings, *, quiet: bool = False) -> tuple[Prepared, Man
     roots = settings.data
     try:
         if not roots:
-            roots = (write_phantom(settings.cache / f"phantom-{PHANTOM_IMAGES}", images=PHANTOM_IMAGES),)
+            roots = (write_phantom(folder_of_images(settings), images=PHANTOM_IMAGES),)
         manifest = read_sources(roots, settings.layout, settings.patient, resize_masks=settings.resize_masks)
         with progress_bar() as bar:
             job = bar.add_task("decoding images", visible=not quiet)
@@ -65,6 +65,14 @@ def read(settings: SplitSettings, *, quiet: bool = False) -> tuple[Prepared, Man
     except OSError as error:
         raise UserError(f"{error.filename or settings.source}: {error.strerror}") from None
     return data, manifest
+
+
+def folder_of_images(settings: SplitSettings) -> Path:
+    """A folder with images of these data: the first that was given, that of a table, or the phantom's."""
+    if not settings.data:
+        return settings.cache / f"phantom-{PHANTOM_IMAGES}"
+    first = settings.data[0]
+    return first if first.is_dir() else first.parent
 
 
 def write_faults(file: Path, faults: Sequence[Fault]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -13,52 +13,89 @@ from orchestrator.config.data import SplitSettings
 from orchestrator.config.types import WEIGHTS, Duration, OwnStore, TaskName, absolute, one_of
 from orchestrator.storage.run_folder import RunFolder
 from search_spaces import SPACES
+from trainables.plugins import digests
 
 
 class SearchSettings(SplitSettings):
     """Settings of one search. Paths become absolute; what is not given and depends on the data is filled in."""
 
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("data", "layout", "patient", "test_source", "masks", "resize_masks", "strict"),
+        "preparation and split": ("image_size", "keep_aspect", "duplicate_distance", "folds", "split_seed"),
+        "what to search": ("task", "classes", "arch", "encoder", "weights", "recipes_only", "warm_start", "plugin"),
+        "training": ("epochs", "batch_size", "seed"),
+        "budget": ("trials", "trials_per_arch", "time_budget", "gpu_hours"),
+        "machines": ("cpus_per_trial", "gpus_per_trial", "max_concurrent", "address", "dashboard"),
+        "the ensemble at the end": ("ensemble", "top_k", "boost_rounds"),
+        "where things go": ("name", "resume", "storage", "tracking_uri", "experiment", "notify", "dry_run"),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "--task cls --data path/to/images --trials 60 --time-budget 2h",
+        "--resume cls-20261128-200000 --trials 100",
+    )
+
     task: TaskName = Field("seg", description="segmentation, classification, or both at once")
     classes: int = Field(3, ge=2, le=3, description="3: normal, benign, malignant; 2: without normal (not for seg)")
     strict: bool = Field(False, description="stop if any file is faulty, instead of leaving it out")
-    arch: tuple[str, ...] = Field((), description="architectures to search; all by default")
+    arch: tuple[str, ...] = Field((), title="NAME", description="architectures to search [all]")
     encoder: tuple[str, ...] = Field(
-        (), description="encoders to search; by default those with pretrained weights here"
+        (), title="NAME", description="encoders to search [those with pretrained weights here]"
     )
     weights: str = Field(
-        "auto", description="encoder weights: auto, imagenet, none, or a folder of <timm name>.safetensors"
+        "auto",
+        title="auto|imagenet|none|DIR",
+        description="encoder weights; DIR: a folder of <timm name>.safetensors",
     )
     recipes_only: bool = Field(False, description="train the reference notebooks' recipes and nothing else")
-    epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30; phantom 12]")
-    batch_size: int | None = Field(None, ge=1, description="fix the batch size instead of searching it")
+    epochs: int = Field(0, ge=0, description="epochs of a trial that is not stopped early [30, phantom 12]")
+    batch_size: int | None = Field(None, ge=1, title="IMAGES", description="fix the batch size [it is searched]")
 
-    trials: int = Field(0, ge=1, description="number of trials [20; phantom 6]")
-    trials_per_arch: int | None = Field(None, ge=1, description="this many trials for each architecture instead")
+    trials: int = Field(0, ge=1, description="number of trials [20, phantom 6]")
+    trials_per_arch: int | None = Field(None, ge=1, description="trials for each architecture instead [--trials]")
     time_budget: Duration | None = Field(
-        None, description="how long you wait, from data to registered ensemble: 90s, 25m, 2h [phantom 6m]"
+        None,
+        title="TIME",
+        description="how long you wait, from data to registered ensemble: 90s, 25m, 2h [no limit, phantom 6m]",
     )
-    gpu_hours: float | None = Field(None, gt=0, description="stop after this many GPU-hours, over all GPUs")
-    max_concurrent: int | None = Field(None, ge=1, description="most trials at a time")
-    cpus_per_trial: int | None = Field(None, ge=1, description="cores a trial")
+    gpu_hours: float | None = Field(
+        None, gt=0, title="HOURS", description="stop after this many GPU-hours, over all GPUs [no limit]"
+    )
+    max_concurrent: int | None = Field(None, ge=1, description="most trials at a time [as many as fit]")
+    cpus_per_trial: int | None = Field(
+        None, ge=1, title="CORES", description="cores, and threads, of a trial [an even share]"
+    )
     gpus_per_trial: Literal["auto"] | Annotated[float, Field(ge=0)] | None = Field(
-        None, description="GPUs a trial; a fraction packs several on one, auto measures how many fit"
+        None,
+        title="GPUS|auto",
+        description="GPUs of a trial; a fraction packs several on one, auto measures how many fit [1, without any 0]",
     )
 
     ensemble: bool = Field(True, description="end with an ensemble of the best trials, tested once and registered")
-    top_k: int | None = Field(None, ge=1, description="candidates of the ensemble [4; phantom 2]")
-    boost_rounds: int | None = Field(None, ge=0, description="new members that it trains [2; phantom 1]")
+    top_k: int | None = Field(None, ge=1, description="candidates of the ensemble [4, phantom 2]")
+    boost_rounds: int | None = Field(None, ge=0, description="new members that it trains [2, phantom 1]")
 
-    seed: int = Field(0, ge=0, description="seed of sampling and training")
-    name: str = Field("", description="name of the search [task and time]")
+    seed: int = Field(0, ge=0, title="NUMBER", description="seed of sampling and training")
+    name: str = Field("", title="SEARCH", description="what it is called [task and time]")
     dry_run: bool = Field(False, description="say what a search would read and try, and how long; write nothing")
-    resume: str = Field("", description="go on with the search of this name; its other settings are as they were")
-    warm_start: str = Field("", description="tell the sampler the finished trials of an earlier search of this space")
-    address: str = Field("", description="Ray cluster: auto for this host's, or HOST:PORT [RAY_ADDRESS, else none]")
-    tracking_uri: OwnStore = Field(
-        "", validate_default=True, description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db in this folder]"
+    resume: str = Field(
+        "", title="SEARCH", description="go on with this search; its other settings are as they were [a new search]"
     )
-    experiment: str = Field("", description="MLflow experiment [breast-ultrasound-TASK]")
-    dashboard: bool = Field(False, description="start Ray's dashboard")
+    warm_start: str = Field(
+        "", title="SEARCH", description="tell the sampler the finished trials of an earlier search of this space [none]"
+    )
+    address: str = Field(
+        "", title="auto|HOST:PORT", description="Ray cluster; auto: this host's [RAY_ADDRESS, else none]"
+    )
+    tracking_uri: OwnStore = Field(
+        "", validate_default=True, title="URI", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]"
+    )
+    experiment: str = Field("", title="NAME", description="MLflow experiment [breast-ultrasound-TASK]")
+    notify: str = Field(
+        "",
+        title="COMMAND",
+        description="shell command for the end, however it comes; it reads summary.json on standard input [none]",
+    )
+    dashboard: bool = Field(False, description="start Ray's dashboard, on port 8265")
 
     @field_validator("arch", "encoder", mode="before")
     @classmethod
@@ -124,8 +161,12 @@ class SearchSettings(SplitSettings):
         return self
 
     def stored(self) -> dict[str, Any]:
-        """What a resumed search has from this one; it may run on another cluster, or on none."""
-        return self.model_dump(mode="json", exclude={"resume", "address", "dry_run"})
+        """What a resumed search has from this one, which may run on another cluster or on none; what plugins it had.
+
+        A command to notify somebody may hold a password: it is not written.
+        """
+        own = self.model_dump(mode="json", exclude={"resume", "address", "dry_run", "notify"})
+        return own | {"plugins": digests()}
 
     @property
     def fixed_gpus(self) -> float | None:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from orchestrator.common.errors import UserError
 
 TaskName = Literal["seg", "cls", "multi"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 BestPer = Literal["architecture", "encoder", "search"]
 #: Choices of encoder weights that are no folder.
 WEIGHTS = ("auto", "imagenet", "none")
@@ -98,8 +99,19 @@ def shown_uri(uri: str) -> str:
     return re.sub(r"://[^@/]*@", "://***@", uri)
 
 
+def several(value: Any) -> Any:
+    """A tuple of what is one or many."""
+    return () if value is None else value if isinstance(value, list | tuple) else (value,)
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Folder = Annotated[Path, BeforeValidator(absolute)]
+#: Files of plugins, which run before settings are validated.
+Plugins = Annotated[
+    tuple[Folder, ...],
+    BeforeValidator(several),
+    Field(title="FILE.py", description="register architectures, losses, augmentations or layouts of your own [none]"),
+]
 #: A folder, or a URI such as s3://bucket/runs.
 Place = Annotated[Path | str, BeforeValidator(place)]
 #: Address of an MLflow store, absolute; "" for the one that a command then names.

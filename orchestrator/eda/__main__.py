@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,8 +20,18 @@ from orchestrator.rendering import html
 class EdaSettings(SplitSettings):
     """Settings of one page. Images are prepared as for a search that is not told how, so that both share them."""
 
-    out: Folder = Field(Path("eda.html"), validate_default=True, description="the page to write")
-    storage: Folder = Field(Path("runs"), validate_default=True, description="folder for prepared data")
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "data": ("data", "layout", "patient", "resize_masks", "plugin"),
+        "split": ("test_source", "duplicate_distance", "folds", "split_seed"),
+        "the page": ("out", "format", "storage"),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "--data path/to/images --out eda.html",
+        "--data path/to/images --format json --out eda.json",
+    )
+
+    out: Folder = Field(Path("eda.html"), validate_default=True, title="FILE", description="the page to write")
+    storage: Folder = Field(Path("runs"), validate_default=True, title="DIR", description="folder for prepared data")
     format: Literal["html", "json"] = Field("html", description="a page, or what is in the data in numbers")
     # No flags.
     masks: Literal["merge"] = "merge"

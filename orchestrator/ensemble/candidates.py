@@ -101,6 +101,7 @@ def search_settings(storage: Path, name: str) -> SearchSettings:
         UserError: there is no such search.
     """
     values = resume.stored(storage, name, "--name")
+    resume.run_plugins(values, None, name)
     return make_settings(SearchSettings, {**values, "storage": storage, "resume": ""})
 
 

@@ -132,7 +132,9 @@ def deliver(
 
 def _write(folder: Path, finalists: Finalists, team: MemberTrainer, points: Sequence[OperatingPoint]) -> None:
     combination, segmenter, shape = finalists.combinations[0], finalists.segmenter, None
+    used = [finalists.members[position] for position in combination.members]
     if segmenter and combination.stack is not None and combination.stack.uses_shape:
+        used.append(segmenter.member)
         shape = Sources(segmenter.combination, _sources([segmenter.member]), segmenter.member.size)
     data = team.data
     # Not the training images alone: one fold of them, at least, chose epoch and configuration.
@@ -146,6 +148,7 @@ def _write(folder: Path, finalists: Finalists, team: MemberTrainer, points: Sequ
         tta=team.tta,
         operating_points=[point.model_dump() for point in points],
         learnt_from=LearntFrom(hashes, team.search.duplicate_distance),
+        encoder_weights=[member.encoder_weights for member in used if member.encoder_weights],
     )
 
 

@@ -70,6 +70,7 @@ def keep(members: Sequence[Member], best: Combination, team: MemberTrainer) -> N
         "mirrored": team.tta,
         "name": member.name,
         "image_size": member.size,
+        "encoder_weights": member.encoder_weights,
         "checkpoints": {str(fold): str(path) for fold, path in member.checkpoints.items()},
         "combination": asdict(Combination("best", masks=head)),
     }
@@ -89,7 +90,7 @@ def find(storage: Path, team: MemberTrainer, folds: Collection[int]) -> Segmente
         if not there or not checkpoints.keys() >= set(folds):
             continue
         data = team.data_at(stored["image_size"])
-        member = Member(stored["name"], checkpoints, data, rebalanced=False)
+        member = Member(stored["name"], checkpoints, data, False, stored.get("encoder_weights", ""))
         return Segmenter(member, TypeAdapter(Combination).validate_python(stored["combination"]))
     return None
 

@@ -20,12 +20,14 @@ class Member:
         name: as a person tells it apart.
         checkpoints: folder of each fold's model. data: prepared data at its size.
         rebalanced: whether training re-balanced the classes.
+        encoder_weights: what its encoder started from, as `Source.words` has it; "" where nothing says so.
     """
 
     name: str
     checkpoints: Mapping[int, Path]
     data: Prepared
     rebalanced: bool
+    encoder_weights: str = ""
 
     @property
     def size(self) -> int:

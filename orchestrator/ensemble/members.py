@@ -96,8 +96,8 @@ class MemberTrainer:
             source = find(candidate.encoder, candidate.search.weights)
         except ValueError as error:
             raise UserError(str(error)) from None
-        if source.kind != candidate.weights:
-            raise UserError(f"weights of {candidate.encoder} were {candidate.weights} and are {source.kind} here")
+        if source.words != candidate.weights:
+            raise UserError(f"weights of {candidate.encoder} were {candidate.weights} and are {source.words} here")
         return source
 
     def preview(self, candidate: Candidate) -> list[np.ndarray]:
@@ -131,7 +131,8 @@ class MemberTrainer:
 
     def member(self, name: str, candidate: Candidate, checkpoints: Mapping[int, Path]) -> Member:
         """A member with a candidate's configuration."""
-        return Member(name, checkpoints, self.data_for(candidate), candidate.config.get("balance") in REBALANCED)
+        rebalanced = candidate.config.get("balance") in REBALANCED
+        return Member(name, checkpoints, self.data_for(candidate), rebalanced, candidate.weights)
 
     def train(
         self, jobs: Mapping[str, Job], owner: Mapping[str, Candidate], tracker: Tracker, *, kind: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import statistics
@@ -26,6 +25,7 @@ from orchestrator.ensemble.member_predictions import held_out_rows, unscorable
 from orchestrator.tracking.ranking import rank, read_trials
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.reserve import NOTHING, Forecast
+from trainables import locks
 from trainables.data import Prepared
 from trainables.data.manifest import TEST
 from trainables.data.splits import BY_SOURCE
@@ -187,10 +187,10 @@ def alone(lock_file: Path, name: str) -> Iterator[None]:
     Raises:
         UserError: another does.
     """
-    lock_file.parent.mkdir(parents=True, exist_ok=True)
-    with lock_file.open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"the ensemble of {name} is being built by another process; wait for its end") from None
+    lock = locks.take(lock_file)
+    if lock is None:
+        raise UserError(f"the ensemble of {name} is being built by another process; wait for its end")
+    try:
         yield
+    finally:
+        locks.release(lock)

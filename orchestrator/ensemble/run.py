@@ -47,6 +47,7 @@ from orchestrator.tracking.orphans import marks
 from orchestrator.tracking.tracker import Tracker
 from trainables.data import Prepared
 from trainables.data.splits import BY_SOURCE
+from trainables.plugins import digests
 from trainables.tasks import make_task
 
 
@@ -225,6 +226,7 @@ def _open_run(
         "data_fingerprint": data.data_fingerprint,
         "data_source": search.source,
         "synthetic": str(data.synthetic).lower(),
+        **{f"plugin.{name}": sha256 for name, sha256 in digests().items()},
         **marks(search.files.ensemble_lock),
     }
     params = settings.model_dump(mode="json") | {"candidates": [one.name for one in candidates]}

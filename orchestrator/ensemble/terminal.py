@@ -12,7 +12,9 @@ from rich.table import Table
 
 from orchestrator.common.console import console, format_seconds, say
 from orchestrator.config.ensemble import EnsembleSettings
+from orchestrator.config.loading import folder_of_images
 from orchestrator.config.search import SearchSettings
+from orchestrator.config.types import several
 from orchestrator.ensemble.candidates import Candidate
 from orchestrator.ensemble.combiners.registry import OPTIMISTIC
 from orchestrator.ensemble.held_out import OutOfFoldPredictions
@@ -153,7 +155,7 @@ def show(found: EnsembleResult, search: SearchSettings, settings: EnsembleSettin
     python, uri = shlex.quote(sys.executable), shlex.quote(settings.tracking_uri)
     model = "" if found.promoted else f" --model {found.model_uri}"
     use = f"{python} -m orchestrator.predict --task {search.task} --tracking-uri {uri}{model}"
-    say(f"use it    {use} --out predictions IMAGE|FOLDER ...")
+    say(f"use it    {use} --out predictions {shlex.quote(str(folder_of_images(search)))}")
     if found.lacks:
         say(f"lacks     {'; '.join(found.lacks)}; to go on: {command(settings, search)}")
     if found.verdict:
@@ -212,7 +214,10 @@ def command(settings: EnsembleSettings, search: SearchSettings) -> str:
         exclude={"task", "name", "tracking_uri", "time_budget"}, exclude_defaults=True
     ).items():
         flag = name.replace("_", "-")
-        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, several(value))]
     words += ["--tracking-uri", settings.tracking_uri]
     return shlex.join([sys.executable, "-m", "orchestrator.ensemble", *words])
 

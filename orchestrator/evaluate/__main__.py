@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 from rich.table import Table
@@ -17,7 +17,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.data import DataSettings
-from orchestrator.config.types import Folder, Store
+from orchestrator.config.types import DeviceName, Folder, Store
 from orchestrator.rendering import html
 
 if TYPE_CHECKING:
@@ -31,20 +31,40 @@ SHORT = ("score", "dice", "fpr_normal", "hd95", "auroc", "auroc_malignant", "acc
 class EvaluateSettings(DataSettings):
     """Settings of one evaluation."""
 
-    model: str = Field("", description="models:/NAME@champion, models:/NAME/VERSION, or an exported folder")
-    data: tuple[Folder, ...] = Field(
-        (), title="DIR|FILE.csv", description="folders of images, or CSV tables; no split is needed"
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "model": ("model", "plugin", "device", "tracking_uri"),
+        "data": ("data", "layout", "patient", "resize_masks", "duplicate_distance"),
+        "the page": ("out", "format"),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "--model models:/breast-ultrasound-seg@champion --data other/images --out evaluation.html",
+        "--model exported/model --data other/images --format md",
     )
-    out: Folder | None = Field(None, description="the page to write; the figures stand beside it [evaluation.html]")
+
+    model: str = Field(
+        "",
+        title="URI|DIR",
+        description="models:/NAME@champion, models:/NAME/VERSION, or an exported folder [required]",
+    )
+    data: tuple[Folder, ...] = Field(
+        (), title="DIR|FILE.csv", description="folders of images, or CSV tables; no split is needed [required]"
+    )
+    out: Folder | None = Field(
+        None, title="FILE", description="the page to write; the figures stand beside it [evaluation.html]"
+    )
     format: Literal["html", "md"] = Field("html", description="of the page; Markdown has the same tables")
     duplicate_distance: int | None = Field(
         None,
         ge=0,
         le=256,
-        description="largest hash distance of near-duplicates among these images, bits of 256 [the model's own]; "
-        "those of the model's training images are looked for at its own at least",
+        title="BITS",
+        description="largest hash distance of near-duplicates among these images, of 256 bits; those of the model's "
+        "training images are looked for at its own at least [the model's own]",
     )
-    tracking_uri: Store = Field("", description="MLflow store, for models:/ [MLFLOW_TRACKING_URI, else mlflow.db here]")
+    tracking_uri: Store = Field(
+        "", title="URI", description="MLflow store, for models:/ [MLFLOW_TRACKING_URI, else mlflow.db here]"
+    )
+    device: DeviceName = Field("auto", description="what computes: CUDA's GPU where there is one, else the CPU [auto]")
 
     def files(self) -> tuple[Path, Path]:
         """The page and, beside it, the file of its figures.
@@ -162,7 +182,7 @@ def _load(settings: EvaluateSettings) -> tuple[Any, Any, OwnResults | None]:
 
     with downloaded(settings.model, settings.tracking_uri or None) as found:
         folder = locate(found.folder, settings.model)
-        return Predictor.load(folder), read_learnt_from(folder), OwnResults.read(folder)
+        return Predictor.load(folder, settings.device), read_learnt_from(folder), OwnResults.read(folder)
 
 
 def _table(columns: Mapping[str, ModelScores]) -> None:

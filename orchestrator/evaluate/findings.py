@@ -20,6 +20,7 @@ from orchestrator.scoring.metrics import lesions
 from orchestrator.scoring.resampling import FEWEST_GROUPS
 from orchestrator.scoring.verdict import Judgement, Verdict
 from trainables.data import CLASSES, UNKNOWN, Fault, Manifest
+from trainables.pretraining import overlaps
 
 #: The headings of the result on new images, and of that on the model's own test images.
 EXTERNAL, INTERNAL = "external", "internal"
@@ -98,7 +99,10 @@ class Evaluation:
             else "Patients unknown: what is not a near-duplicate counts as of a patient of its own, so that intervals "
             "may be too narrow."
         )
-        return [*lines, *(f"{note[0].upper()}{note[1:]}." for note in fresh.notes if "warning: " in note)]
+        tested = [row.record.image for row in fresh.rows]
+        seen = [] if self.synthetic else overlaps(self.description.encoder_weights, tested)
+        warned = [*seen, *(note for note in fresh.notes if "warning: " in note)]
+        return [*lines, *(f"{note[0].upper()}{note[1:]}." for note in warned)]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: all that the page says."""

@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +24,7 @@ from orchestrator.inference.format import (
     Part,
     described,
 )
+from trainables.plugins import needed
 
 #: Files of a checkpoint, as `trainables.checkpoint` writes them.
 _WEIGHTS, _MODEL = "best.safetensors", "model.json"
@@ -60,6 +61,7 @@ def write(
     tta: bool = False,
     operating_points: Sequence[dict[str, Any]] = (),
     learnt_from: LearntFrom | None = None,
+    encoder_weights: Iterable[str] = (),
 ) -> None:
     """Write an ensemble, under another name until it is complete. One that is there already is replaced.
 
@@ -79,7 +81,7 @@ def write(
         (new / "networks").mkdir(parents=True)
         checkpoints: dict[Path, dict[str, Any]] = {}
         parts = [_part(sources, new, checkpoints) for sources in (main, main.shape) if sources]
-        networks = [network for member in parts[0].members for network in member.networks]
+        networks = _networks(parts[:1])
         task = _same({network.task for network in networks}, "tasks")
         models = list(checkpoints.values())
         count = _same({network.config.get("classes", 3) for network in networks}, "numbers of classes")
@@ -94,7 +96,9 @@ def write(
             data_fingerprint=_same({model["data_fingerprint"] for model in models}, "data"),
             synthetic=synthetic,
             trained_on=tuple(sorted({digest for model in models for digest in model["trained_on"]})),
+            plugins=needed((one.task, one.config["architecture"]) for one in _networks(parts)),
             versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+            encoder_weights=tuple(sorted(set(encoder_weights))),
         )
         if learnt_from is not None:
             (new / LEARNT_FROM).write_bytes(learnt_from.to_bytes())
@@ -102,6 +106,10 @@ def write(
         if folder.exists():
             folder.replace(Path(scratch) / "old")
         new.replace(folder)
+
+
+def _networks(parts: Sequence[Part]) -> list[Network]:
+    return [network for part in parts for member in part.members for network in member.networks]
 
 
 def _part(sources: Sources, new: Path, checkpoints: dict[Path, dict[str, Any]]) -> Part:

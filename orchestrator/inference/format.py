@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +67,9 @@ class Description:
         operating_points: `{kept, rate, threshold}`: a malignant score from the threshold upwards kept the rate.
         data_fingerprint: of the data that all networks were trained on. synthetic: whether these were phantom images.
         trained_on: hashes (16 hexadecimal digits of an image file's SHA-256) of all images in training groups, sorted.
+        plugins: SHA-256 by name of those that the networks are built with.
         versions: of Python and the libraries that it was written with.
+        encoder_weights: what the networks' encoders started from, as `Source.words` has it; () of an older version.
     """
 
     task: str
@@ -81,6 +83,8 @@ class Description:
     synthetic: bool
     trained_on: tuple[str, ...]
     versions: dict[str, str]
+    plugins: dict[str, str] = field(default_factory=dict)
+    encoder_weights: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `from_json`; those of `main` stand at the top."""

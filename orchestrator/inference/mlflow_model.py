@@ -19,6 +19,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types.schema import AnyType
 
 from orchestrator.inference.prediction import ARTIFACT, COLUMNS, IMAGE, MASK, encode_png
 from trainables.data.phantom import phantom_image
@@ -44,7 +45,7 @@ REQUIREMENTS = (
 CODE = {
     "orchestrator": ("common/__init__.py", "common/errors.py", "inference"),
     "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
-    "trainables": ("data", "devices.py", "inference.py", "memory.py", "models"),
+    "trainables": ("data", "devices.py", "inference.py", "losses", "memory.py", "models", "plugins.py", "policies.py"),
 }
 #: Where the model lies among a run's artifacts.
 ARTIFACT_PATH = "model"
@@ -100,7 +101,8 @@ def requirements() -> list[str]:
 def _signature() -> ModelSignature:
     numbers = [ColSpec(DataType.double, name, required=False) for name in COLUMNS]
     outputs = Schema([*numbers, ColSpec(DataType.string, MASK, required=False)])
-    return ModelSignature(inputs=Schema([ColSpec(DataType.binary, IMAGE)]), outputs=outputs)
+    # Of any type, as `binary` would refuse pixels; what it may be is checked, and said, by the model itself.
+    return ModelSignature(inputs=Schema([ColSpec(AnyType(), IMAGE)]), outputs=outputs)  # type: ignore[no-untyped-call]
 
 
 def _example() -> bytes:

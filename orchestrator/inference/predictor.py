@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, overload
 
 import numpy as np
 import torch
 
-from orchestrator.inference.format import Description, read
+from orchestrator.common.errors import UserError
+from orchestrator.inference.format import Description, ModelError, read
+from orchestrator.inference.images import Image, Images, ValueRange, grey_image
 from orchestrator.inference.lesion_shape import lesion_shape
 from orchestrator.inference.networks import Logits
 from orchestrator.inference.part import LoadedPart, Loader, refuse_full_gpu
 from orchestrator.inference.prediction import Prediction, lesion_boxes
 from orchestrator.inference.uncertainty import class_uncertainty
+from trainables import plugins
 from trainables.data.pixels import resize_image
+from trainables.devices import UnusableGpuError, find
 
 #: Images that are predicted together; each network's mask logits of all of them are in memory at once.
 BATCH = 16
@@ -56,35 +60,58 @@ class Predictor:
         self.threshold: float | None = points[0]["threshold"] if points else None
 
     @classmethod
-    def load(cls, folder: Path | str, device: torch.device | str | None = None) -> Self:
+    def load(cls, folder: Path | str, device: torch.device | str = "auto") -> Self:
         """The ensemble of a folder that `orchestrator.inference.export.write` wrote.
 
         Args:
             folder: with `predictor.json`.
-            device: for the networks; by default a GPU if there is one.
+            device: for the networks: auto, cpu, cuda or mps; see `trainables.devices.find`.
 
         Raises:
-            ModelError: no such folder, or something in it is missing or damaged; one line for the user.
-            UserError: a GPU without room.
+            ModelError: no such folder, something in it is missing or damaged, or it needs a plugin that has not run
+                in this process; one line for the user.
+            UserError: a GPU without room, or one that is not there.
         """
         folder = Path(folder)
         description = read(folder)
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        try:
+            plugins.load()
+            plugins.require(description.plugins)
+        except plugins.PluginError as error:
+            raise ModelError(f"{folder}: {error}") from None
+        try:
+            place = find(str(device))
+        except UnusableGpuError as error:
+            raise UserError(f"--device {error}") from None
         load = Loader(folder, place)
         shape = LoadedPart(description.shape, load) if description.shape else None
         return cls(description, LoadedPart(description.main, load), shape, place)
 
-    def predict(self, image: np.ndarray) -> Prediction:
-        """Of one grey image, uint8 [H,W] of any size."""
-        return self.predict_batch([image])[0]
+    @overload
+    def predict(self, image: Image, *, value_range: ValueRange | None = None) -> Prediction: ...
+    @overload
+    def predict(self, image: Images, *, value_range: ValueRange | None = None) -> list[Prediction]: ...
+    def predict(self, image: Image | Images, *, value_range: ValueRange | None = None) -> Prediction | list[Prediction]:
+        """Of an image, or of each of a list; of any size each.
 
-    def predict_batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        """Of grey images, uint8 [H,W], each of its own size."""
+        Args:
+            image: a file or an array, see `orchestrator.inference.images.grey_image`; or a list of them.
+            value_range: which numbers are black and white in arrays of floats, as (0, 1).
+
+        Raises:
+            UserError: not an image, and of a list which.
+        """
+        if not isinstance(image, list | tuple):
+            return self._predict([grey_image(image, value_range)])[0]
         found: list[Prediction] = []
-        for start in range(0, len(images), BATCH):  # so that the logits of all are never in memory together
-            batch = images[start : start + BATCH]
-            found += [self.finish(image, outputs) for image, outputs in zip(batch, self.forward(batch), strict=True)]
+        for start in range(0, len(image), BATCH):  # so that the pixels and logits of all are never in memory together
+            found += self._predict(
+                [_item(start + i, one, value_range) for i, one in enumerate(image[start : start + BATCH])]
+            )
         return found
+
+    def _predict(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        return [self.finish(image, outputs) for image, outputs in zip(images, self.forward(images), strict=True)]
 
     def forward(self, images: Sequence[np.ndarray]) -> list[Outputs]:
         """What the networks say of grey images, uint8 [H,W]: the first and longest step, for `finish`.
@@ -150,6 +177,13 @@ class Predictor:
             shape=stacked if shape is None else shape,
             uncertainty=float(np.mean(unsure)),
         )
+
+
+def _item(number: int, image: Image, value_range: ValueRange | None) -> np.ndarray:
+    try:
+        return grey_image(image, value_range)
+    except UserError as error:
+        raise UserError(f"image {number}: {error}") from None
 
 
 def _take(logits: Logits, image: int) -> Logits:

@@ -1,8 +1,10 @@
 """The product as MLflow serves it: models-from-code, so that this very script is stored beside the ensemble.
 
-Input: a column `image`, the bytes of an image file in each row; in JSON base64. Output: a row an image with the columns
-of `predictions.csv` that tell of it, of which an unknown one is null, and for masks `mask_png`, a grey PNG file in
-base64. Where a network gives NaN or infinity for an image, all of its row is null, and the server's log says so.
+Input: a column `image`, in each row the bytes of an image file, the same in base64, or the pixels: an array, or nested
+lists of whole numbers, of which those up to 255 are 8-bit and others up to 65535 are 16-bit. Output: a row an image
+with the columns of `predictions.csv` that tell of it, of which an unknown one is null, and for masks `mask_png`, a grey
+PNG file in base64. Where a network gives NaN or infinity for an image, all of its row is null, and the server's log
+says so.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ from mlflow.models import set_model
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
+from orchestrator.common.errors import UserError
+from orchestrator.inference.images import grey_image
 from orchestrator.inference.prediction import ARTIFACT, IMAGE, MASK, UNUSABLE, Row
 from orchestrator.inference.predictor import Predictor
 from trainables.data.pixels import UnreadableError, read_image
@@ -42,17 +46,20 @@ class PyfuncModel(PythonModel):
 
         Args:
             context: of no account.
-            model_input: data frame with a column `image`: bytes of an image file, or the same in base64 as str.
+            model_input: data frame with a column `image`: bytes of an image file, the same in base64 as str, or pixels
+                as `orchestrator.inference.images.grey_image` takes them.
             params: of no account.
 
         Raises:
             MlflowException: no such column, or an image cannot be read; an HTTP server answers 400.
         """
         if IMAGE not in model_input:
-            raise _bad(f'no column \'{IMAGE}\'; send {{"dataframe_records": [{{"{IMAGE}": "base64 of a file"}}]}}')
+            raise _bad(
+                f'no column \'{IMAGE}\'; send {{"dataframe_records": [{{"{IMAGE}": "base64 of a file, or pixels"}}]}}'
+            )
         images = [_read(row, value) for row, value in enumerate(model_input[IMAGE])]
         rows: list[Row] = []
-        for number, prediction in enumerate(self._ensemble.predict_batch(images)):
+        for number, prediction in enumerate(self._ensemble.predict(images)):
             if not prediction.usable:
                 log.warning("image %d: %s", number, UNUSABLE)
             mask = {MASK: prediction.mask_base64()} if self._ensemble.description.task != "cls" else {}
@@ -61,20 +68,36 @@ class PyfuncModel(PythonModel):
 
 
 def _read(row: int, value: Any) -> np.ndarray:
-    if isinstance(value, str):
-        try:
-            value = base64.b64decode(value, validate=True)
-        except binascii.Error:
-            raise _bad(f"image {row}: not base64") from None
-    if not isinstance(value, bytes):
-        raise _bad(f"image {row}: expected the bytes of an image file, got {type(value).__name__}")
+    try:
+        if isinstance(value, str):
+            value = base64.b64decode("".join(value.split()), validate=True)  # `base64 FILE` breaks lines
+        return _read_file(value) if isinstance(value, bytes) else grey_image(_pixels(value))
+    except binascii.Error:
+        raise _bad(f"image {row}: not base64") from None
+    except (UnreadableError, UserError) as error:
+        raise _bad(f"image {row}: {error}") from None
+
+
+def _read_file(content: bytes) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "image"
-        file.write_bytes(value)
-        try:
-            return read_image(file)
-        except UnreadableError as error:
-            raise _bad(f"image {row}: {error}") from None
+        file.write_bytes(content)
+        return read_image(file)
+
+
+def _pixels(value: Any) -> np.ndarray:
+    """An array as it is; of nested lists, whose numbers JSON gave no type, the smallest that files have, too."""
+    if isinstance(value, np.ndarray):
+        return value
+    if not isinstance(value, list):
+        raise UserError(f"{type(value).__name__} is no image: send a file's bytes, the same in base64, or pixels")
+    try:
+        pixels = np.array(value)
+    except ValueError:
+        raise UserError("rows of different lengths; send one list of pixels for each row of the image") from None
+    if pixels.dtype.kind != "i" or not pixels.size or pixels.min() < 0 or pixels.max() >= 1 << 16:
+        raise UserError("send whole numbers from 0 (black) to 255 (white), or to 65535 of a 16-bit image")
+    return pixels.astype(np.uint8 if pixels.max() < 1 << 8 else np.uint16)
 
 
 def _bad(message: str) -> MlflowException:

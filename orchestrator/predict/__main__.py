@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from orchestrator.common.console import complain, say
 from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command, starting
-from orchestrator.config.types import Store, TaskName
+from orchestrator.config.command import CommandSettings
+from orchestrator.config.types import DeviceName, Plugins, Store, TaskName
 from orchestrator.predict.load import load_versioned
 
 
-class PredictSettings(BaseModel):
+class PredictSettings(CommandSettings):
     """Settings of one prediction. Paths stay as they are given: results name them so."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "images": ("images",),
+        "model": ("task", "model", "plugin", "device", "tracking_uri"),
+        "results": ("out", "overlays"),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "--task seg --out predictions path/to/images",
+        "--task cls --model model --out predictions image.png",
+    )
 
     images: tuple[Path, ...] = Field(title="IMAGE|FOLDER", description="files, and folders to search")
     task: TaskName = Field(description="what the model predicts")
@@ -29,8 +38,10 @@ class PredictSettings(BaseModel):
         title="URI|DIR",
         description="registry URI or exported folder [models:/breast-ultrasound-TASK@champion]",
     )
+    device: DeviceName = Field("auto", description="what computes: CUDA's GPU where there is one, else the CPU [auto]")
     overlays: bool = Field(True, description="draw them; without, masks and table alone")
-    tracking_uri: Store = Field("", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
+    plugin: Plugins = ()
+    tracking_uri: Store = Field("", title="URI", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
 
 
 def predict(settings: PredictSettings) -> int:
@@ -60,7 +71,7 @@ def predict(settings: PredictSettings) -> int:
     model = settings.model or f"models:/breast-ultrasound-{settings.task}@champion"
     with steps() as at:
         at.begin("loading the model")
-        ensemble, version, verdict = load_versioned(model, settings.tracking_uri or None)
+        ensemble, version, verdict = load_versioned(model, settings.tracking_uri or None, settings.device)
     described = ensemble.description
     if described.task != settings.task:
         advice = f"give --task {described.task} or another model"
@@ -115,9 +126,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             complain(f"failed: {error.filename or settings.out}: {error.strerror or error}")
             return FAILED
 
-    return run_command("predict", run, PredictSettings, argv, f"{__doc__} Not a medical device.")
+    return run_command("predict", run, PredictSettings, argv, f"{__doc__} Not a medical device.", piped=True)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # "| head" ends it quietly
     leave(main())

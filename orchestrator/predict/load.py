@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from orchestrator.config.plugins import load_plugins
 
 if TYPE_CHECKING:
     from orchestrator.inference.predictor import Predictor
@@ -18,25 +21,34 @@ class Versioned(NamedTuple):
     verdict: str
 
 
-def load_predictor(model: str | Path, tracking_uri: str | None = None) -> Predictor:
+def load_predictor(
+    model: str | Path,
+    tracking_uri: str | None = None,
+    device: str = "auto",
+    *,
+    plugin: Path | str | Sequence[Path | str] = (),
+) -> Predictor:
     """The model at an address.
 
     Args:
         model: registry URI (`models:/NAME@ALIAS`, `models:/NAME/VERSION`), or a folder: an exported
             model, for which no MLflow store is needed nor looked at.
         tracking_uri: MLflow store, for a registry URI [MLFLOW_TRACKING_URI, else mlflow.db here].
+        device: auto, cpu, cuda or mps; see `trainables.devices.find`.
+        plugin: files of plugins that the model was made with.
 
     Raises:
-        UserError: no model there, or a damaged one.
+        UserError: no model there, a damaged one, one that needs a plugin, or no such device.
     """
-    return load_versioned(model, tracking_uri).predictor
+    load_plugins(*([plugin] if isinstance(plugin, Path | str) else plugin))
+    return load_versioned(model, tracking_uri, device).predictor
 
 
-def load_versioned(model: str | Path, tracking_uri: str | None = None) -> Versioned:
+def load_versioned(model: str | Path, tracking_uri: str | None = None, device: str = "auto") -> Versioned:
     """As `load_predictor`, with what an alias stood for.
 
     Raises:
-        UserError: no model there, or a damaged one.
+        UserError: no model there, a damaged one, or no such device.
     """
     # Late: torch takes seconds that --help and a wrong flag need not wait for.
     from orchestrator.inference.format import RESULTS, locate
@@ -45,7 +57,7 @@ def load_versioned(model: str | Path, tracking_uri: str | None = None) -> Versio
 
     with downloaded(str(model), tracking_uri) as (folder, version):
         place = locate(folder, str(model))
-        return Versioned(Predictor.load(place), version, _verdict(place / RESULTS))
+        return Versioned(Predictor.load(place, device), version, _verdict(place / RESULTS))
 
 
 def _verdict(file: Path) -> str:

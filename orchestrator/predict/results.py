@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,10 +11,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from orchestrator.common.errors import UserError
+from trainables import locks
 
 TABLE, MASKS, OVERLAYS = "predictions.csv", "masks", "overlays"
-#: What this command wrote there, and may therefore delete; where it writes until all is there.
-LIST, PART = ".predictions.json", ".predictions-part"
+#: What this command wrote there, and may therefore delete; where it writes until all is there; held while it does.
+LIST, PART, LOCK = ".predictions.json", ".predictions-part", ".predictions-part.lock"
 ADVICE = "move it away, or name another folder"
 
 
@@ -68,9 +68,12 @@ class Results:
         """
         made = [folder for folder in (self.out, *self.out.parents) if not folder.exists()]
         self.out.mkdir(parents=True, exist_ok=True)
-        handle, part = os.open(self.out, os.O_RDONLY), self.out / PART
+        lock, part = locks.take(self.out / LOCK), self.out / PART
+        if lock is None:
+            raise UserError(
+                f"--out {self.out}: another process writes results there; wait for it, or name another folder"
+            )
         try:
-            _lock(handle, self.out)
             if part.exists():
                 shutil.rmtree(part)
             part.mkdir()
@@ -79,7 +82,7 @@ class Results:
             finally:
                 shutil.rmtree(part, ignore_errors=True)
         finally:
-            os.close(handle)
+            locks.release(lock)
             with suppress(OSError):  # results, or files of others, lie there
                 for folder in made:
                     folder.rmdir()
@@ -154,17 +157,6 @@ def _may_be_ours(name: object) -> bool:
         return False
     parts = PurePosixPath(name).parts
     return name == TABLE or (len(parts) > 1 and parts[0] in (MASKS, OVERLAYS) and ".." not in parts)
-
-
-def _lock(handle: int, out: Path) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UserError(
-            f"--out {out}: another process writes results there; wait for it, or name another folder"
-        ) from None
-    except OSError:
-        pass  # a file system without locks
 
 
 @contextmanager

@@ -5,28 +5,38 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from orchestrator.common.console import console, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import leave, run_command, starting
+from orchestrator.config.command import CommandSettings
 from orchestrator.config.types import Folder, Store
 from orchestrator.rendering import html
 from orchestrator.rendering.numbers import with_interval
 
 
-class ReportSettings(BaseModel):
+class ReportSettings(CommandSettings):
     """Settings of one report. Paths become absolute."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "searches": ("name", "storage", "tracking_uri"),
+        "the page": ("out", "format"),
+    }
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "--out report.html",
+        "--name cls-20261128-200000 --format md --out report.md",
+    )
 
-    out: Folder | None = Field(None, description="the page to write [report.html, report.md]")
+    out: Folder | None = Field(None, title="FILE", description="the page to write [report.html, report.md]")
     format: Literal["html", "md"] = Field("html", description="one HTML page, or the same tables as Markdown")
-    name: tuple[str, ...] = Field((), description="searches to show, of one data fingerprint [newest of each task]")
-    storage: Folder = Field(Path("runs"), validate_default=True, description="folder of the searches")
-    tracking_uri: Store = Field("", description="MLflow store [each search's]")
+    name: tuple[str, ...] = Field(
+        (), title="SEARCH", description="searches to show, of one data fingerprint [newest of each task]"
+    )
+    storage: Folder = Field(Path("runs"), validate_default=True, title="DIR", description="folder of the searches")
+    tracking_uri: Store = Field("", title="URI", description="MLflow store [each search's]")
 
     @field_validator("name", mode="before")
     @classmethod

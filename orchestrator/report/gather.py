@@ -20,9 +20,10 @@ from orchestrator.report.registered import RegistryStatus, reached, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images
 from orchestrator.scoring.predictions import HELD_OUT, UNREADABLE, StoredPredictions
 from orchestrator.scoring.verdict import Judgement
-from orchestrator.storage.run_folder import is_held
 from orchestrator.tuning.summary import SearchSummary
 from trainables.data import CLASSES, Manifest, Prepared
+from trainables.locks import is_held
+from trainables.pretraining import overlaps
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,10 @@ def gather(storage: Path, names: Sequence[str], tracking_uri: str) -> ReportInpu
     notes += [
         f"summary.json of {one.search.name} cannot be read" for one in studied if not one.summary and not one.running
     ]
+    if data is not None and not data.synthetic:
+        tested = [data.files[row] for row in data.test_rows()]
+        weights = [words for one in studied if one.description for words in one.description.encoder_weights]
+        notes += overlaps(weights, tested)
     notes += [f"the search {name} is still running: its part of the page is as of now" for name in running]
     return ReportInputs(studied, data, manifest, tuple(notes))
 
@@ -147,7 +152,7 @@ def _studied(
         synthetic=ensemble.data.synthetic,
         judged=_judged(ensemble),
     )
-    running, groups = is_held(search.files.ledger), _held_out_groups(search.files.winners / ensemble.digest / HELD_OUT)
+    running, groups = is_held(search.files.lock), _held_out_groups(search.files.winners / ensemble.digest / HELD_OUT)
     return ReportedSearch(search, _summary(search), ensemble, subject, description, known, running, groups)
 
 

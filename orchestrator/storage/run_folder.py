@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
@@ -12,6 +11,7 @@ class RunFolder:
 
     Attributes:
         settings, ledger, study, summary, faults, log: of the search.
+        lock: held by the process at work, as ensemble_lock is by that of its ensemble.
         reserve: bytes that a running search keeps for its last words on a full disk.
         holder: under a URI, the process at work.
         pictures: a folder for each trial. tune: a folder for each launch, with checkpoints below its trials.
@@ -26,7 +26,7 @@ class RunFolder:
         self.path = path
         self.settings, self.summary, self.faults = path / "settings.yaml", path / "summary.json", path / "faults.txt"
         self.ledger, self.study, self.log = path / "trials.jsonl", path / "study.journal", path / "search.log"
-        self.reserve, self.holder = path / "reserve", path / "holder"
+        self.lock, self.reserve, self.holder = path / "lock", path / "reserve", path / "holder"
         self.pictures, self.tune, self.folds = path / "pictures", path / "tune", path / "folds"
         self.ensemble, self.ensemble_log = path / "ensemble", path / "ensemble.log"
         self.ensemble_report = path / "ensemble.json"
@@ -47,15 +47,3 @@ def cut_torn_line(file: Path) -> None:
         whole = content.rfind(b"\n") + 1
         if whole < len(content):
             os.truncate(file, whole)
-
-
-def is_held(file: Path) -> bool:
-    """Whether a process holds this ledger."""
-    try:
-        with file.open("rb") as ledger:
-            fcntl.flock(ledger, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False

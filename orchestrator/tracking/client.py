@@ -11,10 +11,8 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
-import fcntl
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -23,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from orchestrator.common.errors import first_line
 from orchestrator.config.types import OTHER_STORE, SQLITE, TrackingError, shown_uri
 from orchestrator.tracking.sqlite import check_sqlite
+from trainables import locks
 
 for _name, _level in {"alembic": "ERROR", "mlflow": "ERROR", "mlflow.store.db.utils": "CRITICAL"}.items():
     logging.getLogger(_name).setLevel(_level)  # a locked database would otherwise print a traceback at each attempt
@@ -53,7 +52,8 @@ def open_store(uri: str, create: bool) -> MlflowClient:
     """
     path = check_sqlite(uri, create)
     try:
-        with _alone(path if create else None):
+        # Two searches started together must not both create the database.
+        with locks.held(path.with_name(f".{path.name}.lock")) if path and create else nullcontext():
             client = MlflowClient(tracking_uri=uri)
             client.search_experiments(max_results=1)
     except Exception as error:  # whatever a driver or a server may raise
@@ -90,17 +90,3 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str, artifact_root: 
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`"
         )
     return experiment.experiment_id
-
-
-@contextmanager
-def _alone(path: Path | None) -> Iterator[None]:
-    """Two searches started together must not both create the database: hold a lock on its folder."""
-    if path is None:
-        yield
-        return
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(folder)

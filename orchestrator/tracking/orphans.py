@@ -9,8 +9,9 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from orchestrator.storage.run_folder import NAMES, is_held
+from orchestrator.storage.run_folder import NAMES
 from orchestrator.tracking.client import quote
+from trainables.locks import is_held
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ def marks(lock: Path) -> dict[str, str]:
 def close_stale(client: MlflowClient, experiment_id: str) -> int:
     """Set RUNNING runs of this host's dead searches and ensembles to KILLED; going on with them opens them again.
 
-    They are dead when no process holds their ledger or lock, or when that is gone.
+    They are dead when no process holds their lock, or when that is gone.
 
     Returns:
         Number of searches closed.
@@ -31,11 +32,7 @@ def close_stale(client: MlflowClient, experiment_id: str) -> int:
     host = quote(socket.gethostname())
     try:
         held = client.search_runs([experiment_id], f"attributes.status = 'RUNNING' and tags.host = {host}")
-        dead = [
-            run
-            for run in held
-            if not is_held(Path(run.data.tags["folder"]) / run.data.tags.get("lock", NAMES.ledger.name))
-        ]
+        dead = [run for run in held if not is_held(_lock(run.data.tags))]
         for search in dead:
             trials = f"tags.`mlflow.parentRunId` = {quote(search.info.run_id)} and attributes.status = 'RUNNING'"
             for run in (*client.search_runs([experiment_id], trials), search):
@@ -47,4 +44,6 @@ def close_stale(client: MlflowClient, experiment_id: str) -> int:
 
 
 def _lock(tags: dict[str, str]) -> Path:
-    return Path(tags["folder"]) / tags.get("lock", NAMES.ledger.name)
+    name = tags.get("lock", NAMES.ledger.name)
+    # Earlier versions locked the ledger itself, which nothing but its search may open to write.
+    return Path(tags["folder"]) / (NAMES.lock.name if name == NAMES.ledger.name else name)

@@ -69,7 +69,7 @@ class SearchCallback(Callback):
         metrics = {
             name: float(value)
             for name, value in result.items()
-            if name.startswith(("train/", "val/", "best/")) or name in kept
+            if name.startswith(("train/", "val/", "best/", "system/")) or name in kept
         }
         epoch = result["training_iteration"]
         ending = self._ending(trial.config["epochs"], result) if result.get("done") else ""

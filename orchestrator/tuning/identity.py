@@ -15,8 +15,9 @@ class Identity:
     Attributes:
         choices: what a trial can be: architecture, encoder, epochs and recipe of each.
         first_points: parameters of the first trials.
-        weights: what kind of weights each encoder starts from.
+        weights: what each encoder starts from, as `Source.words` has it.
         augmented_on: "cpu" or "gpu": whose draws trials train on. Searches of before had the CPU's alone.
+        plugins: SHA-256 of each, by name.
         id: by which MLflow tells it from others of its name.
     """
 
@@ -29,3 +30,4 @@ class Identity:
     weights: dict[str, str] = field(default_factory=dict)
     id: str = ""
     augmented_on: str = "cpu"
+    plugins: dict[str, str] = field(default_factory=dict)

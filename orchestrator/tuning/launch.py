@@ -36,6 +36,7 @@ from orchestrator.tuning.summary import SearchSummary, summarise
 from orchestrator.tuning.tuner import build_tuner
 from orchestrator.tuning.warm_start import finished_trials
 from trainables.data import Prepared
+from trainables.plugins import loaded
 from trainables.trial import Trial, TrialContext
 
 RUN_STATUS = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -73,9 +74,10 @@ def launch(
     pictured = list[Path]()
     try:
         ledger.launch(identity, share.gpus)
-        tags = {**run.tags, **marks(settings.files.ledger)}
+        tags = {**run.tags, **marks(settings.files.lock)}
         told = datasets.dataset(data, settings.source)
-        tracker.start_search(settings.name, settings.model_dump(mode="json"), tags, identity.id, data=told)
+        params = settings.model_dump(mode="json", exclude={"notify"})
+        tracker.start_search(settings.name, params, tags, identity.id, data=told)
         ledger.settle(run.storage)
         for record in ledger.unfinished():
             resume.drop_strays(settings.folder, record, run.storage)
@@ -180,7 +182,9 @@ def _train(run: SearchRun, tracker: Tracker, known: list[FrozenTrial]) -> None:
     callback = SearchCallback(run, tracker, progress)
     callback.replay(ledger.history)
     ledger.history.clear()
-    context = TrialContext(settings.task, run.data, plan.sources, share.cpus, gpus=share.gpus, fitting=run.fitting)
+    context = TrialContext(
+        settings.task, run.data, plan.sources, share.cpus, gpus=share.gpus, fitting=run.fitting, plugins=loaded()
+    )
     tuner = build_tuner(run, tune.with_parameters(Trial, shared=context), searcher, scheduler, callback)
     with interruptible(lambda number: _stop(budget)), progress:
         try:

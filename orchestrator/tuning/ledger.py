@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -17,11 +16,11 @@ from orchestrator.storage.run_folder import RunFolder, cut_torn_line
 from orchestrator.storage.storage import Storage
 from orchestrator.tuning.identity import Identity
 from search_spaces import Config
+from trainables import locks
+from trainables.gpu_meter import ENERGY
 
 #: Bytes that a running search keeps for its last words on a full disk.
 RESERVED = 1 << 18
-#: Seconds in which a look at whether a search is held must be over.
-LOOK = 0.5
 #: Such a trial is not run again, unless it waits at a rung (asha) and is promoted; one that the budget or a person
 #: stopped goes on when the search is resumed.
 ENDED = ("completed", "asha", "early", "diverged", "failed")
@@ -72,6 +71,7 @@ class TrialRecord:
         promoted: it waits at a rung no more, and is yet to start again.
         began, stopped: the search's clock at its first start and last event, seconds.
         seconds: time in a slot. gpu_seconds: the same times its GPUs.
+        watt_hours: of all epochs, also of those done again after a crash; None where no power is known.
     """
 
     trial_id: str
@@ -90,6 +90,7 @@ class TrialRecord:
     stopped: float = 0.0
     seconds: float = 0.0
     gpu_seconds: float = 0.0
+    watt_hours: float | None = None
     fruitless: int = 0
 
     @property
@@ -140,14 +141,13 @@ class Ledger:
         self.gpus, self._holder = 0.0, ""
         self.folder, self.full = folder, False
         self._reserve = RunFolder(folder).reserve
-        self._file = RunFolder(folder).ledger.open("a+b" if hold else "rb", buffering=0)
-        if not hold:
+        self._lock = locks.take(RunFolder(folder).lock) if hold else None
+        self._file = RunFolder(folder).ledger.open("a+b" if self._lock else "rb", buffering=0)
+        if self._lock is None:
             self.history = self._read()
             self._file.close()
-            return
-        if not self._lock():
-            self._read()
-            self._file.close()
+            if not hold:
+                return
             raise UserError(f"--resume {folder.name}: it is running already{self._holder}; wait for its end")
         cut_torn_line(RunFolder(folder).ledger)
         #: Events of earlier launches, oldest first.
@@ -225,17 +225,8 @@ class Ledger:
         """Let go of the search."""
         self._reserve.unlink(missing_ok=True)
         self._file.close()
-
-    def _lock(self) -> bool:
-        deadline = time.monotonic() + LOOK
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
-            except OSError:
-                if time.monotonic() >= deadline:
-                    return False
-                time.sleep(LOOK / 10)
+        if self._lock:
+            locks.release(self._lock)
 
     def _write(self, line: dict[str, object]) -> None:
         end = self._file.seek(0, os.SEEK_END)
@@ -282,6 +273,8 @@ class Ledger:
         elif kind == "result":
             record.epoch, record.result, record.ending = event.epoch, event.metrics, event.ending
             record.fruitless = 0
+            if ENERGY in event.metrics:
+                record.watt_hours = (record.watt_hours or 0.0) + event.metrics[ENERGY]
         elif kind == "checkpoint":
             record.checkpoint, record.checkpoint_epoch = event.path, event.epoch
         elif kind == "ended":

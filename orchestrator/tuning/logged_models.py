@@ -71,7 +71,13 @@ def _log(client: MlflowClient, search: SearchRun, row: TrialSummary, source: Pat
     head = Head(temperatures=(1.0,), weights=(1.0,))
     combination = Combination("single", None if task == "seg" else head, None if task == "cls" else head)
     sources = Sources(combination, [MemberCheckpoints(0, row.name, [source])], described["image_size"])
-    write(scratch / "ensemble", sources, keep_aspect=search.data.keep_aspect, synthetic=search.data.synthetic)
+    write(
+        scratch / "ensemble",
+        sources,
+        keep_aspect=search.data.keep_aspect,
+        synthetic=search.data.synthetic,
+        encoder_weights=[row.weights_source],
+    )
     mlflow_model.save(scratch / "model", scratch / "ensemble")
     tags = {name: run.data.tags[name] for name in _TAGS if name in run.data.tags} | {EPOCH: str(epoch)}
     name = _FORBIDDEN.sub("-", f"{run.data.tags.get('search', '')} {row.name}".strip())

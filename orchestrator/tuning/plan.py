@@ -17,10 +17,12 @@ from orchestrator.tuning import trial_cost
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.trial_cost import Choice
 from search_spaces import SPACES, Config, Parameters, recipes
+from trainables import plugins
 from trainables.data import Prepared
 from trainables.device_batches import lives_on
 from trainables.models.cls import check_encoder
 from trainables.models.weights import Source, find
+from trainables.pretraining import overlaps
 
 BATCH_SIZES = (8, 16, 32)
 
@@ -58,14 +60,15 @@ class Plan:
             data.prepared_fingerprint,
             choices=[list(astuple(choice)) for choice in self.choices],
             first_points=self.first_points,
-            weights={name: source.kind for name, source in self.sources.items()},
+            weights={name: source.words for name, source in self.sources.items()},
             id=search_id,
             augmented_on=self.augmented_on,
+            plugins=plugins.digests(),
         )
 
     def weights_source(self, encoder: str) -> str:
-        """What kind of weights an encoder starts from."""
-        return self.sources[encoder].kind if encoder in self.sources else "random"
+        """What weights an encoder starts from: `Source.words`."""
+        return self.sources[encoder].words if encoder in self.sources else "random"
 
 
 def make_plan(
@@ -105,6 +108,8 @@ def make_plan(
         if identity and not settings.trials_per_arch:
             first = identity.first_points  # their number follows from that of the trials, which may be raised
     used = {choice.encoder for choice in choices if choice.encoder}
+    if not data.synthetic:
+        notes += overlaps([sources[name].words for name in used], data.files)
     return Plan(
         partial(_configuration, suggest=suggest, constants=constants),
         first,
@@ -222,7 +227,7 @@ def _sources(settings: SearchSettings, choices: list[Choice], notes: list[str]) 
     pretrained = {name: source for name, source in sources.items() if source.kind != "random"}
     missing = [name for name in sources if name not in pretrained]
     if pretrained:
-        notes.append("weights: " + ", ".join(f"{name} ({source.kind})" for name, source in pretrained.items()))
+        notes.append("weights: " + ", ".join(f"{name} ({source.words})" for name, source in pretrained.items()))
     if not missing or settings.weights == "none":
         return sources
     flag, named = ("--arch", settings.arch) if settings.task == "cls" else ("--encoder", settings.encoder)

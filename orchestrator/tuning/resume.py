@@ -13,8 +13,9 @@ import yaml
 
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
+from orchestrator.config.plugins import load_plugins
 from orchestrator.config.search import SearchSettings
-from orchestrator.config.types import place
+from orchestrator.config.types import place, several
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import NAMES, RunFolder
@@ -22,11 +23,11 @@ from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import TrialRecord
 
-#: What may be given anew; all else makes another search. `data` may have moved: its fingerprint is compared. A store
-#: that has not the search's runs gets them from the ledger.
+#: What may be given anew; all else makes another search. `data` and `plugin` may have moved: the fingerprint and the
+#: digests are compared. A store that has not the search's runs gets them from the ledger.
 CHANGEABLE = {
     *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
-    *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "address", "strict"),
+    *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "address", "strict", "plugin"),
     *("ensemble", "top_k", "boost_rounds"),
 }
 
@@ -43,6 +44,7 @@ def load(fields: Mapping[str, Any]) -> SearchSettings:
     if not name:
         return make_settings(SearchSettings, dict(fields))
     before = _fetched(fields.get("storage"), name)
+    run_plugins(before, fields.get("plugin"), f"--resume {name}")
     if fields.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
         raise UserError(f"--resume {name}: {differences({**before, 'task': fields['task']}, before)}")
     # Without what is None: a stored search has its defaults already.
@@ -57,6 +59,23 @@ def load(fields: Mapping[str, Any]) -> SearchSettings:
     if other := differences(settings.model_dump(mode="json"), before):
         raise UserError(f"--resume {name}: {other}")
     return settings
+
+
+def run_plugins(values: dict[str, Any], given: Any, who: str) -> None:
+    """Run the plugins of stored settings, and take their digests out of these, which are then those of a command.
+
+    Args:
+        values: settings as `stored` gives them. given: files of plugins that may have moved.
+
+    Raises:
+        UserError: one is not there, or has changed.
+    """
+    needed = values.pop("plugins", {})
+    load_plugins(*several(given))
+    try:
+        load_plugins(*several(values.get("plugin")), needed=needed)
+    except UserError as error:
+        raise UserError(f"{who}: {error}") from None
 
 
 def _fetched(storage: Any, name: str) -> dict[str, Any]:
@@ -133,7 +152,7 @@ def differences(settings: Mapping[str, Any], before: Mapping[str, Any]) -> str:
 
 
 def check_identity(now: Identity, before: Identity, name: str) -> None:
-    """Refuse to go on with other data, from other weights, or with another way from an image to a batch.
+    """Refuse to go on with other data, weights or plugins, or with another way from an image to a batch.
 
     Raises:
         UserError: the difference, in words.
@@ -154,6 +173,10 @@ def check_identity(now: Identity, before: Identity, name: str) -> None:
                 f"--resume {name}: weights of {encoder} were {kind} and are {now.weights.get(encoder)} here; "
                 "install or give them (--weights) as before, or start another search"
             )
+    if now.plugins != before.plugins:
+        here, there = (", ".join(found) or "none" for found in (now.plugins, before.plugins))
+        changed = "have changed" if here == there else f"are {here}, and were {there}"
+        raise UserError(f"--resume {name}: plugins {changed}; give the files as they were, or start another search")
     if now.augmented_on != before.augmented_on:
         here, there = now.augmented_on.upper(), before.augmented_on.upper()
         raise UserError(

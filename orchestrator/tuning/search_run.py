@@ -16,6 +16,7 @@ from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.plan import Plan
 from orchestrator.tuning.reserve import NOTHING, Forecast, Reserve
 from trainables.data import Prepared
+from trainables.plugins import digests
 from trainables.tasks import Task, make_task
 
 
@@ -91,6 +92,7 @@ class SearchRun:
             "data_source": self.settings.source,
             "synthetic": str(self.data.synthetic).lower(),
             "git_commit": _git_commit(),
+            **{f"plugin.{name}": sha256 for name, sha256 in digests().items()},
         }
 
     def leave_storage(self, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -78,8 +79,13 @@ class ArchitectureCost(Cost, frozen=True):
 
 
 class Spent(Cost, frozen=True):
-    """What all trials cost."""
+    """What all trials cost.
 
+    Attributes:
+        energy_kwh: of their GPUs, in the trials' epochs; None where no power is known.
+    """
+
+    energy_kwh: float | None = None
     by_architecture: dict[str, ArchitectureCost]
 
 
@@ -139,9 +145,10 @@ class SearchSummary(Result, frozen=True):
         best = ""
         if self.best and self.best.metric is not None:
             best = f" Best validation {self.metric} {self.best.metric:.4f}: {self.best.name}."
+        more = f" --trials {2 * len(self.trials)}" if "all trials" in self.why else ""
         return (
             f"{len(self.trials)} trials of {self.name}, {self.status}.{best} Go on: "
-            f"`python -m orchestrator.search --resume {self.name} --trials N`."
+            f"`python -m orchestrator.search --resume {shlex.quote(self.name)}{more}`."
         )
 
     def figures(self) -> dict[str, float]:
@@ -153,6 +160,8 @@ class SearchSummary(Result, frozen=True):
             "spent/seconds": self.spent.seconds,
             "spent/gpu_hours": self.spent.gpu_hours,
         }
+        if self.spent.energy_kwh is not None:
+            values["spent/energy_kwh"] = self.spent.energy_kwh
         for name, total in self.spent.by_architecture.items():
             values |= {f"spent/seconds/{name}": total.seconds, f"spent/gpu_hours/{name}": total.gpu_hours}
         if self.best and self.best.metric is not None:
@@ -198,7 +207,9 @@ def summarise(run: SearchRun) -> SearchSummary:
 def spent(records: Iterable[TrialRecord]) -> Spent:
     """What trials cost, in all and by architecture."""
     by: dict[str, ArchitectureCost] = {}
+    metered = list[float]()
     for record in records:
+        metered += [] if record.watt_hours is None else [record.watt_hours]
         before = by.get(record.config["architecture"], ArchitectureCost())
         by[record.config["architecture"]] = ArchitectureCost(
             trials=before.trials + 1,
@@ -208,6 +219,7 @@ def spent(records: Iterable[TrialRecord]) -> Spent:
     return Spent(
         seconds=round(sum(total.seconds for total in by.values()), 3),
         gpu_hours=round(sum(total.gpu_hours for total in by.values()), 6),
+        energy_kwh=round(sum(metered) / 1000, 6) if metered else None,
         by_architecture=by,
     )
 

@@ -83,7 +83,7 @@ def show(summary: SearchSummary, settings: SearchSettings, experiment_id: str) -
     if summary.status == "failed":
         lines.append(f"log               {settings.files.log}")
     resumed = f"{python} -m orchestrator.search --resume {shlex.quote(settings.name)}"
-    lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary.why, settings)}")
+    lines.append(f"go on with        {resumed}{_storage(settings)}{_more(summary, settings)}")
     if summary.best and summary.best.checkpoint:
         best = Storage.of(settings.storage).shown(summary.best.checkpoint)
         lines.append(f"best checkpoint   {best}")
@@ -104,9 +104,13 @@ def _storage(settings: SearchSettings) -> str:
     return "" if settings.storage == HOME.absolute() else f" --storage {shlex.quote(str(settings.storage))}"
 
 
-def _more(why: str, settings: SearchSettings) -> str:
-    """What to raise, for a resumed search to have anything to do."""
+def _more(summary: SearchSummary, settings: SearchSettings) -> str:
+    """What to raise, here to twice what it was, for a resumed search to have anything to do."""
     if settings.recipes_only:
         return ""
-    flags = {"all trials": " --trials N", "time budget": " --time-budget T", "GPU-hours": " --gpu-hours H"}
-    return next((flag for words, flag in flags.items() if words in why), "")
+    flags = {
+        "all trials": f" --trials {2 * len(summary.trials)}",
+        "time budget": f" --time-budget {2 * (settings.time_budget or 0):.0f}s",
+        "GPU-hours": f" --gpu-hours {2 * (settings.gpu_hours or 0):g}",
+    }
+    return next((flag for words, flag in flags.items() if words in summary.why), "")

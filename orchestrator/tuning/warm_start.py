@@ -51,7 +51,8 @@ def _compared(now: Identity, other: Identity) -> list[tuple[str, Any, Any]]:
     """What must agree: words, value here, value there."""
     plain = [("task", now.task, other.task), ("classes", now.classes, other.classes)]
     prints = ("data fingerprint", now.data_fingerprint[:12], other.data_fingerprint[:12])
+    here, there = (" ".join(map(" ".join, found.plugins.items())) or "none" for found in (now, other))
     mine, its = ({" ".join(choice[:2]).strip() for choice in found.choices} for found in (now, other))
     only = [", ".join(sorted(names)) or "none that differ" for names in (mine - its, its - mine)]
     spaces = [] if mine == its else [("architectures", only[0], only[1])]
-    return [*plain, prints, *spaces]
+    return [*plain, prints, ("plugins", here, there), *spaces]

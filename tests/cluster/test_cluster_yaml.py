@@ -64,7 +64,7 @@ def test_what_a_user_edits_is_marked(name: str, fields: list[str]) -> None:
 def test_every_host_gets_the_token_and_the_whole_project_but_nothing_else(name: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = {pattern.removesuffix("*") for pattern in project["tool"]["setuptools"]["packages"]["find"]["include"]}
-    files = {"pyproject.toml", "constraints.txt", project["project"]["readme"], *project["project"]["license-files"]}
+    files = {"pyproject.toml", "constraints.txt", *project["project"]["license-files"]}
     wanted = {f"~/breast-ultrasound/{part}": part for part in packages | files}
     assert written(name)["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token", **wanted}
 
@@ -163,7 +163,7 @@ def test_the_project_and_the_token_arrive_and_data_runs_and_environments_do_not(
         ["git", "ls-files", "-co", "--exclude-standard", "orchestrator", "trainables", "search_spaces"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout.split()  # fmt: skip
-    single = {"pyproject.toml", "constraints.txt", "README.md", "LICENSE"}
+    single = {"pyproject.toml", "constraints.txt", "LICENSE", "NOTICE"}
     wanted = {".ray/auth_token"} | {f"{project}/{name}" for name in {*tracked, *single} if (ROOT / name).exists()}
     on_the_head = aws.hosts.files(aws.head["PublicIpAddress"])
     assert on_the_head == wanted | {"ray_bootstrap_config.yaml", "ray_bootstrap_key.pem"}

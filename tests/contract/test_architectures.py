@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from search_spaces import SPACES
 from trainables.batches import Batch
+from trainables.models.heads import load_body
 from trainables.tasks import make_task
 
 SIZE = 64
@@ -86,6 +87,10 @@ class TestArchitecture:
         with torch.no_grad():
             pairs = zip(tensors(model.eval()(images)), tensors(other.eval()(images)), strict=True)
         assert all(torch.equal(a, b) for a, b in pairs)
+
+    def test_its_head_can_be_drawn_anew(self, case: Any) -> None:
+        _, _, model = case
+        load_body(model, model.state_dict())
 
     @pytest.mark.parametrize(("height", "width", "count"), [(SIZE, SIZE, 1), (SIZE + 3, SIZE + 3, 2), (SIZE, 96, 2)])
     def test_batch_of_one_odd_sizes_and_non_square(self, case: Any, height: int, width: int, count: int) -> None:

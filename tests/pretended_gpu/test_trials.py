@@ -11,9 +11,11 @@ import torch
 
 from search_spaces import Config
 from tests.pretended_gpu.conftest import configuration, emptied
+from tests.support.nvml_driver import NvmlDriver
 from tests.support.pretended_gpu import PretendedGpu
 from trainables import optimizers, trial
 from trainables.data import Prepared
+from trainables.gpu_meter import ENERGY, GpuMeter
 from trainables.inference import predict
 from trainables.training import Training
 from trainables.trial import Trial, TrialContext
@@ -51,6 +53,16 @@ def test_an_epoch_saved_restored_reset_and_predicted(
     assert {parameter.device.type for parameter in one.training.model.parameters()} == {"cuda"}
     assert one.training.epoch == 1
     assert one.best["value"] == result[f"best/{one.training.task.primary}"]
+
+
+def test_an_epoch_has_the_figures_of_its_gpu(
+    data: Prepared, gpu: PretendedGpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial.gpu_meter, "find", lambda share: GpuMeter(NvmlDriver(), "card", share))
+    one = started(configuration("cls"), "cls", data)
+    first, second = one.step(), one.step()
+    assert first["system/gpu_0_utilization_percentage"] == second["system/gpu_0_utilization_percentage"] == 87
+    assert first[ENERGY] > 0 < second["system/gpu_0_power_usage_watts"]
 
 
 @pytest.mark.parametrize(

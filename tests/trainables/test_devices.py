@@ -65,3 +65,11 @@ def test_a_cpu_trains_in_float32() -> None:
     with devices.autocast(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
     assert devices.shown(torch.device("cpu")) == "cpu"
+
+
+def test_a_device_is_found_by_its_name() -> None:
+    assert devices.find("cpu") == torch.device("cpu")
+    assert devices.find("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(devices.UnusableGpuError, match="mps: torch"):
+            devices.find("mps")

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from search_spaces.seg import ARCHITECTURES
-from trainables.models import weights
+from trainables.models import hub, weights
 from trainables.models.seg import build
 from trainables.models.weights import Source
 
@@ -25,10 +25,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No internet: nobody listens where the hub is looked for, and its cache is empty."""
-    monkeypatch.setattr(weights.constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(weights, "_hub_answers", cache(weights._hub_answers.__wrapped__))
-    monkeypatch.setattr(weights, "_hub_failed", threading.Event())
+    monkeypatch.setattr(hub.constants, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(hub, "answers", cache(hub.answers.__wrapped__))
+    monkeypatch.setattr(hub, "_failed", threading.Event())
 
 
 def _save(encoder: str, folder: Path, seed: int = 0, **options: int) -> torch.nn.Module:
@@ -104,7 +104,7 @@ def test_a_file_that_is_not_safetensors_is_refused_and_never_unpickled(tmp_path:
 
 
 def _need_package(encoder: str) -> None:
-    if weights._package_file(encoder) is None:
+    if weights.package_file(encoder) is None:
         pytest.skip(f"extra `offline` is not installed: {weights.PACKAGES[encoder]}")
 
 
@@ -147,12 +147,12 @@ def test_auto_without_internet_is_random_and_quick(offline: None) -> None:
     started = time.perf_counter()
     for _ in range(3):
         assert weights.find("resnet18", "auto") == Source(weights.RANDOM)
-    assert time.perf_counter() - started < weights.HUB_SECONDS + 1
+    assert time.perf_counter() - started < hub.SECONDS + 1
 
 
 def test_a_hub_that_does_not_answer_costs_one_time_out(offline: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "HUB_SECONDS", 0.2)
-    monkeypatch.setattr(weights.urllib.request, "urlopen", lambda *_, **__: time.sleep(30))
+    monkeypatch.setattr(hub, "SECONDS", 0.2)
+    monkeypatch.setattr(hub.urllib.request, "urlopen", lambda *_, **__: time.sleep(30))
     started = time.perf_counter()
     for encoder in ("resnet18", "resnet34", "resnet50"):
         assert weights.find(encoder, "auto").kind == weights.RANDOM
@@ -166,8 +166,8 @@ def test_a_hub_that_answers_and_fails_is_asked_once(offline: None, monkeypatch: 
         asked.append(repository)
         raise ConnectionError("reset by peer")
 
-    monkeypatch.setattr(weights, "_hub_answers", lambda: True)
-    monkeypatch.setattr(weights, "hf_hub_download", fail)
+    monkeypatch.setattr(hub, "answers", lambda: True)
+    monkeypatch.setattr(hub, "hf_hub_download", fail)
     assert weights.find("resnet18", "auto").kind == weights.find("resnet34", "auto").kind == weights.RANDOM
     assert asked == ["timm/resnet18.a1_in1k"]
 
@@ -177,7 +177,7 @@ def test_the_hubs_cache_is_used_without_asking_the_hub(
 ) -> None:
     plain = _save("resnet18", tmp_path)
     cached = {"timm/resnet18.a1_in1k": str(tmp_path / "resnet18.safetensors")}
-    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda repository, _: cached.get(repository))
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda repository, _: cached.get(repository))
     source = weights.find("resnet18", "imagenet")
     assert (source.kind, source.location, source.mean) == (weights.CACHE, "timm/resnet18.a1_in1k", IMAGENET_MEAN)
     encoder = _encoder("resnet18")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from trainables.data.layout_file import read_layout
 from trainables.data.layout_reader import Matched, fits, match, to_manifest
-from trainables.data.layouts import LAYOUTS, NAMES, TABLE, Layout, is_layout_file
+from trainables.data.layouts import LAYOUTS, TABLE, Layout, is_layout_file, names
 from trainables.data.listing import Listing, list_files
 from trainables.data.manifest import DataError, Manifest
 from trainables.data.patients import with_patients
@@ -34,7 +34,7 @@ def read_manifest(root: str | Path, layout: str = "auto", patient: str = "", *, 
 
     Args:
         root: the folder that holds the dataset, or a table of its images (FILE.csv).
-        layout: a name in `NAMES`, "auto": the one that leaves least over, or FILE.toml: see `layout_file`.
+        layout: a name in `names()`, "auto": the one that leaves least over, or FILE.toml: see `layout_file`.
         patient: a column of the table, or a pattern of file names with {patient}, as "{patient}_{any}"; "" for what the
             layout says.
         resize_masks: whether masks may be of another size than their image, where they are of its aspect.
@@ -47,8 +47,8 @@ def read_manifest(root: str | Path, layout: str = "auto", patient: str = "", *, 
         manifest = read_manifest(root, layout, patient)
         return replace(manifest, records=tuple(replace(record, scaled_masks=True) for record in manifest.records))
     own = {Path(layout).stem: read_layout(Path(layout))} if is_layout_file(layout) else {}
-    if not own and layout != "auto" and layout not in NAMES:
-        raise DataError(f"unknown layout {layout!r}; allowed: {', '.join(['auto', *NAMES])}, FILE.toml")
+    if not own and layout != "auto" and layout not in names():
+        raise DataError(f"unknown layout {layout!r}; allowed: {', '.join(['auto', *names()])}, FILE.toml")
     root = Path(root).expanduser().absolute()
     if not root.is_dir() and not is_table(root):
         problem = "neither a folder nor a table" if root.exists() else "no such folder or table"

@@ -39,8 +39,13 @@ def read_layout(file: Path) -> Layout:
         if words.class_of(meant) == UNKNOWN:
             raise DataError(f"--layout {file}: classes.{word}: {meant!r} is none of {', '.join(words.CLASS_WORDS)}")
     try:
-        for text in (*layout.images, *layout.masks, *layout.ignored, *([layout.table.file] if layout.table else [])):
-            pattern(text)
+        check_patterns(layout)
     except ValueError as error:
         raise DataError(f"--layout {file}: {error}") from None
     return layout
+
+
+def check_patterns(layout: Layout) -> None:
+    """See that its patterns are some. Raises ValueError, in words."""
+    for text in (*layout.images, *layout.masks, *layout.ignored, *([layout.table.file] if layout.table else [])):
+        pattern(text)

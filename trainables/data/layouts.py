@@ -186,8 +186,11 @@ LAYOUTS: dict[str, Layout] = {
 
 #: The layout of a table of images, which is no folder's.
 TABLE = "csv"
-#: What `--layout` takes, beside a file.
-NAMES = (*LAYOUTS, TABLE)
+
+
+def names() -> tuple[str, ...]:
+    """What `--layout` takes, beside a file."""
+    return (*LAYOUTS, TABLE)
 
 
 def is_layout_file(layout: str) -> bool:

@@ -61,7 +61,7 @@ def read_image(path: Path) -> np.ndarray:
 def read_grey(path: Path) -> Grey:
     """As `read_image`, and how it was read."""
     picture = read_values(path)
-    image, reading = _scale(picture.values)
+    image, reading = to_uint8(picture.values)
     return Grey(image, picture.reading or reading, picture.frames)
 
 
@@ -178,7 +178,7 @@ def _transparency(path: Path) -> np.ndarray | None:
 
 def to_grey(image: Image.Image) -> np.ndarray:
     """Convert a loaded Pillow image of any mode to uint8 [H, W], as read_image describes."""
-    return _scale(grey(image))[0]
+    return to_uint8(grey(image))[0]
 
 
 def placement(height: int, width: int, size: int, keep_aspect: bool) -> tuple[int, int, int, int]:
@@ -218,7 +218,7 @@ def to_original_size(plane: np.ndarray, height: int, width: int, *, keep_aspect:
     return cv2.resize(inside, (int(width), int(height)), interpolation=cv2.INTER_LINEAR)
 
 
-def _scale(values: np.ndarray) -> tuple[np.ndarray, str]:
+def to_uint8(values: np.ndarray) -> tuple[np.ndarray, str]:
     """Numbers of any type as uint8 0..255, linear from 0, or from their minimum where that is less; and which it was.
 
     Raises:

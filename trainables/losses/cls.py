@@ -30,19 +30,15 @@ def build_loss(config: Config, labels: np.ndarray, classes: int) -> Loss:
     Raises:
         ValueError: unknown loss.
     """
-    if config["loss"] not in ("ce", "focal"):
-        raise ValueError(f"unknown loss '{config['loss']}': choose from ce, focal")
+    if config["loss"] not in LOSSES:
+        raise ValueError(f"unknown loss '{config['loss']}': choose from {', '.join(LOSSES)}")
     balanced = class_weights(labels, classes) if config["balance"] == "weights" else torch.ones(classes)
     balanced_on = functools.cache(balanced.to)  # each device once: a step need not upload them
 
     def loss(logits: Tensor, targets: Tensor) -> Tensor:
         known = targets >= 0
         target = targets.clamp(min=0)
-        if config["loss"] == "ce":
-            smoothing = config["label_smoothing"]
-            losses = functional.cross_entropy(logits, target, reduction="none", label_smoothing=smoothing)
-        else:
-            losses = focal(logits, target, config["focal_gamma"])
+        losses = LOSSES[config["loss"]](logits, target, config)
         # Divided by the number of images and not, as PyTorch does, by the sum of their weights: otherwise a batch of
         # one class would not feel its weight at all.
         weights = balanced_on(losses.device)[target] * known
@@ -61,6 +57,18 @@ def focal(logits: Tensor, targets: Tensor, gamma: float) -> Tensor:
     # 1 - p through logarithms: its power has a finite gradient where p rounds to 1, for any gamma.
     log_rest = logits.masked_fill(own, -torch.inf).logsumexp(1) - logits.logsumexp(1)
     return torch.exp(gamma * log_rest) * functional.cross_entropy(logits, targets, reduction="none")
+
+
+def _cross_entropy(logits: Tensor, targets: Tensor, config: Config) -> Tensor:
+    smoothing = config["label_smoothing"]
+    return functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+
+
+#: Name -> loss of each image, [B], from logits [B, K], targets int64 [B], 0..K-1, and the configuration.
+LOSSES: dict[str, Callable[[Tensor, Tensor, Config], Tensor]] = {
+    "ce": _cross_entropy,
+    "focal": lambda logits, targets, config: focal(logits, targets, config["focal_gamma"]),
+}
 
 
 def class_weights(labels: np.ndarray, classes: int) -> Tensor:

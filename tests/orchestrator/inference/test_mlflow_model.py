@@ -57,7 +57,7 @@ def png(image: np.ndarray) -> bytes:
 
 
 def expected(folder: Path, images: list[np.ndarray]) -> list[dict[str, Any]]:
-    return [one.row() for one in Predictor.load(folder / "artifacts" / "ensemble").predict_batch(images)]
+    return [one.row() for one in Predictor.load(folder / "artifacts" / "ensemble").predict(images)]
 
 
 def assert_same(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
@@ -152,6 +152,10 @@ def test_mlflow_serves_what_the_ensemble_predicts(saved: dict[str, Path], task: 
     assert_same(found.to_dict("records"), expected(saved[task], images))
     text = pd.DataFrame({"image": [base64.b64encode(png(image)).decode() for image in images]})
     pd.testing.assert_frame_equal(model.unwrap_python_model().predict(None, text), found)
+    for pixels in (images, [image.tolist() for image in images]):
+        pd.testing.assert_frame_equal(model.predict(pd.DataFrame({"image": pixels})), found)
+    deep = pd.DataFrame({"image": [images[0].astype(np.uint16) * 16, (images[0].astype(int) * 16).tolist()]})
+    assert_same(model.predict(deep).to_dict("records"), expected(saved[task], [deep["image"][0]] * 2))
     assert list(found) == [*COLUMNS, *(["mask_png"] if task != "cls" else [])]
     assert set(found) <= set(model.metadata.get_output_schema().input_names())
     if task != "cls":
@@ -167,6 +171,11 @@ def test_mlflow_serves_what_the_ensemble_predicts(saved: dict[str, Path], task: 
         ({"image": [b"no image"]}, "image 0: not an image"),
         ({"image": [png(np.zeros((4, 4), np.uint8)), b""]}, "image 1: 0 bytes"),
         ({"image": ["no base64!"]}, "image 0: not base64"),
+        ({"image": [[[0.5, 1.0]]]}, "image 0: send whole numbers from 0"),
+        ({"image": [[[1, 2], [3]]]}, "image 0: rows of different lengths"),
+        ({"image": [[[1, -2]]]}, "image 0: send whole numbers from 0"),
+        ({"image": [np.zeros((4, 4), np.uint8), np.zeros((3, 4, 5), np.uint8)]}, "image 1: .* channels first"),
+        ({"image": [None]}, "image 0: NoneType is no image"),
         ({"picture": [b""]}, "no column 'image'"),
     ],
 )
@@ -269,6 +278,9 @@ def test_a_real_server_answers_a_real_request(saved: dict[str, Path], store: str
         assert_same(answer["predictions"], expected(saved["multi"], images))
         mask = Image.open(BytesIO(base64.b64decode(answer["predictions"][0]["mask_png"])))
         assert mask.size == images[0].shape[::-1]
-        status, answer = ask({"dataframe_records": [{"image": base64.b64encode(b"no image").decode()}]})
-        assert status == 400
-        assert "image 0: not an image" in answer
+        pixels = {"columns": ["image"], "data": [[image.tolist()] for image in images]}
+        assert ask({"dataframe_split": pixels}) == (200, answer)
+        for wrong, words in ((base64.b64encode(b"no image").decode(), "not an image"), ([[0.5]], "send whole numbers")):
+            status, answer = ask({"dataframe_records": [records[0], {"image": wrong}]})
+            assert status == 400
+            assert f"image 1: {words}" in answer

@@ -14,7 +14,7 @@ FILES = Path(__file__).parents[2] / "files"
 
 
 def test_a_folder_that_version_0_1_exported_predicts_as_it_did() -> None:
-    said = Predictor.load(FILES / "product-of-0.1", "cpu").predict_batch(pictures(4, seed=5))
+    said = Predictor.load(FILES / "product-of-0.1", "cpu").predict(pictures(4, seed=5))
     expected = json.loads((FILES / "product-of-0.1.json").read_text())
     for one, then in zip(said, expected, strict=True):
         assert one.mask is not None

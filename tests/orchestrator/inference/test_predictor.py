@@ -129,13 +129,13 @@ def test_heads_of_a_multi_ensemble_have_their_own_members(tmp_path: Path) -> Non
 @pytest.mark.parametrize("task", ["seg", "cls", "multi"])
 def test_order_and_company_of_images_do_not_matter(tmp_path: Path, task: str) -> None:
     ensemble, images = Predictor.load(small_product(tmp_path, task)), pictures(BATCH + 3)
-    together = ensemble.predict_batch(images)
+    together = ensemble.predict(images)
     order = np.random.default_rng(1).permutation(len(images))
-    shuffled = ensemble.predict_batch([images[i] for i in order])
+    shuffled = ensemble.predict([images[i] for i in order])
     assert all(same(together[i], one) for i, one in zip(order, shuffled, strict=True))
     assert all(same(together[i], ensemble.predict(images[i])) for i in (0, 7, BATCH))
     assert together[0].uncertainty != pytest.approx(together[1].uncertainty, abs=1e-3), "images differ"
-    assert ensemble.predict_batch([]) == []
+    assert ensemble.predict([]) == []
 
 
 def test_mirror_images_are_averaged(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_mirror_images_are_averaged(tmp_path: Path) -> None:
     agreed = {}
     for tta in (True, False):
         ensemble = Predictor.load(small_product(tmp_path / str(tta), "multi", tta=tta))
-        one, other = ensemble.predict_batch([image, mirrored])
+        one, other = ensemble.predict([image, mirrored])
         assert one.mask is not None
         assert other.mask is not None
         agreed[tta] = (one.mask == other.mask[:, ::-1]).mean() > 0.995 and np.allclose(
@@ -244,6 +244,15 @@ def test_what_is_wrong_with_a_folder_is_said_in_a_line(tmp_path: Path, damage, w
     assert "\n" not in str(found.value)
 
 
+def test_a_model_that_needs_a_plugin_says_which(tmp_path: Path) -> None:
+    folder = small_product(tmp_path, "cls", networks=1)
+    described = json.loads((folder / "predictor.json").read_text())
+    assert described["plugins"] == {}
+    (folder / "predictor.json").write_text(json.dumps({**described, "plugins": {"own": "0" * 64}}))
+    with pytest.raises(ModelError, match=r"ensemble: it needs the plugin own: give --plugin own.py, or install its"):
+        Predictor.load(folder)
+
+
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="unknown task 'detect': choose from seg, cls, multi"):
         build_model("detect", {}, 3)
@@ -258,9 +267,9 @@ def test_after_nan_or_infinity_nothing_is_predicted(
     point = {"kept": "specificity", "rate": 0.9, "threshold": 0.2}
     ensemble = Predictor.load(small_product(tmp_path, task, operating_points=[point]))
     images = pictures(3)
-    before = ensemble.predict_batch(images)
+    before = ensemble.predict(images)
     give_nan(monkeypatch, lambda image: image is images[1], value)
-    first, bad, last = ensemble.predict_batch(images)
+    first, bad, last = ensemble.predict(images)
     assert set(bad.row().values()) == {None}
     assert bad.mask_png() is bad.mask_base64() is bad.malignant_score is None
     assert (first.usable, bad.usable, last.usable) == (True, False, True)

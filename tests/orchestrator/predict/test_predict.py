@@ -61,7 +61,7 @@ def test_everything_is_written_at_original_size(multi: Path, tmp_path: Path, cap
     files = [save(tmp_path / "in" / f"{i:02}.png", image) for i, image in enumerate(images)]
     out = tmp_path / "out"
     assert run("--task", "multi", "--model", multi, "--out", out, "in") == 0
-    rows, expected = table(out), Predictor.load(multi).predict_batch(images)
+    rows, expected = table(out), Predictor.load(multi).predict(images)
     assert [row["file"] for row in rows] == [str(file.relative_to(tmp_path)) for file in files], "in order"
     for row, one, image in zip(rows, expected, images, strict=True):
         assert one.probabilities is not None
@@ -250,11 +250,13 @@ def test_images_that_were_trained_on_are_told_of(tmp_path: Path, capsys) -> None
         (["--model", "models:/x/Production", "a.png"], "models:/x/Production is no address of a model"),
         (["--tracking-uri", "nonsense", "a.png"], "nonsense is not a tracking URI"),
         (["--model", "SEG", "--out", "a.png", "a.png"], "--out a.png: not a folder"),
+        (["--model", "SEG", "--device", "mps", "a.png"], "error: --device mps: torch"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    seg: Path, multi: Path, tmp_path: Path, capsys, words: list[str], message: str
+    seg: Path, multi: Path, tmp_path: Path, capsys, monkeypatch, words: list[str], message: str
 ) -> None:
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
     save(tmp_path / "a.png", pictures(1)[0])
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:300])
     (tmp_path / "bad.png").write_text("no image")

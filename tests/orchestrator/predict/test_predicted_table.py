@@ -49,7 +49,7 @@ def test_the_table_names_what_predicted(multi: Path, monkeypatch: pytest.MonkeyP
     assert run(multi, "a.png") == 0
     (row,) = table()
     assert (row["model"], row["version"], row["threshold"]) == (str(multi), "", "0.2")
-    monkeypatch.setattr(command, "load_versioned", lambda model, uri: Versioned(load_predictor(multi), "3", ""))
+    monkeypatch.setattr(command, "load_versioned", lambda model, uri, device: Versioned(load_predictor(multi), "3", ""))
     assert run("models:/x@champion", "a.png") == 0
     (row,) = table()
     assert (row["model"], row["version"], row["threshold"]) == ("models:/x@champion", "3", "0.2")

@@ -21,14 +21,12 @@ def test_runs_of_a_dead_search_are_closed_by_the_next_one(store: str, tmp_path: 
             folder.mkdir()
             ledgers.append(Ledger(folder))
         tracker = Tracker(store, "seg")
-        tracker.start_search(name, {}, {"task": "seg", **marks(folder / "trials.jsonl")})
+        tracker.start_search(name, {}, {"task": "seg", **marks(folder / "lock")})
         tracker.start_trial("t1", f"trial of {name}", {}, TAGS)
         wait_for_run(tracker, "t1")
     ledgers[0].close()
     elsewhere = Tracker(store, "seg")
-    elsewhere.start_search(
-        "elsewhere", {}, {"task": "seg", **marks(tmp_path / "trials.jsonl"), "host": "another machine"}
-    )
+    elsewhere.start_search("elsewhere", {}, {"task": "seg", **marks(tmp_path / "lock"), "host": "another machine"})
 
     begin(store, search="the next").close()
     status = {run.info.run_name: run.info.status for run in runs(store)}

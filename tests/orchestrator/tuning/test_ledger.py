@@ -15,6 +15,8 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tuning.budget import Budget
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import FRUITLESS_LAUNCHES, Ledger
+from orchestrator.tuning.summary import spent
+from tests.support.search_runs import search_summary
 
 CONFIG = {"architecture": "unet", "epochs": 4}
 
@@ -229,3 +231,18 @@ def test_a_lost_checkpoint_means_from_the_beginning(tmp_path: Path, lost: str) -
     again = _begin(tmp_path)
     again.settle(Storage(tmp_path))
     assert (again.trials["a"].checkpoint, again.trials["a"].checkpoint_epoch) == ("", 0)
+
+
+def test_energy_is_that_of_all_epochs_also_of_those_done_again(tmp_path: Path) -> None:
+    ledger = _begin(tmp_path)
+    _ask(ledger, "a")
+    _ask(ledger, "b")
+    for epoch in (1, 2, 2):
+        ledger.add("result", "a", epoch=epoch, metrics={"system/energy_watt_hours": 250.0}, ending="")
+    _result(ledger, "b", 1)
+    ledger.close()
+    again = Ledger(tmp_path)
+    known, unknown = spent(again.trials.values()), spent([again.trials["b"]])
+    assert (known.energy_kwh, unknown.energy_kwh) == (0.75, None)
+    assert search_summary(spent=known).figures()["spent/energy_kwh"] == 0.75
+    assert "spent/energy_kwh" not in search_summary(spent=unknown).figures()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+import timm
 
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.common.errors import UserError
@@ -20,6 +21,8 @@ from orchestrator.tuning.resume import check_identity
 from search_spaces import SPACES
 from trainables import device_batches
 from trainables.data import Prepared
+from trainables.models import provenance
+from trainables.models.provenance import Provenance
 
 ONE_CORE = TrialResources(slots=1, cpus=1, gpus=0)
 
@@ -81,6 +84,19 @@ def test_a_resumed_search_tries_what_it_did(tmp_path: Path, prepared: Prepared) 
     assert again.trials == 60
 
 
+def test_a_search_goes_on_only_with_the_plugins_that_it_had() -> None:
+    before = Identity(plugins={"own": "0" * 64})
+    check_identity(before, before, "night")
+    changed = (
+        ({"own": "1" * 64}, "have changed"),
+        ({}, "are none, and were own"),
+        ({"own": "0" * 64, "b": ""}, "are own, b"),
+    )
+    for now, words in changed:
+        with pytest.raises(UserError, match=rf"^--resume night: plugins {words}"):
+            check_identity(Identity(plugins=now), before, "night")
+
+
 def test_a_search_goes_on_only_where_its_images_are_augmented_as_before(
     tmp_path: Path, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,3 +110,21 @@ def test_a_search_goes_on_only_where_its_images_are_augmented_as_before(
     check_identity(now, Identity(**stored), "of a version that had the CPU's draws alone")
     monkeypatch.setattr(device_batches, "MOST", 0)  # too many images for a GPU: the host augments
     assert make_plan(settings, prepared, TrialResources(1, 1, 1.0)).augmented_on == "cpu"
+
+
+def test_weights_that_may_have_seen_the_images_are_warned_of(tmp_path: Path, prepared: Prepared) -> None:
+    encoder = "mobilenetv3_small_100"
+    said = Provenance("somebody", "", "UltraSam", (0.5,) * 3, (0.5,) * 3)
+    provenance.write(tmp_path / f"{encoder}.safetensors", timm.create_model(encoder).state_dict(), said)
+    busi = replace(prepared, synthetic=False, files=tuple(f"/BUSI/{Path(file).name}" for file in prepared.files))
+    fields = {"task": "cls", "arch": ("mobilenetv3_small",), "weights": str(tmp_path)}
+    plan = _plan(tmp_path, busi, **fields)
+    assert f"weights: {encoder} (folder, UltraSam)" in plan.notes
+    (warned,) = [note for note in plan.notes if note.startswith("warning: ")]
+    assert "the authors of UltraSam list BUSI" in warned
+    assert plan.weights_source(encoder) == "folder, UltraSam"
+    again = _plan(tmp_path, busi, plan.identity(_settings(tmp_path, **fields), busi), **fields)
+    assert warned in again.notes, "a resumed search says so, too"
+    assert not any("warning" in note for note in _plan(tmp_path, prepared, **fields).notes), (
+        "of phantom images it says none"
+    )

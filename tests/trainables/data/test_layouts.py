@@ -13,7 +13,7 @@ from pandas.errors import ParserWarning
 from PIL import Image
 
 from trainables.data.folders import read_manifest
-from trainables.data.layouts import NAMES
+from trainables.data.layouts import names
 from trainables.data.manifest import CLASSES, UNKNOWN, DataError, Manifest
 
 
@@ -101,7 +101,7 @@ def test_layout_can_be_overridden(tmp_path: Path) -> None:
     assert found(read_manifest(tmp_path, "busi")) == {"benign/a.png": ("benign", ["a_mask.png"])}
     assert found(read_manifest(tmp_path, "classes")) == {"benign/a.png": ("benign", [])}
     assert found(read_manifest(tmp_path, "folders")) == {"images/x.png": ("unknown", ["x.png"])}
-    with pytest.raises(DataError, match=f"unknown layout 'dentist'; allowed: auto, {', '.join(NAMES)}"):
+    with pytest.raises(DataError, match=f"unknown layout 'dentist'; allowed: auto, {', '.join(names())}"):
         read_manifest(tmp_path, "dentist")
 
 
