@@ -19,7 +19,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.cli import DONE, FAILED, leave, run_command, starting
 from orchestrator.config.data import DataSettings
 from orchestrator.config.search import SearchSettings
-from orchestrator.config.types import SQLITE, Folder, OwnStore, Place, shown_uri
+from orchestrator.config.types import SQLITE, Folder, OwnStore, Place, WeightsChoice, shown_uri
 from orchestrator.storage.storage import HOME, Storage
 
 PACKAGES = ("torch", "torchvision", "timm", "ray", "optuna", "mlflow")
@@ -38,7 +38,7 @@ class CheckSettings(DataSettings):
     data: tuple[Folder, ...] = Field(
         (), title="DIR|FILE.csv", description="folders of images, or CSV tables, that are read and checked, too [none]"
     )
-    weights: str = Field(
+    weights: WeightsChoice = Field(
         "auto", title="auto|DIR", description="encoder weights; DIR: a folder of <timm name>.safetensors"
     )
     storage: Place = Field(

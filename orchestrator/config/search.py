@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from orchestrator.config.data import SplitSettings
-from orchestrator.config.types import WEIGHTS, Duration, OwnStore, TaskName, absolute, one_of
+from orchestrator.config.types import WEIGHTS, Duration, OwnStore, TaskName, WeightsChoice, one_of
 from orchestrator.storage.run_folder import RunFolder
 from search_spaces import SPACES
 from trainables.plugins import digests
@@ -41,7 +41,7 @@ class SearchSettings(SplitSettings):
     encoder: tuple[str, ...] = Field(
         (), title="NAME", description="encoders to search [those with pretrained weights here]"
     )
-    weights: str = Field(
+    weights: WeightsChoice = Field(
         "auto",
         title="auto|imagenet|none|DIR",
         description="encoder weights; DIR: a folder of <timm name>.safetensors",
@@ -114,11 +114,6 @@ class SearchSettings(SplitSettings):
         space = SPACES[info.data.get("task", "seg")]
         entries = [space.architecture(name) for name in info.data.get("arch") or space.ARCHITECTURES]
         return tuple(one_of(name, dict.fromkeys(e for entry in entries for e in entry.encoders)) for name in names)
-
-    @field_validator("weights")
-    @classmethod
-    def _absolute_weights(cls, weights: str) -> str:
-        return weights if weights in WEIGHTS else str(absolute(weights))
 
     @field_validator("name")
     @classmethod

@@ -56,6 +56,15 @@ def place(value: Any) -> Any:
     return value.rstrip("/") if isinstance(value, str) and "://" in value else absolute(value)
 
 
+def weights_choice(value: Any) -> Any:
+    """One of `WEIGHTS`, or the absolute path of a folder.
+
+    Raises:
+        ValueError: neither.
+    """
+    return value if value is None or value in WEIGHTS else str(absolute(value))
+
+
 def one_of(name: str, allowed: Iterable[str]) -> str:
     """The name itself.
 
@@ -106,6 +115,8 @@ def several(value: Any) -> Any:
 
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Folder = Annotated[Path, BeforeValidator(absolute)]
+#: Where encoders' weights come from: one of `WEIGHTS`, or a folder.
+WeightsChoice = Annotated[str, BeforeValidator(weights_choice)]
 #: Files of plugins, which run before settings are validated.
 Plugins = Annotated[
     tuple[Folder, ...],
