@@ -38,7 +38,7 @@ def test_a_plugin_goes_wherever_its_network_goes(
     runs = MlflowClient(store).search_runs(["1"])
     assert len(runs) == 4, "the search, its trials, the ensemble"
     assert {one.data.tags["plugin.my_models"] for one in runs} == set(digests.values())
-    assert read(tmp_path / "model").plugins == digests
+    assert read(tmp_path / "model/artifacts/ensemble").plugins == digests
     files = [file for file in (tmp_path / "model").rglob("*") if file.is_file()]
     assert not [file for file in files if b"DilatedNet" in file.read_bytes()], "a product brings no plugin's code"
 
@@ -48,6 +48,6 @@ def test_a_plugin_goes_wherever_its_network_goes(
     capsys.readouterr()
     assert main(words) == 2
     advice = "it needs the plugin my_models: give --plugin my_models.py, or install its package"
-    assert capsys.readouterr().err == f"error: {tmp_path}/model: {advice}\n"
+    assert capsys.readouterr().err == f"error: {tmp_path}/model/artifacts/ensemble: {advice}\n"
     with forgotten():
         assert main([*words, "--plugin", str(plugin)]) == 0, capsys.readouterr().err
