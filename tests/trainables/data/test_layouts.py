@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import unicodedata
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -195,7 +196,8 @@ def test_short_and_overlong_rows(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("image,label,patient\na,benign\nb,benign,P1\n")
     assert [record.patient for record in read_manifest(tmp_path).records] == ["", "P1"]
     (tmp_path / "labels.csv").write_text("image,patient\na,P2,\nb,P1,\n")  # a comma at the end of every row
-    with pytest.warns(ParserWarning):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ParserWarning)  # of pandas from 3 on
         assert [record.patient for record in read_manifest(tmp_path).records] == ["P2", "P1"]
 
 
