@@ -57,7 +57,7 @@ class Deadline:
             return ""
         over, overrun = format_seconds(now - self._at), trained - (self._at - self.reserve)
         if overrun > now - trained - self.reserve:
-            return f"{over} over the time budget: the last training ended {format_seconds(overrun)} later than planned"
+            return f"{over} over the time budget: what came before the comparison ended {format_seconds(overrun)} late"
         took, planned = format_seconds(now - trained), format_seconds(self.reserve)
         return f"{over} over the time budget: what follows the trainings took {took}, not {planned}"
 

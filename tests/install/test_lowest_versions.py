@@ -27,7 +27,7 @@ def test_fast_tests_pass_with_the_lowest_versions(tmp_path: Path) -> None:
     python = tmp_path / "lowest" / ("Scripts" if os.name == "nt" else "bin") / "python"
     assert uv("venv", "--python", sys.executable, python.parents[1]).returncode == 0
     # What tests themselves need is as it is pinned: its own lower bounds are of no account.
-    tools = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "import-linter", "nbformat")
+    tools = ("pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "import-linter", "nbformat", "nbclient")
     extras = f"{ROOT}[offline,data]"
     installed = uv("pip", "install", "--python", python, "--resolution", "lowest-direct", extras, *tools_pins(tools))
     if "error sending request" in installed.stderr.lower() or "failed to fetch" in installed.stderr.lower():

@@ -32,7 +32,7 @@ def test_it_says_why_it_is_late() -> None:
     ending = Deadline(time.monotonic() - 60)
     ending.reserve = 10
     assert ending.late(time.monotonic() - 80).endswith("what follows the trainings took 80 s, not 10 s")
-    assert ending.late(time.monotonic() - 12).endswith("the last training ended 58 s later than planned")
+    assert ending.late(time.monotonic() - 12).endswith("what came before the comparison ended 58 s late")
 
 
 def test_ctrl_c_once_finishes_and_twice_stops(capsys: pytest.CaptureFixture) -> None:
