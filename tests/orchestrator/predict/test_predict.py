@@ -22,18 +22,6 @@ from orchestrator.predict.find import find_images
 from orchestrator.predict.results import LIST
 from tests.support.products import checkpoint, head, pictures, small_product
 
-POINT = {"kept": "specificity", "rate": 0.9, "threshold": 0.2}
-
-
-@pytest.fixture(scope="module")
-def multi(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_product(tmp_path_factory.mktemp("multi"), "multi", networks=1, operating_points=[POINT])
-
-
-@pytest.fixture(scope="module")
-def seg(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_product(tmp_path_factory.mktemp("seg"), "seg", networks=1, synthetic=True)
-
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +58,7 @@ def test_everything_is_written_at_original_size(multi: Path, tmp_path: Path, cap
         found = [float(row[f"probability_{name}"]) for name in names]
         np.testing.assert_allclose(found, one.probabilities, atol=1e-4)
         assert row["malignant_score"] == row["probability_malignant"]
-        assert int(row["above_threshold"]) == (float(row["malignant_score"]) >= POINT["threshold"])
+        assert int(row["above_threshold"]) == (float(row["malignant_score"]) >= 0.2)
         mask = np.asarray(Image.open(out / row["mask"]))
         assert mask.shape == image.shape
         assert set(np.unique(mask)) <= {0, 255}

@@ -16,14 +16,7 @@ from orchestrator.predict import __main__ as command
 from orchestrator.predict.load import Versioned, load_predictor
 from orchestrator.scoring.checks import Check
 from orchestrator.scoring.verdict import Judgement, Verdict
-from tests.support.products import give_nan, pictures, small_product
-
-POINT = {"kept": "specificity", "rate": 0.9, "threshold": 0.2}
-
-
-@pytest.fixture(scope="module")
-def multi(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_product(tmp_path_factory.mktemp("multi"), "multi", networks=1, operating_points=[POINT])
+from tests.support.products import give_nan, pictures
 
 
 @pytest.fixture(autouse=True)
