@@ -72,6 +72,7 @@ def run_search(settings: SearchSettings | None = None, **fields: Any) -> SearchS
     # Locked before the data are read, which can take long; a new search has nothing to lock before they are good.
     ledger = Ledger(settings.folder) if settings.resume else None
     try:
+        settings.files.sweep()
         data = loading.load(settings)
         make_task(settings.task, settings.classes).rows(data)
         if ledger is None:

@@ -27,4 +27,5 @@ __all__ = [
     "timing",
     "training",
     "trial",
+    "unfinished",
 ]

@@ -18,6 +18,7 @@ from orchestrator.scoring.verdict import Verdict
 from orchestrator.tracking.client import quote
 from orchestrator.tracking.ranking import experiments, runs_of
 from orchestrator.tracking.registry import CHAMPION, champion, describe, model_name
+from trainables import unfinished
 
 #: A tag of an ensemble's run for each winner whose test images were scored.
 SCORED = "test_scored."
@@ -170,9 +171,9 @@ def register(client: MlflowClient, run_id: str, home: Path, tags: dict[str, str]
         client.update_model_version(name, version, words)  # what it lacked it may have by now
         client.set_model_version_tag(name, version, "lacks", tags["lacks"])
     else:
-        with tempfile.TemporaryDirectory(dir=home) as scratch:
-            mlflow_model.save(Path(scratch) / "model", home / "ensemble")
-            source = mlflow_model.log(client, run_id, Path(scratch) / "model", f"model-{tags['digest']}")
+        with unfinished.beside(home / "model") as saved:
+            mlflow_model.save(saved, home / "ensemble")
+            source = mlflow_model.log(client, run_id, saved, f"model-{tags['digest']}")
         for file in (HELD_OUT, TEST):
             client.log_artifact(run_id, str(home / file), f"predictions-{tags['digest']}")
         version = str(client.create_model_version(name, source, run_id, tags=tags, description=words).version)

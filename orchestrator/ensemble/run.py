@@ -72,6 +72,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> Ens
     if search.task != settings.task:
         raise UserError(f"--name {name}: that is a search of task {search.task}; give --task {search.task}")
     settings = settings.model_copy(update={"tracking_uri": settings.tracking_uri or search.tracking_uri})
+    search.files.sweep()
     data, _ = loading.read(search)
     with (
         quiet(search.files.ensemble_log),

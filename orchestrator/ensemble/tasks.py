@@ -24,7 +24,7 @@ from orchestrator.ensemble import remote_training
 from orchestrator.ensemble.member import PredictionRequest
 from orchestrator.inference.networks import Logits, load_network, network_logits
 from orchestrator.storage.storage import Storage, reason
-from trainables import checkpoint
+from trainables import checkpoint, unfinished
 from trainables.data import Prepared
 from trainables.held_out import Job, Outcome
 from trainables.models.weights import Source
@@ -175,7 +175,7 @@ def _read(file: Path) -> Logits | None:
 
 def _write(file: Path, said: Logits) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    with part.open("wb") as stream:
-        np.savez(stream, **{name: array for name, array in said._asdict().items() if array is not None})
-    os.replace(part, file)
+    with unfinished.beside(file) as part:
+        with part.open("wb") as stream:
+            np.savez(stream, **{name: array for name, array in said._asdict().items() if array is not None})
+        os.replace(part, file)

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +23,7 @@ from orchestrator.inference.format import (
     Part,
     described,
 )
+from trainables import unfinished
 from trainables.plugins import needed
 
 #: Files of a checkpoint, as `trainables.checkpoint` writes them.
@@ -76,8 +76,8 @@ def write(
     if folder.exists() and not described(folder):
         raise ModelError(f"{folder}: exists and holds no ensemble; delete it or name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        new = Path(scratch) / "new"
+    with unfinished.beside(folder) as scratch:
+        new = scratch / "new"
         (new / "networks").mkdir(parents=True)
         checkpoints: dict[Path, dict[str, Any]] = {}
         parts = [_part(sources, new, checkpoints) for sources in (main, main.shape) if sources]
@@ -104,7 +104,7 @@ def write(
             (new / LEARNT_FROM).write_bytes(learnt_from.to_bytes())
         (new / DESCRIPTION).write_text(json.dumps(description.to_json(), indent=1))
         if folder.exists():
-            folder.replace(Path(scratch) / "old")
+            folder.replace(scratch / "old")
         new.replace(folder)
 
 

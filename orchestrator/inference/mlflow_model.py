@@ -7,7 +7,6 @@ import os
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for each copy of two files
 
 import shutil
-import tempfile
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +21,7 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
 from orchestrator.inference.prediction import ARTIFACT, COLUMNS, IMAGE, MASK, encode_png
+from trainables import unfinished
 from trainables.data.phantom import phantom_image
 
 #: What runs the product, nothing that trains: the rest of `pyproject.toml` is not needed to predict. ImageHash because
@@ -45,7 +45,10 @@ REQUIREMENTS = (
 CODE = {
     "orchestrator": ("common/__init__.py", "common/errors.py", "inference"),
     "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
-    "trainables": ("data", "devices.py", "inference.py", "losses", "memory.py", "models", "plugins.py", "policies.py"),
+    "trainables": (
+        *("data", "devices.py", "inference.py", "locks.py", "losses", "memory.py", "models", "plugins.py"),
+        *("policies.py", "unfinished.py"),
+    ),
 }
 #: Where the model lies among a run's artifacts.
 ARTIFACT_PATH = "model"
@@ -68,9 +71,9 @@ def save(folder: Path, ensemble: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists():
         raise FileExistsError(f"{folder} exists already")
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        new = Path(scratch) / "model"
-        code = _code(Path(scratch) / "code")
+    with unfinished.beside(folder) as scratch:
+        new = scratch / "model"
+        code = _code(scratch / "code")
         mlflow.pyfunc.save_model(
             path=str(new),
             python_model=str(_source("orchestrator.inference.pyfunc")),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trainables import unfinished
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,14 +19,9 @@ def write_text(file: Path, text: str) -> None:
     Raises:
         OSError: it cannot be written; what stood there stays.
     """
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    try:
+    with unfinished.beside(file) as part:
         part.write_bytes(text.encode("utf-8", "backslashreplace"))
         os.replace(part, file)
-    except OSError:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
 
 
 def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -37,7 +33,7 @@ def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
     import numpy as np
 
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    with part.open("wb") as stream:
-        np.savez_compressed(stream, **dict[str, Any](arrays))
-    os.replace(part, file)
+    with unfinished.beside(file) as part:
+        with part.open("wb") as stream:
+            np.savez_compressed(stream, **dict[str, Any](arrays))
+        os.replace(part, file)

@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import Storage, reason
+from trainables import unfinished
 
 log = logging.getLogger(__name__)
 
@@ -154,24 +154,12 @@ def _refuse_held(storage: Storage, folder: Path) -> None:
     if info is None or not info.is_file or time.time() - info.mtime.timestamp() > SILENCE:
         return
     pid, _, host = storage.read(RunFolder(folder).holder).decode().partition(" ")
-    if host != socket.gethostname() or _lives(int(pid)):
+    # Two of the same process are kept apart by the ledger.
+    if host != socket.gethostname() or (int(pid) != os.getpid() and unfinished.lives(int(pid))):
         raise UserError(
             f"--resume {folder.name}: it is running already (process {pid} on {host}); wait for its end, or, if that "
             f"host is dead, {SILENCE:.0f} s"
         )
-
-
-def _lives(pid: int) -> bool:
-    """Whether another process of this host has this id; two of the same process are kept apart by the ledger."""
-    if sys.platform == "win32":  # where this would end it
-        return pid != os.getpid()
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
 
 
 def _whole(content: bytes) -> bytes:

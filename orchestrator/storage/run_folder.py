@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from trainables import unfinished
+
 
 class RunFolder:
     """The files and folders of one search; whoever writes them makes them.
@@ -34,6 +36,12 @@ class RunFolder:
         self.segmenter = self.ensemble / "members.json"
         self.cache = path.parent / ".cache"
         self.predictions, self.winners = self.cache / "predictions", self.cache / "winners"
+
+    def sweep(self) -> None:
+        """Delete what dead processes left half-written in these folders, and beside this search's."""
+        some = (self.path.parent, self.path, self.pictures, self.ensemble, self.predictions)
+        for folder in (*some, *self.folds.glob("*"), *self.winners.glob("*")):
+            unfinished.sweep(folder)
 
 
 #: The same names, relative to a search's folder.

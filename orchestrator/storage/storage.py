@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from orchestrator.common.errors import UserError
+from trainables import unfinished
 
 if TYPE_CHECKING:  # late elsewhere: only a URI needs it, and most commands have none
     from pyarrow import fs
@@ -156,10 +157,9 @@ class Storage:
             return path
         source = self._source(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-            copy = _copy(source, Path(scratch) / path.name)
+        with unfinished.beside(path) as part:
             try:
-                copy.rename(path)
+                _copy(source, part).rename(path)
             except OSError:
                 if not path.exists():  # which another process has fetched meanwhile
                     raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from orchestrator.tracking.tracker import Tracker
 from orchestrator.tuning.search_run import SearchRun
 from orchestrator.tuning.summary import TrialSummary, best_first
 from orchestrator.tuning.trial_figures import draw, drawn, shown_rows
+from trainables import unfinished
 from trainables.data import DataError, Prepared
 from trainables.evaluation import read_merged_mask
 from trainables.tasks import Task
@@ -42,15 +42,12 @@ def _draw(
 
 def _keep(files: Mapping[str, bytes], home: Path) -> None:
     """Write the files of a folder that is whole or not there; what was there is replaced."""
-    part = home.with_name(f".{home.name}.{os.getpid()}")
-    part.mkdir(parents=True)
-    try:
+    with unfinished.beside(home) as part:
+        part.mkdir(parents=True)
         for name, content in files.items():
             (part / name).write_bytes(content)
         shutil.rmtree(home, ignore_errors=True)
         part.rename(home)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def log_again(folder: Path) -> None:

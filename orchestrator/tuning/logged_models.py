@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from orchestrator.inference.export import MemberCheckpoints, Sources, write
 from orchestrator.tracking.client import open_store, quote
 from orchestrator.tuning.search_run import SearchRun
 from orchestrator.tuning.summary import TrialSummary, best_first
-from trainables import checkpoint
+from trainables import checkpoint, unfinished
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +54,8 @@ def log_best(run: SearchRun, trials: Sequence[TrialSummary]) -> int:
             assert client
             storage.fetch(folder)
             # In the search's own folder, so that weights can be linked.
-            with tempfile.TemporaryDirectory(prefix=".model-", dir=run.settings.folder) as scratch:
-                done += _log(client, run, row, folder, Path(scratch))
+            with unfinished.beside(run.settings.folder / "model") as scratch:
+                done += _log(client, run, row, folder, scratch)
         except Exception as error:
             log.warning("trial %s is not among MLflow's models: %s", row.name, first_line(error))
     return done

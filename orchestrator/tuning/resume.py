@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import TrialRecord
+from trainables import unfinished
 
 #: What may be given anew; all else makes another search. `data` and `plugin` may have moved: the fingerprint and the
 #: digests are compared. A store that has not the search's runs gets them from the ledger.
@@ -117,14 +116,13 @@ def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         UserError: it is there already.
     """
-    part = folder.with_name(f".{folder.name}.{os.getpid()}")
-    part.mkdir(parents=True)
-    write(part, settings)
-    try:
-        part.rename(folder)
-    except OSError:
-        shutil.rmtree(part)
-        raise UserError(f"--name {folder.name}: {folder} exists already; choose another name") from None
+    with unfinished.beside(folder) as part:
+        part.mkdir(parents=True)
+        write(part, settings)
+        try:
+            part.rename(folder)
+        except OSError:
+            raise UserError(f"--name {folder.name}: {folder} exists already; choose another name") from None
 
 
 def drop_strays(folder: Path, record: TrialRecord, storage: Storage) -> None:

@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from trainables import unfinished
 from trainables.data.examine import Decoded, digest
 from trainables.data.manifest import Fault, Record
 from trainables.data.patience import PassingError
@@ -107,9 +108,10 @@ class ExaminedIndex:
             return
         self._pictures.save()
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self._file.parent, suffix=".part", delete=False) as part:
-            json.dump({key: entry for key, entry in self._entries.items() if key not in self._of_this_run}, part)
-        os.replace(part.name, self._file)
+        lasting = {key: entry for key, entry in self._entries.items() if key not in self._of_this_run}
+        with unfinished.beside(self._file) as part:
+            part.write_text(json.dumps(lasting))
+            os.replace(part, self._file)
 
 
 class Rows(NamedTuple):
@@ -135,8 +137,8 @@ class Rows(NamedTuple):
 def write_arrays(folder: Path, **arrays: np.ndarray | Rows) -> None:
     """Write arrays and their checksums under a temporary name, then rename; what stood there before is replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, suffix=".part"))
-    try:
+    with unfinished.beside(folder) as part:
+        part.mkdir()
         for name, array in arrays.items():
             if isinstance(array, Rows):
                 array.save(part / f"{name}.npy")
@@ -144,14 +146,9 @@ def write_arrays(folder: Path, **arrays: np.ndarray | Rows) -> None:
                 np.save(part / f"{name}.npy", array)
         checksums = {name: _checksum(part / f"{name}.npy") for name in arrays}
         (part / "checksums.json").write_text(json.dumps(checksums))
-    except BaseException:
-        shutil.rmtree(part)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        part.rename(folder)
-    except OSError:  # another process was first, with the same content
-        shutil.rmtree(part)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # another process was first, with the same content
+            part.rename(folder)
 
 
 def read_arrays(folder: Path) -> dict[str, np.ndarray] | None:

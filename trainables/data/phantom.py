@@ -11,13 +11,13 @@ halo and a shadow. Fat lobules, ligament shadows and the poorly compensated dept
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
+from trainables import unfinished
 from trainables.data.manifest import CLASSES, NORMAL, DataError
 
 #: BUSI's shares of normal, benign and malignant images.
@@ -51,8 +51,7 @@ def write_phantom(folder: Path, *, images: int = 160, seed: int = 0) -> Path:
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     # Under another name until complete, so that what a killed process leaves behind is never read as data.
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-        part = Path(scratch) / folder.name
+    with unfinished.beside(folder) as part:
         benign, malignant = round(SHARES[BENIGN] * images), round(SHARES[MALIGNANT] * images)
         for label, count in enumerate((images - benign - malignant, benign, malignant)):
             (part / CLASSES[label]).mkdir(parents=True)

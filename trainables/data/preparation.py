@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trainables import unfinished
 from trainables.data.cache import FORMAT, ExaminedIndex, content_key, read_arrays, write_arrays
 from trainables.data.duplicates import HASH_BYTES, perceptual_hash
 from trainables.data.examine import decode
@@ -57,6 +58,7 @@ def prepare(
         DataError: no usable image is left, there are too few groups for the folds, or `test_source` cannot be held out.
     """
     sides = given_sides(manifest, test_source, folds)
+    unfinished.sweep(cache)
     index = ExaminedIndex(cache)
     with ThreadPoolExecutor(os.cpu_count()) as pool, Scratch(cache, size) as scratch:
         keys = list(pool.map(index.key, manifest.records))

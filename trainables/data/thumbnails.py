@@ -13,6 +13,8 @@ from typing import IO
 import cv2
 import numpy as np
 
+from trainables import unfinished
+
 #: Pixels a side. Of 96, strangers and copies of BUSI are no further apart, and aligning takes twice the time.
 SIDE = 64
 #: Grey level up to which a border is black, share of its pixels that may be brighter, and the most that is cut off.
@@ -96,18 +98,19 @@ class PictureFile:
         """Let what is new follow what was there, under a temporary name, then rename."""
         if self._part is None:
             return
-        with tempfile.NamedTemporaryFile(dir=self._file.parent, suffix=".part", delete=False) as whole:
-            try:
-                with self._file.open("rb") as old:
-                    shutil.copyfileobj(old, whole)
-                whole.truncate(len(self._records) * RECORD.itemsize)
-                whole.seek(0, os.SEEK_END)
-            except OSError:
-                whole.seek(0)
-                whole.truncate()
-            self._part.seek(0)
-            shutil.copyfileobj(self._part, whole)
-        self._part.close()
-        self._part = None
-        os.replace(whole.name, self._file)
+        with unfinished.beside(self._file) as part:
+            with part.open("w+b") as whole:
+                try:
+                    with self._file.open("rb") as old:
+                        shutil.copyfileobj(old, whole)
+                    whole.truncate(len(self._records) * RECORD.itemsize)
+                    whole.seek(0, os.SEEK_END)
+                except OSError:
+                    whole.seek(0)
+                    whole.truncate()
+                self._part.seek(0)
+                shutil.copyfileobj(self._part, whole)
+            self._part.close()
+            self._part = None
+            os.replace(part, self._file)
         self._open()

@@ -12,6 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from trainables import locks, unfinished
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -56,21 +58,21 @@ def read(weights: Path) -> Provenance | None:
 def write(weights: Path, tensors: Mapping[str, Tensor], found: Provenance) -> None:
     """Write a safetensors file and what stands beside it, under temporary names until both are complete.
 
+    Of several processes that write the same, one does so after the other: the two stay of one another.
+
     Raises:
         OSError: they cannot be written; what stood there stays.
     """
     weights.parent.mkdir(parents=True, exist_ok=True)
-    parts = {end: weights.with_suffix(f"{end}.part") for end in (weights.suffix, ".json")}
-    try:
+    beside = weights.with_suffix(".json")
+    with unfinished.beside(weights) as file, unfinished.beside(beside) as note:
         # Bytes first, then Python's own file: on a full disk safetensors does not raise OSError.
-        parts[weights.suffix].write_bytes(to_bytes({name: one.contiguous() for name, one in tensors.items()}))
-        said = {**asdict(found), "sha256": digest(parts[weights.suffix])}
-        parts[".json"].write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        for end, part in parts.items():
-            part.replace(weights.with_suffix(end))
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
+        file.write_bytes(to_bytes({name: one.contiguous() for name, one in tensors.items()}))
+        said = {**asdict(found), "sha256": digest(file)}
+        note.write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        with locks.held(weights.with_name(f".{weights.name}.lock")):
+            file.replace(weights)
+            note.replace(beside)
 
 
 def digest(file: Path) -> str:
