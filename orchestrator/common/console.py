@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -40,7 +40,8 @@ def complain(line: str) -> None:
 
 
 def _print(where: Console, line: str) -> None:
-    where.print(harmless(line), markup=False, highlight=False, soft_wrap=True)
+    with suppress(OSError):  # the terminal is gone, or the disk full that takes what is said
+        where.print(harmless(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_bar() -> Progress:

@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.common.console import say, shown_on
+from orchestrator.common.signals import heard_on
 
 
 @contextlib.contextmanager
@@ -84,7 +85,10 @@ def _redirected(target: _Forgiving) -> Iterator[Console]:
         os.dup2(target.fileno(), 1)
         os.dup2(target.fileno(), 2)
         sys.stdout = sys.stderr = target
-        with os.fdopen(os.dup(saved[0]), "w", encoding=streams[0].encoding, errors="replace", buffering=1) as terminal:
+        with (
+            os.fdopen(os.dup(saved[0]), "w", encoding=streams[0].encoding, errors="replace", buffering=1) as terminal,
+            heard_on(saved[1]),
+        ):
             yield Console(file=terminal)
     finally:
         sys.stdout, sys.stderr = streams

@@ -6,13 +6,18 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 #: What is said of a signal, and the exit code; a closed terminal ends a command as SIGTERM does.
 INTERRUPTED, TERMINATED = ("interrupted", 130), ("terminated", 143)
 _ENDS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 if hasattr(signal, "SIGHUP"):  # not on Windows
     _ENDS[signal.SIGHUP] = TERMINATED
+#: The signals that end a command.
+NUMBERS = tuple(_ENDS)
+#: Where the user reads errors, and of an interrupted import.
+_stderr = 2
 
 
 class Terminated(KeyboardInterrupt):
@@ -35,16 +40,37 @@ def is_ended_at_once() -> bool:
 
 
 def unwind() -> None:
-    """From now on the signals that would end this process at once raise `KeyboardInterrupt` or `Terminated`."""
+    """From now on the signals that would end this process at once raise `KeyboardInterrupt` or `Terminated`.
+
+    Within an import, as there are late ones, they go on ending it at once.
+    """
     for number in _ENDS:
         if signal.getsignal(number) is _end:
             signal.signal(number, _raise)
+
+
+def settle() -> None:
+    """From now on the signals that would end or unwind this process are ignored: its exit code stands."""
+    for number in _ENDS:
+        if signal.getsignal(number) in (_end, _raise):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def end_with_pipe() -> None:
     """From now on this process ends quietly where nobody reads what it writes, as under "| head"."""
     if hasattr(signal, "SIGPIPE"):  # not on Windows
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+@contextmanager
+def heard_on(descriptor: int) -> Iterator[None]:
+    """Within it the user reads errors there, as standard error goes elsewhere."""
+    global _stderr
+    before, _stderr = _stderr, descriptor
+    try:
+        yield
+    finally:
+        _stderr = before
 
 
 @contextmanager
@@ -63,9 +89,15 @@ def interruptible(stop: Callable[[int], None]) -> Iterator[None]:
 
 def _end(number: int, frame: object) -> None:
     words, code = _ENDS[signal.Signals(number)]
-    os.write(2, f"{words}\n".encode())
+    with suppress(OSError):  # the terminal is gone
+        os.write(_stderr, f"{words}\n".encode())
     os._exit(code)
 
 
-def _raise(number: int, frame: object) -> None:
+def _raise(number: int, frame: FrameType | None) -> None:
+    below = frame
+    while below:
+        if below.f_code.co_filename == "<frozen importlib._bootstrap>":
+            _end(number, frame)
+        below = below.f_back
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated

@@ -62,12 +62,15 @@ def run_command(
         signals.end_with_pipe()
     details = here = Path(f"{name}-error.log").absolute()
     try:
-        fields = parse_fields(model, argv, shown_command(name), description)
-        settings = make(fields) if make else make_settings(model, fields)
-        if log:
-            details = log(settings)
-        code = run(settings)
-        return code if isinstance(code, int) else DONE
+        try:
+            fields = parse_fields(model, argv, shown_command(name), description)
+            settings = make(fields) if make else make_settings(model, fields)
+            if log:
+                details = log(settings)
+            code = run(settings)
+            return code if isinstance(code, int) else DONE
+        finally:
+            signals.settle()
     except (UserError, DataError) as error:
         complain(f"error: {error}")
         return BAD_INPUT
@@ -104,7 +107,8 @@ def starting(line: str, tell: Callable[[str], None] = say) -> Iterator[None]:
 
 def leave(code: int) -> NoReturn:
     """End this process; threads of libraries must not keep a finished command alive."""
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        sys.stdout.flush()
     os._exit(code)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from orchestrator.common import signals
 from orchestrator.common.errors import UserError
 from trainables import locks
 
@@ -161,10 +162,9 @@ def _may_be_ours(name: object) -> bool:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for its end, which is a matter of renames."""
+    """What ends a command waits for its end, which is a matter of renames."""
     waiting: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [(number, signal.signal(number, lambda number, frame: waiting.append(number))) for number in numbers]
+    before = [(one, signal.signal(one, lambda number, frame: waiting.append(number))) for one in signals.NUMBERS]
     try:
         yield
     finally:
