@@ -63,6 +63,9 @@ def first_of(share: TrialResources) -> Callable[[Sequence[Any], Callable[[], boo
 
     def wait(tasks: Sequence[Any], over: Callable[[], bool]) -> Any:
         while not over():
+            if not tasks:  # all rest, for want of memory
+                time.sleep(LOOK)
+                continue
             done, _ = ray.wait(list(tasks), timeout=LOOK)
             if done:
                 return done[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import os
 import shlex
 import signal
@@ -14,14 +15,23 @@ from typing import Any
 
 import ray
 
+from orchestrator.cluster.deaths import death
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.common.signals import Terminated
+
+log = logging.getLogger(__name__)
 
 #: Workers import torch, OpenMP and OpenCV with one thread; a trial then takes as many as it has cores.
 WORKER_ENVIRONMENT = {
     **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"),
     "NO_ALBUMENTATIONS_UPDATE": "1",
 }
+#: How often Ray is begun on a host that is too busy for it.
+STARTS = 3
+
+
+class RayStartError(Exception):
+    """Ray did not start on this host, which is nobody's input."""
 
 
 @contextlib.contextmanager
@@ -29,7 +39,8 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
     """Ray on this host, or the cluster at `address` or RAY_ADDRESS; a Ray that this process uses already goes on.
 
     Raises:
-        UserError: no cluster there, or it does not let this process in.
+        UserError: no cluster there, or it does not let this process in; or Ray cannot have its sockets here.
+        RayStartError: this host is too busy for Ray to start.
     """
     if ray.is_initialized():
         yield
@@ -43,28 +54,73 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
         runtime_env["py_executable"] = shlex.quote(sys.executable)
     if dashboard and importlib.util.find_spec("aiohttp_cors") is None:
         raise UserError('--dashboard: Ray\'s dashboard is not installed; pip install "ray[default]", or leave it out')
-    if not local:
-        os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try of 40 s, not 20 of them
+    shared: dict[str, Any] = {"log_to_driver": False, "configure_logging": False, "runtime_env": runtime_env}
+    if local:
+        _start(include_dashboard=dashboard, **shared)
+    else:
+        _join(address, **shared)
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise death(error) from error
+    finally:
+        ray.shutdown()
+
+
+def _start(**options: Any) -> None:
+    """Ray on this host. Where it is too busy, Ray gives up after half a minute; it is begun again, from nothing.
+
+    Raises:
+        UserError: where it keeps its files is no place for that. RayStartError: all tries failed.
+    """
+    # Its agents, too: else they end it after 15 s, and Ray this process, without a word.
+    os.environ.setdefault("RAY_agent_register_timeout_ms", "60000")
+    for left in reversed(range(STARTS)):
+        before = _children()
+        try:
+            with _own_sigterm():
+                ray.init(address="local", **options)
+            return
+        except Exception as error:  # Ray's own has no class
+            ray.shutdown()
+            for process in _children() - before:  # what the failed start left running
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+            if isinstance(error, OSError) and "AF_UNIX" in str(error):
+                raise UserError(
+                    "TMPDIR is too long a path for the sockets that Ray makes below it; give Ray a short one, as in "
+                    "RAY_TMPDIR=/tmp"
+                ) from None
+            if not left:
+                raise RayStartError(
+                    f"Ray did not start on this host in {STARTS} tries ({first_line(error)}); wait until the host is "
+                    "less busy, then run it again"
+                ) from error
+            log.warning("Ray did not start (%s); trying again", first_line(error))
+
+
+def _children() -> set[int]:
+    """Ids of the processes that this one has started, and they."""
+    import psutil  # Ray carries it, and makes it known
+
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
+def _join(address: str, **options: Any) -> None:
+    """The cluster at an address.
+
+    Raises:
+        UserError: none is there, or it does not let this process in.
+    """
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try of 40 s, not 20 of them
     try:
         with _own_sigterm():
-            ray.init(
-                address=address or "local",
-                include_dashboard=dashboard if local else None,
-                log_to_driver=False,
-                configure_logging=False,
-                runtime_env=runtime_env,
-            )
+            ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        if local:
-            raise
         raise UserError(
             f"--address {address}: no way into a Ray cluster there ({first_line(error)[:120]}); start one, or give "
             "this user its token: ~/.ray/auth_token and RAY_AUTH_MODE=token (docs/cluster.md)"
         ) from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import ray
 
 from orchestrator.cluster import nodes
+from orchestrator.cluster.deaths import MemoryShortage, death
 from orchestrator.cluster.resources import TrialResources
 from trainables.plugins import Plugin, install, loaded
 
@@ -64,6 +65,7 @@ class WorkerPool:
         self._coming: dict[Any, Any] = {}
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Any]] = {}
+        self._shortage = MemoryShortage()
 
     def __enter__(self) -> Self:
         return self
@@ -82,13 +84,18 @@ class WorkerPool:
         waiting, deaths = deque(calls), Counter[Key | None]()
         try:
             while waiting or self._busy:
-                while waiting and self._idle:
-                    key, worker = waiting.popleft(), self._idle.pop()
-                    self._busy[worker.call.remote(loaded(), *calls[key])] = key, worker
-                self._hire(len(waiting) + len(self._busy))
-                task = self._first_of([*self._busy, *self._coming], over)
-                if task is None:
+                if not (resting := self._shortage.rest):
+                    while waiting and self._idle:
+                        key, worker = waiting.popleft(), self._idle.pop()
+                        self._busy[worker.call.remote(loaded(), *calls[key])] = key, worker
+                    self._hire(len(waiting) + len(self._busy))
+                task = self._first_of(
+                    [*self._busy, *self._coming], lambda: over() or (resting > 0 and not self._shortage.rest)
+                )
+                if task is None and over():
                     return
+                if task is None:
+                    continue
                 own, worker = self._busy.pop(task, None) or (None, self._coming.pop(task))
                 try:
                     found = ray.get(task)
@@ -98,8 +105,8 @@ class WorkerPool:
                         ray.kill(worker)
                         worker = None
                 except ray.exceptions.RayError as error:
-                    found, worker = _cause(error), None
-                    deaths[own] += 1
+                    found, worker = death(error), None
+                    deaths[own] += self._shortage.heed(found)
                     if deaths[own] <= RETRIES or (own is None and self._busy):
                         waiting.extendleft([own] if own is not None else [])
                         continue
@@ -107,7 +114,7 @@ class WorkerPool:
                         yield from ((key, found) for key in waiting)
                         return
                 if worker is not None:
-                    self._idle.append(worker)
+                    self._keep(worker)
                 if own is not None:
                     yield own, found
                 else:
@@ -117,9 +124,20 @@ class WorkerPool:
                 ray.kill(worker)
             self._busy = {}
 
+    def _keep(self, worker: Any) -> None:
+        """Have a worker wait for its next call, or end it, where there are to be fewer by now."""
+        if self._there < self._shortage.slots(self._share.slots):
+            self._idle.append(worker)
+        else:
+            ray.kill(worker)
+
+    @property
+    def _there(self) -> int:
+        return len(self._coming) + len(self._busy) + len(self._idle)
+
     def _hire(self, calls: int) -> None:
         """Begin workers for so many calls, as far as there are slots."""
-        for _ in range(len(self._coming) + len(self._busy) + len(self._idle), min(calls, self._share.slots)):
+        for _ in range(self._there, min(calls, self._shortage.slots(self._share.slots))):
             worker: Any = _WORKER.options(num_cpus=self._share.cpus, num_gpus=self._share.gpus).remote(self._share.gpus)
             self._coming[worker.ready.remote()] = worker
 

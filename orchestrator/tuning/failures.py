@@ -13,6 +13,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 
 from orchestrator.cluster.compatibility import HostError
+from orchestrator.cluster.deaths import HostMemoryError
 from orchestrator.common.errors import first_line
 from orchestrator.storage.storage import PATIENCE
 from orchestrator.tuning.resume import drop_strays
@@ -73,9 +74,9 @@ class Failure:
 
     @property
     def host_died(self) -> bool:
-        """Whether its worker went with its host. Before Ray knows that, it only cannot reach the worker."""
+        """Whether its worker went with its host, or that one's memory. At first Ray only cannot reach the worker."""
         gone = isinstance(self.error, RayActorError) and NODE_DIED in str(self.error)
-        return gone or isinstance(self.error, ActorUnavailableError)
+        return gone or isinstance(self.error, ActorUnavailableError | HostMemoryError)
 
 
 class FailurePolicy:
@@ -115,6 +116,7 @@ class FailurePolicy:
         """Whether its host died, and not by the trial: a spot host is taken away, but not one after the other."""
         if not failure.host_died:
             return False
+        self._run.shortage.heed(failure.error)
         now = self._run.ledger.trials[trial_id].epoch
         epoch, deaths = self._deaths.get(trial_id, (now, 0))
         deaths = deaths + 1 if epoch == now else 1

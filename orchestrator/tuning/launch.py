@@ -175,7 +175,8 @@ def _train(run: SearchRun, tracker: Tracker, known: list[FrozenTrial]) -> None:
     scheduler = Asha(rungs, run.metric)
     for trial_id in scheduler.replay(ledger.history, ledger.trials):
         ledger.add("ended", trial_id, state="asha", reason="")
-    searcher = StudySearch(run, study, rungs, nodes.slots(share, settings.max_concurrent))
+    slots, shortage = nodes.slots(share, settings.max_concurrent), run.shortage
+    searcher = StudySearch(run, study, rungs, lambda: 0 if shortage.rest else shortage.slots(slots()))
     progress = SearchProgress(
         trials=plan.trials, slots=share.slots, metric=run.task.primary, budget=budget, levels=levels(epochs)
     )

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from orchestrator.cluster.compatibility import HostRequirements
+from orchestrator.cluster.deaths import MemoryShortage
 from orchestrator.cluster.resources import TrialResources
 from orchestrator.config.search import SearchSettings
 from orchestrator.storage.storage import Storage
@@ -64,6 +65,11 @@ class SearchRun:
             self.plan.trials,
             self.plan.usual,
         )
+
+    @cached_property
+    def shortage(self) -> MemoryShortage:
+        """What was done where hosts ran out of memory."""
+        return MemoryShortage()
 
     @property
     def storage(self) -> Storage:

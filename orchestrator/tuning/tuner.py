@@ -10,6 +10,7 @@ from ray import tune
 from orchestrator.tuning.scheduler import Asha
 from orchestrator.tuning.search_run import SearchRun
 from orchestrator.tuning.searcher import StudySearch
+from orchestrator.tuning.worker_deaths import outlive_deaths
 
 #: A trial that raises, or whose worker dies, goes on from its last checkpoint this many times.
 MAX_FAILURES = 2
@@ -19,6 +20,7 @@ def build_tuner(
     run: SearchRun, trainable: Any, searcher: StudySearch, scheduler: Asha, callback: tune.Callback
 ) -> tune.Tuner:
     """The Tuner of one launch of a search; its checkpoints go to a folder of its own, so none is overwritten."""
+    outlive_deaths()
     # Else Tune starts one worker after the other, and a trial that ends first hands its worker on: one slot for ever.
     # The searcher keeps to the slots, whose number grows with the cluster.
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(run.share.slots, run.plan.trials))

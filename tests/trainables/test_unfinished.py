@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +92,9 @@ def test_what_others_call_so_stays(tmp_path: Path) -> None:
 
 
 def test_what_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="x"), unfinished.beside(tmp_path / "a") as part:
+    with suppress(ZeroDivisionError), unfinished.beside(tmp_path / "a") as part:
         part.mkdir()
-        raise ValueError("x")
+        1 / 0  # noqa: B018
     assert not list(tmp_path.iterdir())
 
 
