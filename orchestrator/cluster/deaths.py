@@ -14,8 +14,10 @@ from orchestrator.common.errors import first_line
 
 log = logging.getLogger(__name__)
 
-#: Seconds before anything begins again after a host's memory ran out; twice as long each further time.
-REST = 30.0
+#: Seconds before anything begins again after a host's memory ran out; twice as long each further time, to the longest.
+REST, LONGEST = 30.0, 300.0
+#: Seconds without that, after which all is as it was.
+QUIET = 3600.0
 #: Processes that are named.
 NAMED = 3
 #: What Ray's memory monitor says, up to 2.55 and since; a line a process in its table.
@@ -56,8 +58,8 @@ class MemoryShortage:
             return True
         if self.rest:
             return False
-        rest = REST * 2**self._times
-        self._times, self._until = self._times + 1, time.monotonic() + rest
+        rest = min(REST * 2**self._again, LONGEST)
+        self._times, self._until = self._again + 1, time.monotonic() + rest
         fewer = f", with {self._times - 1} fewer at a time" if self._times > 1 else ""
         log.warning("%s; going on in %s%s", error, format_seconds(rest), fewer)
         return True
@@ -69,4 +71,9 @@ class MemoryShortage:
 
     def slots(self, most: int) -> int:
         """How many workers there may be at a time, of so many otherwise."""
-        return max(1, most - max(0, self._times - 1))
+        return max(1, most - max(0, self._again - 1))
+
+    @property
+    def _again(self) -> int:
+        """How often it was so, an hour between two times at most."""
+        return self._times if time.monotonic() < self._until + QUIET else 0

@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,8 +17,8 @@ from typing import Any
 import ray
 
 from orchestrator.cluster.deaths import death
+from orchestrator.common import signals
 from orchestrator.common.errors import UserError, first_line
-from orchestrator.common.signals import Terminated
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        raise death(error) from error
+        raise death(error) from None
     finally:
         ray.shutdown()
 
@@ -78,7 +79,7 @@ def _start(**options: Any) -> None:
     for left in reversed(range(STARTS)):
         before = _children()
         try:
-            with _own_sigterm():
+            with _own_sigterm(), _witnessed():
                 ray.init(address="local", **options)
             return
         except Exception as error:  # Ray's own has no class
@@ -97,6 +98,25 @@ def _start(**options: Any) -> None:
                     "less busy, then run it again"
                 ) from error
             log.warning("Ray did not start (%s); trying again", first_line(error))
+
+
+@contextlib.contextmanager
+def _witnessed() -> Iterator[None]:
+    """Where a start fails, Ray may end this process from C++, in which nothing of Python runs: another says so."""
+    if sys.platform == "win32":
+        yield
+        return
+    words = "failed: Ray ended this process as it started; wait until the host is less busy, then run it again"
+    # It says what it is told to, or these words where it is told nothing.
+    script = 'read -r line || line=$0; [ -z "$line" ] || echo "$line" >&2'
+    witness = subprocess.Popen(
+        ["/bin/sh", "-c", script, words], stdin=subprocess.PIPE, stderr=signals.stderr(), start_new_session=True
+    )
+    with witness, signals.heard_on(witness.stdin.fileno()):
+        try:
+            yield
+        finally:
+            witness.stdin.write(b"\n")
 
 
 def _children() -> set[int]:
@@ -130,7 +150,7 @@ def _own_sigterm() -> Iterator[None]:
     try:
         yield
     except SystemExit:
-        raise Terminated from None
+        raise signals.Terminated from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)

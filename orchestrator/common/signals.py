@@ -16,7 +16,6 @@ if hasattr(signal, "SIGHUP"):  # not on Windows
     _ENDS[signal.SIGHUP] = TERMINATED
 #: The signals that end a command.
 NUMBERS = tuple(_ENDS)
-#: Where the user reads errors, and of an interrupted import.
 _stderr = 2
 
 
@@ -60,6 +59,11 @@ def end_with_pipe() -> None:
     """From now on this process ends quietly where nobody reads what it writes, as under "| head"."""
     if hasattr(signal, "SIGPIPE"):  # not on Windows
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
+def stderr() -> int:
+    """The descriptor on which the user reads errors."""
+    return _stderr
 
 
 @contextmanager

@@ -65,6 +65,8 @@ def test_it_rests_and_then_has_fewer_at_a_time(
             assert not shortage.heed(error), "what dies in the same moment is told once"
             rests.append((shortage.rest, shortage.slots(2)))
             now[0] += shortage.rest
+        now[0] += deaths.QUIET
+        assert shortage.slots(2) == 2, "that was long ago"
     assert rests == [(30.0, 2), (60.0, 1), (120.0, 1)]
     assert [record.getMessage() for record in caplog.records] == [
         f"{SAID}; going on in 30 s",

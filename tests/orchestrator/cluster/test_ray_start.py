@@ -54,6 +54,42 @@ def test_a_host_that_stays_busy_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     assert [process.wait(10) for process in host.left] == [-9] * STARTS
 
 
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [
+        ("os._exit(1)", 1, "failed: Ray ended this process as it started; "),
+        ("raise OSError('AF_UNIX')", 0, ""),
+        ("import deaf", 143, "terminated\n"),
+    ],
+)
+def test_what_ends_within_ray_is_told_by_another(end: str, code: int, said: str, tmp_path: Path) -> None:
+    """And only that."""
+    (tmp_path / "deaf.py").write_text("import os\nos.kill(os.getpid(), 15)\n")
+    lines = f"""
+import os, signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+sys.argv = ["-m"]
+import orchestrator
+import ray
+from orchestrator.cluster.session import ray_session
+from orchestrator.common.signals import unwind
+sys.path.append({str(tmp_path)!r})
+def start(**options):
+    {end}
+ray.init = start
+unwind()
+try:
+    ray_session().__enter__()
+except Exception:
+    pass
+"""
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run([sys.executable, "-c", lines], cwd=root, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == bool(said)
+
+
 def test_a_folder_with_too_long_a_name_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(**options: Any) -> None:
         raise OSError("validate_socket_filename failed: AF_UNIX path length cannot exceed 107 bytes: /long")
