@@ -18,8 +18,10 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from orchestrator.cluster import nodes
+from orchestrator.cluster.deaths import death
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.storage.storage import PATIENCE, Storage, reason
+from trainables import unfinished
 
 #: The project, and the packages whose sources must be the same on all hosts.
 PROJECT, PACKAGES = "breast-ultrasound-orchestrator", ("orchestrator", "trainables", "search_spaces")
@@ -98,22 +100,23 @@ def checked(storage: Storage, weights: Path | None = None) -> Iterator[HostRequi
     Raises:
         UserError: one does not fit, or the driver cannot write to the storage.
     """
-    mine, probe = versions(), storage.home / f".probe-{uuid.uuid4().hex}"
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        storage.write(probe, probe.name.encode())
-    except OSError as error:
-        raise UserError(f"--storage {storage.shown(storage.home)}: cannot be written ({reason(error)})") from None
-    try:
-        for name, found in _on_each(_asker()):
-            if problem := different(mine, found):
-                raise UserError(f"host {name}: {problem}")
-        for name, problem in _on_each(unreachable, storage, probe, weights):
-            if problem:
-                raise UserError(f"host {name}: {problem}")
-        yield HostRequirements(mine, storage, probe, weights)
-    finally:
-        storage.delete(probe)
+    mine = versions()
+    with unfinished.beside(storage.home / "probe") as probe:
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            storage.write(probe, probe.name.encode())
+        except OSError as error:
+            raise UserError(f"--storage {storage.shown(storage.home)}: cannot be written ({reason(error)})") from None
+        try:
+            for name, found in _on_each(_asker()):
+                if problem := different(mine, found):
+                    raise UserError(f"host {name}: {problem}")
+            for name, problem in _on_each(unreachable, storage, probe, weights):
+                if problem:
+                    raise UserError(f"host {name}: {problem}")
+            yield HostRequirements(mine, storage, probe, weights)
+        finally:
+            storage.delete(probe)
 
 
 def versions() -> dict[str, str]:
@@ -191,6 +194,6 @@ def _on_each(function: Callable[..., Any], *arguments: Any) -> list[tuple[str, A
         except ray.exceptions.RayError as error:
             if node_id not in {node["NodeID"] for node in nodes.nodes()}:
                 continue  # it died meanwhile
-            why = "no answer" if isinstance(error, ray.exceptions.GetTimeoutError) else first_line(error)
+            why = "no answer" if isinstance(error, ray.exceptions.GetTimeoutError) else first_line(death(error))
             raise UserError(f"host {name}: it cannot run tasks ({why}); see its Ray logs") from None
     return said
