@@ -19,6 +19,7 @@ from benchmarks.startup import COMMANDS, make_store
 
 ROOT = Path(__file__).parents[2]
 LINES = {130: "interrupted", 143: "terminated"}
+WORDS = {**COMMANDS, "weights": ["--list"]}
 SENT = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 143}
 #: A command whose work is given.
 WORK = """
@@ -106,14 +107,14 @@ def test_a_closed_terminal_ends_it_all_the_same(body: str, closed_terminal: int,
 
 @pytest.mark.long
 @pytest.mark.parametrize("seconds", [0.05, 0.5, 1.5, 3.0])
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", WORDS)
 def test_every_command_at_several_moments_after_its_first_line(name: str, seconds: float, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 50), np.uint8))
     make_store(tmp_path)
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     for number, code in SENT.items():
         with subprocess.Popen(
-            [sys.executable, "-m", f"orchestrator.{name}", *COMMANDS[name]],
+            [sys.executable, "-m", f"orchestrator.{name}", *WORDS[name]],
             cwd=tmp_path,
             env={**environment, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.PIPE,
