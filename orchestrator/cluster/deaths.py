@@ -29,7 +29,7 @@ class HostMemoryError(RayActorError):
     """A host's memory ran out, and Ray ended a worker there: not for what the worker itself held, but as the newest."""
 
     def __init__(self, words: str) -> None:
-        super().__init__(error_msg=words)  # type: ignore[no-untyped-call]
+        super().__init__(error_msg=words)
 
 
 def death(error: RayError) -> RayError:
@@ -43,7 +43,7 @@ def death(error: RayError) -> RayError:
         return HostMemoryError(f"memory of host {host} ran out: {used} of {total} GB used{which}")
     if isinstance(error, RayActorError):
         return error
-    return RayActorError(error_msg=first_line(error))  # type: ignore[no-untyped-call]
+    return RayActorError(error_msg=first_line(error))
 
 
 class MemoryShortage:

@@ -112,6 +112,7 @@ def _witnessed() -> Iterator[None]:
     witness = subprocess.Popen(
         ["/bin/sh", "-c", script, words], stdin=subprocess.PIPE, stderr=signals.stderr(), start_new_session=True
     )
+    assert witness.stdin
     with witness, signals.heard_on(witness.stdin.fileno()):
         try:
             yield

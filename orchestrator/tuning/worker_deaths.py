@@ -10,14 +10,14 @@ from ray.tune.execution.tune_controller import TuneController
 
 from orchestrator.cluster.deaths import HostMemoryError, death
 
-_task_failed = RayActorManager._actor_task_failed
-_trial_failed = TuneController._process_trial_failure
+_manager: Any = RayActorManager
+_controller: Any = TuneController
+_task_failed, _trial_failed = _manager._actor_task_failed, _controller._process_trial_failure
 
 
 def outlive_deaths() -> None:
     """From now on, in this process, a worker that dies fails its trial alone, whatever Ray calls it."""
-    RayActorManager._actor_task_failed = _one_task_failed
-    TuneController._process_trial_failure = _one_trial_failed
+    _manager._actor_task_failed, _controller._process_trial_failure = _one_task_failed, _one_trial_failed
 
 
 def _one_task_failed(manager: Any, task: Any, exception: Exception) -> None:
