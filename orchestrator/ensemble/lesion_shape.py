@@ -72,7 +72,9 @@ def keep(members: Sequence[Member], best: Combination, team: MemberTrainer) -> N
         "name": member.name,
         "image_size": member.size,
         "encoder_weights": member.encoder_weights,
-        "checkpoints": {str(fold): os.path.relpath(path, team.search.home) for fold, path in member.checkpoints.items()},
+        "checkpoints": {
+            str(fold): os.path.relpath(path, team.search.home) for fold, path in member.checkpoints.items()
+        },
         "combination": asdict(Combination("best", masks=head)),
     }
     write_text(team.search.files.segmenter, json.dumps(stored, indent=2))

@@ -25,10 +25,10 @@ from orchestrator.tuning.ledger import TrialRecord
 from orchestrator.tuning.moved import relocated
 
 #: What may be given anew; all else makes another search. `data` and `plugin` may have moved: the fingerprint and the
-#: digests are compared. A store that has not the search's runs gets them from the ledger.
+#: digests are compared. A store or an experiment that has not the search's runs gets them from the ledger.
 CHANGEABLE = {
     *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
-    *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "address", "strict", "plugin"),
+    *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "experiment", "address", "strict", "plugin"),
     *("ensemble", "top_k", "boost_rounds"),
 }
 
@@ -63,8 +63,8 @@ def load(fields: Mapping[str, Any]) -> SearchSettings:
     begun = settings.files.ledger.is_file() and settings.files.ledger.stat().st_size
     if begun and not given.get("tracking_uri") and store != settings.tracking_uri and not Path(store).is_file():
         raise UserError(
-            f"--resume {name}: its MLflow store {store} is not there; give --tracking-uri where it is, or where another "
-            "is to be, which gets its runs"
+            f"--resume {name}: its MLflow store {store} is not there; give --tracking-uri where it is, or where "
+            "another is to be, which gets its runs"
         )
     return settings
 
