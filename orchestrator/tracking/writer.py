@@ -239,8 +239,8 @@ class Writer:
             run = found[0]
             if notes.status == "RUNNING":
                 self._client.update_run(run.info.run_id, "RUNNING")
-            histories = [self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics]
-            steps = {history[0].key: max(point.step for point in history) for history in histories}
+            histories = {name: self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+            steps = {name: max((point.step for point in points), default=-1) for name, points in histories.items()}
             has_data = bool(run.inputs and run.inputs.dataset_inputs)
             written = RunState(run.info.run_id, steps, set(run.data.params), has_data)
         else:
