@@ -21,8 +21,8 @@ _NUMBERS = {
 }
 #: The same of a server, but for what begins with 5: it timed out, or is asked too often.
 _STATUS = {408, 425, 429}
-#: What drivers raise of a connection, by name: they are not installed everywhere.
-_CONNECTIONS = {"ConnectionError", "HTTPClientError", "TimeoutError"}
+#: What is raised of a connection, by name, as drivers are not installed everywhere: by Python, requests, boto.
+_CONNECTIONS = {"ConnectionError", "TimeoutError", "RequestException", "HTTPClientError"}
 
 
 def may_pass(error: BaseException) -> bool:
@@ -31,7 +31,7 @@ def may_pass(error: BaseException) -> bool:
         return status >= 500 or status in _STATUS
     if isinstance(error, MlflowException):
         return error.error_code not in _CODES
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno is not None:
         return error.errno not in _NUMBERS
     return any(kind.__name__ in _CONNECTIONS for kind in type(error).__mro__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 import sqlite3
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from PIL import Image
+from mlflow.tracking._tracking_service import utils
+from PIL import Image, UnidentifiedImageError
 
 from orchestrator.config.types import TrackingError
 from orchestrator.tracking.client import open_store
@@ -44,6 +46,7 @@ class _Refused(Exception):
         (_Refused(429), True),
         (_Refused(503), True),
         (RuntimeError("no credentials"), False),
+        (UnidentifiedImageError("no picture"), False),
     ],
     ids=lambda value: repr(value)[:40],
 )
@@ -115,7 +118,7 @@ def test_a_refused_picture_holds_up_no_other_and_is_not_called_written(
 
 
 @pytest.fixture
-def moved(store: str, tmp_path: Path) -> tuple[str, str]:
+def moved(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     """A store that was moved with its artifacts, and the run of a trial in it that has a model."""
     tracker = begin(store)
     tracker.start_trial("t1", "unet #1", {}, TAGS)
@@ -128,6 +131,7 @@ def moved(store: str, tmp_path: Path) -> tuple[str, str]:
     client.create_model_version("m", f"runs:/{run}/model", run)
     old = Path(store.removeprefix("sqlite:///")).parent
     shutil.move(old, tmp_path / "moved here")
+    monkeypatch.setattr(utils, "_artifact_repos_cache", OrderedDict())  # another process goes on there
     return f"sqlite:///{tmp_path}/moved here/mlflow.db", run
 
 
