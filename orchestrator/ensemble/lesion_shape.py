@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -71,7 +72,9 @@ def keep(members: Sequence[Member], best: Combination, team: MemberTrainer) -> N
         "name": member.name,
         "image_size": member.size,
         "encoder_weights": member.encoder_weights,
-        "checkpoints": {str(fold): str(path) for fold, path in member.checkpoints.items()},
+        "checkpoints": {
+            str(fold): os.path.relpath(path, team.search.home) for fold, path in member.checkpoints.items()
+        },
         "combination": asdict(Combination("best", masks=head)),
     }
     write_text(team.search.files.segmenter, json.dumps(stored, indent=2))
@@ -85,7 +88,7 @@ def find(storage: Path, team: MemberTrainer, folds: Collection[int]) -> Segmente
         own = (stored["data_fingerprint"], stored["keep_aspect"], stored["mirrored"])
         if stored["task"] != "seg" or own != (team.data.data_fingerprint, team.data.keep_aspect, team.tta):
             continue
-        checkpoints = {int(fold): Path(path) for fold, path in stored["checkpoints"].items()}
+        checkpoints = {int(fold): storage / path for fold, path in stored["checkpoints"].items()}
         there = all((path / checkpoint.WEIGHTS).is_file() for path in checkpoints.values())
         if not there or not checkpoints.keys() >= set(folds):
             continue

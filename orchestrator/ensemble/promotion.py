@@ -70,7 +70,7 @@ class Contender:
         return cls(
             version=str(found.version),
             data_fingerprint=tags.get("data_fingerprint", ""),
-            classes=int(tags.get("classes", 0)),
+            classes=int(classes) if (classes := tags.get("classes", "")).isdecimal() else 0,
             synthetic=tags.get("synthetic") == "true",
             optimistic=tags.get("optimistic") == "true",
             held_out=kept[0] if kept else None,

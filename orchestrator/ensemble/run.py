@@ -44,7 +44,9 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tracking import datasets, description
 from orchestrator.tracking.client import open_store
 from orchestrator.tracking.orphans import marks
+from orchestrator.tracking.sqlite import check_sqlite
 from orchestrator.tracking.tracker import Tracker
+from orchestrator.tuning.moved import relocated
 from trainables.data import Prepared
 from trainables.data.splits import BY_SOURCE
 from trainables.plugins import digests
@@ -73,6 +75,7 @@ def run_ensemble(settings: EnsembleSettings | None = None, **fields: Any) -> Ens
         raise UserError(f"--name {name}: that is a search of task {search.task}; give --task {search.task}")
     settings = settings.model_copy(update={"tracking_uri": settings.tracking_uri or search.tracking_uri})
     search.files.sweep()
+    check_sqlite(settings.tracking_uri, create=False)  # before a tracker, who would make it
     data, _ = loading.read(search)
     with (
         quiet(search.files.ensemble_log),
@@ -202,8 +205,9 @@ def _done(settings: EnsembleSettings, search: SearchSettings, identity: str) -> 
         return None
     try:
         found = EnsembleResult.read(search.files.ensemble_report)
-        asked = {**settings.model_dump(mode="json"), "time_budget": found.settings.get("time_budget")}
-        if found.lacks or found.identity != identity or found.settings != asked:
+        before = relocated(found.settings, search.home)
+        asked = {**settings.model_dump(mode="json"), "time_budget": before.get("time_budget")}
+        if found.lacks or found.identity != identity or before != asked:
             return None
         client = open_store(settings.tracking_uri, create=False)
         client.get_model_version(*found.model_uri.removeprefix("models:/").rsplit("/", 1))

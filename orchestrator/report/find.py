@@ -15,6 +15,7 @@ from orchestrator.ensemble.candidates import search_settings
 from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
 from orchestrator.storage.run_folder import NAMES
+from orchestrator.tuning.moved import relocated
 
 TITLES = {"seg": "segmentation", "cls": "classification", "multi": "multi-task"}
 
@@ -91,6 +92,7 @@ def _entry(search: SearchSettings) -> Entry:
     file = search.files.ensemble_report
     try:
         found = EnsembleResult.read(file)
+        found = found.model_copy(update={"settings": relocated(found.settings, search.home)})
         written = file.stat().st_mtime
     except FileNotFoundError:
         raise UserError(f"--name {search.name}: it has no ensemble yet; {again}") from None

@@ -13,7 +13,7 @@ from mlflow.entities import Run
 
 from orchestrator.scoring.final_scores import FinalScores
 from orchestrator.tracking import ui_view
-from orchestrator.tracking.ranking import TrialRow, best_trials, runs_of
+from orchestrator.tracking.ranking import TrialRow, best_trials, compared_by, runs_of
 from orchestrator.tracking.registry import champion, model_name
 
 #: Of an experiment, or of a run.
@@ -129,17 +129,18 @@ def ensemble_tags(
 def _group(run: Run) -> Group | None:
     """What a search's trials may be compared with."""
     tags = run.data.tags
-    if not tags.get("data_fingerprint") or not tags.get("primary"):
+    try:
+        key = compared_by(tags)
+    except ValueError:
         return None
     source = tags.get("data_source", "")
-    key = tags["task"], int(tags.get("classes", 3)), tags["data_fingerprint"]
     return Group(*key, tags["primary"], PurePath(source).name or source, tags.get("synthetic") == "true")
 
 
 def _is_of(ensemble: Run, group: Group) -> bool:
     tags = ensemble.data.tags
-    key = tags.get("task"), int(tags.get("classes", 3)), tags.get("data_fingerprint")
-    return WINNER in tags and key == (group.task, group.classes, group.fingerprint)
+    key = tags.get("task"), tags.get("classes", "3"), tags.get("data_fingerprint")
+    return WINNER in tags and key == (group.task, str(group.classes), group.fingerprint)
 
 
 def _heading(group: Group, trials: Sequence[TrialRow], experiment_id: str) -> str:

@@ -50,6 +50,7 @@ def _download(model: str, tracking_uri: str | None, scratch: str) -> Downloaded:
     # Late: an exported model needs neither MLflow nor its store.
     from mlflow.artifacts import download_artifacts
 
+    from orchestrator.tracking.artifacts import present
     from orchestrator.tracking.client import open_store
 
     uri = types.tracking_uri(tracking_uri)
@@ -61,7 +62,12 @@ def _download(model: str, tracking_uri: str | None, scratch: str) -> Downloaded:
         source = client.get_model_version_download_uri(name, found.version)
         if source.startswith("runs:/"):
             run, _, path = source.removeprefix("runs:/").partition("/")
-            folder = client.download_artifacts(run, path, scratch)
+            place = client.get_run(run).info.artifact_uri
+            moved = present(place, uri)
+            if moved == place:
+                folder = client.download_artifacts(run, path, scratch)
+            else:
+                folder = download_artifacts(artifact_uri=f"{moved}/{path}", dst_path=scratch)
         else:
             folder = download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=uri)
         return Downloaded(Path(folder), str(found.version))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run, ViewType
 
+from orchestrator.common.console import complain
 from orchestrator.common.errors import first_line
 from orchestrator.config.types import BestPer, TrackingError, shown_uri
+from orchestrator.scoring.metrics import PRIMARY
 from orchestrator.tracking.client import open_store, quote
 
 PAGE = 1000
+#: Tags without any of which a run is no trial of ours.
+_OURS = {"task", "primary", "data_fingerprint"}
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Ranking:
 def read_trials(uri: str, experiment: str | None = None, task: str | None = None) -> list[TrialRow]:
     """Every trial in the store: of one experiment or of all, of one task or of all. Looking creates nothing.
 
+    One whose tags do not say what it may be compared with is left out, and named on standard error.
+
     Raises:
         TrackingError: no store there, or no such experiment.
     """
@@ -68,12 +74,18 @@ def read_trials(uri: str, experiment: str | None = None, task: str | None = None
         if experiment is not None and experiment not in known:
             raise TrackingError(f"no experiment {experiment}; choose from {', '.join(sorted(known))}")
         ids = [known[experiment]] if experiment is not None else list(known.values())
-        rows = [trial_row(run) for run in runs_of(client, ids, condition)]
+        runs = [run for run in runs_of(client, ids, condition) if _OURS & run.data.tags.keys()]
     except TrackingError:
         raise
     except Exception as error:  # whatever a driver or a server may raise
         raise TrackingError(f"{shown_uri(uri)} cannot be read ({first_line(error)})") from error
-    return [row for row in rows if row.task and row.data_fingerprint]  # others are not trials of ours
+    rows = []
+    for run in runs:
+        try:
+            rows.append(trial_row(run))
+        except ValueError as error:
+            complain(f"left out  {run.info.run_name or 'run'} ({run.info.run_id}): {error}")
+    return rows
 
 
 def rank(rows: Iterable[TrialRow], top: int | None = None, best_per: BestPer | None = None) -> list[Ranking]:
@@ -120,7 +132,10 @@ def best_trials(
     )
     rows: list[TrialRow] = []
     for run in runs_of(client, [experiment_id], condition, f"metrics.`best/{primary}` DESC", 2 * count):
-        row = trial_row(run)
+        try:
+            row = trial_row(run)
+        except ValueError:
+            continue
         if row.best is None or (len(rows) >= count and row.best < (rows[count - 1].best or 0.0)):
             break  # the rest is worse; equals are told apart by their time
         rows.append(row)
@@ -156,27 +171,55 @@ def runs_of(
             return
 
 
+def compared_by(tags: Mapping[str, str]) -> tuple[str, int, str]:
+    """Task, number of classes and data fingerprint of a search or a trial, by its tags.
+
+    Raises:
+        ValueError: a tag is missing, or was edited; the message names it.
+    """
+    tags = {"classes": "3", **tags}  # older versions had no other
+    allowed = {"task": PRIMARY, "primary": {PRIMARY.get(tags.get("task", ""))}, "classes": {"2", "3"}}
+    wrong = [name for name, values in allowed.items() if tags.get(name) not in values]
+    if not tags.get("data_fingerprint", "").isalnum():
+        wrong.append("data_fingerprint")
+    if wrong:
+        raise ValueError(f"its tag {wrong[0]} is {tags[wrong[0]]!r}" if wrong[0] in tags else f"no tag {wrong[0]}")
+    return tags["task"], int(tags["classes"]), tags["data_fingerprint"]
+
+
+def epochs(run: Run) -> int:
+    """The epochs that a trial has done."""
+    done = run.data.metrics.get("epoch", 0.0)
+    return int(done) if math.isfinite(done) else 0
+
+
 def trial_row(run: Run) -> TrialRow:
-    """A trial's run as a row."""
+    """A trial's run as a row.
+
+    Raises:
+        ValueError: its tags do not say what it may be compared with.
+    """
     info, tags = run.info, run.data.tags
-    best = run.data.metrics.get(f"best/{tags.get('primary')}", math.nan)
+    task, classes, data_fingerprint = compared_by(tags)
+    best = run.data.metrics.get(f"best/{PRIMARY[task]}", math.nan)
+    ended = info.start_time and info.end_time and info.status != "RUNNING"
     return TrialRow(
         name=info.run_name or info.run_id,
         search=tags.get("search", ""),
-        task=tags.get("task", ""),
+        task=task,
         architecture=tags.get("architecture", ""),
         encoder=tags.get("encoder", ""),
-        primary=tags.get("primary", ""),
+        primary=PRIMARY[task],
         best=best if math.isfinite(best) else None,
-        epochs=int(run.data.metrics.get("epoch", 0)),
-        seconds=(info.end_time - info.start_time) / 1000 if info.end_time and info.status != "RUNNING" else None,
+        epochs=epochs(run),
+        seconds=(info.end_time - info.start_time) / 1000 if ended else None,
         status=info.status,
         stopped=tags.get("stopped", ""),
         data_source=tags.get("data_source", ""),
-        data_fingerprint=tags.get("data_fingerprint", ""),
+        data_fingerprint=data_fingerprint,
         synthetic=tags.get("synthetic", "").lower() == "true",
         run_id=info.run_id,
-        classes=int(tags.get("classes", 3)),
+        classes=classes,
         trial_id=tags.get("trial_id", ""),
         search_id=tags.get("search_id", ""),
     )

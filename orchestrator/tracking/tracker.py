@@ -13,6 +13,7 @@ from orchestrator.tracking.client import ensure_experiment, open_store
 from orchestrator.tracking.datasets import dataset_input
 from orchestrator.tracking.orphans import close_stale
 from orchestrator.tracking.pending import PendingWrites, Picture, now_ms
+from orchestrator.tracking.ranking import epochs
 from orchestrator.tracking.writer import PARENT, Describe, Writer
 
 PATIENCE = 30.0  # seconds that start_search and close keep trying
@@ -126,7 +127,7 @@ class Tracker:
         runs = self._writer.trials(self._id)
         self._earlier = {trial_id: run.info.run_id for trial_id, run in runs.items()}
         closed = {trial_id: run for trial_id, run in runs.items() if run.info.status in ("FINISHED", "FAILED")}
-        return {trial_id: int(run.data.metrics.get("epoch", 0)) for trial_id, run in closed.items()}
+        return {trial_id: epochs(run) for trial_id, run in closed.items()}
 
     def finished(self, kind: str) -> set[str]:
         """The ids of all trials, folds or boosts of this experiment whose runs are FINISHED, of whatever search.
@@ -169,11 +170,16 @@ class Tracker:
         """The largest time so far between a call and its writing, in seconds."""
         return self._writer.lag
 
+    @property
+    def unwritten(self) -> set[Path]:
+        """The pictures that are not in the store: they wait, or it has refused them."""
+        return self._writer.unwritten
+
     def close(self) -> bool:
         """Write what waits and set every run of this search that is still RUNNING to KILLED.
 
         Returns:
-            Whether all of it is written.
+            Whether all of it is written that the store takes; what it refused has been told.
         """
         return self._writer.close(PATIENCE)
 

@@ -7,15 +7,16 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from orchestrator.common.errors import first_line
 from orchestrator.config.types import TrackingError
 from orchestrator.tracking.client import quote
+from orchestrator.tracking.outages import may_pass
 from orchestrator.tracking.pending import PendingWrites, Picture, RunState, add
 
 log = logging.getLogger(__name__)
@@ -25,15 +26,6 @@ LONGEST_PAUSE = 2.0  # seconds between two attempts
 REST = 1.0  # seconds between two rounds of writing: what comes meanwhile goes into one batch
 WARN_AFTER = 60.0  # seconds without an answer
 DESCRIBE = 60.0  # seconds between two descriptions of the experiment while trials end
-
-# Asking again cannot help; anything else (locked, refused, timed out, 5xx) may pass.
-PERMANENT = {
-    "BAD_REQUEST",
-    "INVALID_PARAMETER_VALUE",
-    "PERMISSION_DENIED",
-    "RESOURCE_ALREADY_EXISTS",
-    "RESOURCE_DOES_NOT_EXIST",
-}
 
 #: Brings an experiment's description up to date; see `description.update`.
 Describe = Callable[[MlflowClient, str], None]
@@ -54,6 +46,7 @@ class Writer:
         self._client, self._experiment_id, self._store, self._description = client, experiment_id, store, describe
         self.lag = 0.0  # largest, seconds
         self.last_error = ""
+        self.unwritten = set[Path]()  # files of pictures
         self._changed = threading.Condition()  # guards the attributes below
         self._notes: dict[str, PendingWrites] = {}
         self._runs: dict[str, RunState] = {}
@@ -71,6 +64,7 @@ class Writer:
         """Have `notes` written to the run of `key`."""
         with self._changed:
             add(self._notes, key, notes)
+            self.unwritten |= {picture.file for picture in notes.pictures}
             self._changed.notify_all()
 
     def run(self, key: str, wait: float = 0.0) -> RunState | None:
@@ -82,12 +76,12 @@ class Writer:
     def trials(self, search_id: str) -> dict[str, Run]:
         """Each trial's run of a search, by trial id; asked in the caller's thread."""
         found = self._ask(f"tags.kind = 'trial' and tags.search_id = {quote(search_id)}")
-        return {run.data.tags["trial_id"]: run for run in found}
+        return {trial_id: run for run in found if (trial_id := run.data.tags.get("trial_id"))}
 
     def finished(self, kind: str) -> set[str]:
         """The trial ids of all FINISHED runs of a kind; asked in the caller's thread."""
         found = self._ask(f"tags.kind = {quote(kind)} and attributes.status = 'FINISHED'")
-        return {run.data.tags["trial_id"] for run in found}
+        return {trial_id for run in found if (trial_id := run.data.tags.get("trial_id"))}
 
     def _ask(self, condition: str) -> list[Run]:
         try:
@@ -99,7 +93,7 @@ class Writer:
         """Write what waits, set the runs of this search that are still RUNNING to KILLED, and end the thread.
 
         Returns:
-            Whether all of it is written.
+            Whether all of it is written that the store takes; what it refused has been told.
         """
         with self._changed:
             if self._deadline is not None:
@@ -108,7 +102,8 @@ class Writer:
             self._changed.notify_all()
         self._thread.join(patience + 30)  # one call may outlast the deadline
         if self._thread.is_alive() or self._failing_since:
-            lost = f"what {len(self._notes)} run(s) still had to write is not in MLflow, and runs may be left RUNNING"
+            left = f"what {len(self._notes)} run(s) still had to write, and {len(self._pictures)} picture(s)"
+            lost = f"{left} are not in MLflow, and runs may be left RUNNING"
             log.warning("%s does not answer (%s): %s", self._store, self.last_error, lost)
             return False
         return True
@@ -136,6 +131,7 @@ class Writer:
                     self._pictures.pop(0)
             except Exception as error:
                 pause = min(2 * pause or 0.1, LONGEST_PAUSE)
+                self._pictures = self._pictures[1:] + self._pictures[:1]  # one that fails holds up no other
                 self._keep(taken, error)
                 ended = deadline is not None and time.monotonic() > deadline
             else:
@@ -197,10 +193,7 @@ class Writer:
         try:
             call()
         except Exception as error:
-            passing = (
-                error.error_code not in PERMANENT if isinstance(error, MlflowException) else isinstance(error, OSError)
-            )
-            if passing:
+            if may_pass(error):
                 raise
             self.last_error = first_line(error)
             log.warning("MLflow refuses %s of %s: %s", what, key or "the search", self.last_error)
@@ -221,18 +214,19 @@ class Writer:
 
     def _picture(self, key: str, picture: Picture) -> None:
         file, folder, step = picture
+        run_id = self._runs[key].run_id
+
+        def written() -> None:
+            self._client.log_artifact(run_id, str(file), folder)
+            if step is not None:
+                with Image.open(file) as image:
+                    image.load()
+                    self._client.log_image(run_id, image, key=f"{folder}/{file.stem}", step=step, synchronous=True)
+
         if not file.is_file():
             log.warning("the picture %s is gone before it reached MLflow", file)
-            return
-        run_id = self._runs[key].run_id
-        self._attempt(key, file.name, lambda: self._client.log_artifact(run_id, str(file), folder))
-        if step is not None:
-            with Image.open(file) as image:
-                image.load()
-                name = f"{folder}/{file.stem}"
-                self._attempt(
-                    key, name, lambda: self._client.log_image(run_id, image, key=name, step=step, synchronous=True)
-                )
+        elif self._attempt(key, file.name, written):
+            self.unwritten.discard(file)
 
     def _open(self, key: str, notes: PendingWrites) -> None:
         """Find the run by its tags, or create it. Looking first keeps it one run, also when an answer got lost."""
@@ -245,8 +239,8 @@ class Writer:
             run = found[0]
             if notes.status == "RUNNING":
                 self._client.update_run(run.info.run_id, "RUNNING")
-            histories = [self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics]
-            steps = {history[0].key: max(point.step for point in history) for history in histories}
+            histories = {name: self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+            steps = {name: max((point.step for point in points), default=-1) for name, points in histories.items()}
             has_data = bool(run.inputs and run.inputs.dataset_inputs)
             written = RunState(run.info.run_id, steps, set(run.data.params), has_data)
         else:

@@ -63,7 +63,8 @@ def launch(
     """
     plan, share = plan_launch(settings, data, ledger)
     run = SearchRun(settings, data, plan, share, ledger, before, forecast, fitting)
-    if resume.stored(settings.home, settings.name)["tracking_uri"] != settings.tracking_uri:
+    stored = resume.stored(settings.home, settings.name)
+    if (stored.get("tracking_uri"), stored.get("experiment")) != (settings.tracking_uri, settings.experiment):
         log_figures.log_again(settings.files.pictures)
     resume.write(settings.folder, settings.stored())
     write_faults(settings.files.faults, data.faults)
@@ -102,7 +103,7 @@ def launch(
             say(f"--resume {settings.name} writes it later")
     found = found.with_runs(tracker.run_id)
     if found.status == "done" and written:
-        for folder in pictured:
+        for folder in {*pictured} - {file.parent for file in tracker.unwritten}:
             (folder / log_figures.LOGGED).touch()
         try:
             logged_models.log_best(run, found.trials)

@@ -13,20 +13,21 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.plugins import load_plugins
 from orchestrator.config.search import SearchSettings
-from orchestrator.config.types import place, several
+from orchestrator.config.types import SQLITE, place, several
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import HOME, Storage
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import TrialRecord
+from orchestrator.tuning.moved import relocated
 from trainables import unfinished
 
 #: What may be given anew; all else makes another search. `data` and `plugin` may have moved: the fingerprint and the
-#: digests are compared. A store that has not the search's runs gets them from the ledger.
+#: digests are compared. A store or an experiment that has not the search's runs gets them from the ledger.
 CHANGEABLE = {
     *("resume", "trials", "trials_per_arch", "time_budget", "gpu_hours", "max_concurrent", "cpus_per_trial"),
-    *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "address", "strict", "plugin"),
+    *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "experiment", "address", "strict", "plugin"),
     *("ensemble", "top_k", "boost_rounds"),
 }
 
@@ -57,6 +58,13 @@ def load(fields: Mapping[str, Any]) -> SearchSettings:
     settings = make_settings(SearchSettings, {**before, **given})
     if other := differences(settings.model_dump(mode="json"), before):
         raise UserError(f"--resume {name}: {other}")
+    store = settings.tracking_uri.removeprefix(SQLITE)
+    begun = settings.files.ledger.is_file() and settings.files.ledger.stat().st_size
+    if begun and not given.get("tracking_uri") and store != settings.tracking_uri and not Path(store).is_file():
+        raise UserError(
+            f"--resume {name}: its MLflow store {store} is not there; give --tracking-uri where it is, or where "
+            "another is to be, which gets its runs"
+        )
     return settings
 
 
@@ -91,7 +99,7 @@ def _fetched(storage: Any, name: str) -> dict[str, Any]:
 
 
 def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
-    """The settings that a search was started with; `flag` is who asks.
+    """The settings that a search was started with, with paths as they are where it is now; `flag` is who asks.
 
     Raises:
         UserError: there is no such search, and the line lists those there are; or its settings cannot be read.
@@ -107,7 +115,7 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
         values = None
     if not isinstance(values, dict) or values.get("name") != name or "task" not in values:
         raise UserError(f"{flag} {name}: {file} is damaged, or of a search of another name; restore it")
-    return values
+    return relocated(values, storage)
 
 
 def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -78,9 +79,16 @@ def test_creating_a_store_is_silent_and_safe_for_two_searches_at_once(tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_deleted_experiment_says_what_to_do(store: str) -> None:
+@pytest.mark.parametrize("way", ["restore", "gc"])
+def test_a_deleted_experiment_says_what_to_do_and_that_does_it(store: str, way: str) -> None:
     tracker = begin(store, experiment="seg")
     tracker.close()
     MlflowClient(store).delete_experiment(tracker.experiment_id)
-    with pytest.raises(TrackingError, match="mlflow experiments restore --experiment-id"):
+    with pytest.raises(TrackingError, match="choose another with --experiment, or bring it back: ") as caught:
         Tracker(store, "seg")
+    advice = str(caught.value).partition("bring it back: ")[2].split("; or delete it for good: ")
+    (command,) = [command for command in advice if f" {way} " in command]
+    with_this = command.replace("python -m", f"{shlex.quote(sys.executable)} -m")
+    subprocess.run(with_this, shell=True, check=True, capture_output=True, timeout=300)
+    begin(store, experiment="seg").close()
+    assert [run.info.run_id == tracker.run_id("") for run in runs(store)] == [way == "restore"]

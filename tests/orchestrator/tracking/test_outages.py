@@ -93,10 +93,12 @@ def test_a_failing_artifact_store_holds_up_no_metric(
     store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.tracking.tracker.PATIENCE", 1.0)
-    (Path(database(store)).parent / "mlartifacts").write_text("a file where the folder should be")
     picture = tmp_path / "picture.png"
     picture.write_bytes(b"png")
     tracker = begin(store)
+    folder = Path(database(store)).parent / "mlartifacts"
+    folder.rmdir()
+    folder.write_text("a file where the folder should be")
     tracker.start_trial("t1", "unet #1", {}, TAGS)
     tracker.log_picture("t1", picture, "pictures")
     time.sleep(0.5)
