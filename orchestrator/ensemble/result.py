@@ -12,6 +12,8 @@ from orchestrator.inference.format import RESULTS, damaged
 from orchestrator.scoring.final_scores import FinalScores, ModelScores
 from orchestrator.scoring.verdict import Judgement, Verdict, Word
 from orchestrator.storage.result import Result
+from trainables import stored
+from trainables.stored import DamagedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,9 +144,9 @@ class OwnResults(BaseModel, frozen=True):
         """
         file = folder / RESULTS
         try:
-            return cls.model_validate_json(file.read_text()) if file.is_file() else None
-        except (OSError, ValueError) as error:
-            raise damaged(file, error) from None
+            return stored.read_finite(file, cls) if file.is_file() else None
+        except (OSError, DamagedError) as error:
+            raise damaged(str(error)) from None
 
 
 class ScoredData(BaseModel, frozen=True):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import zipfile
@@ -24,7 +23,7 @@ from orchestrator.ensemble import remote_training
 from orchestrator.ensemble.member import PredictionRequest
 from orchestrator.inference.networks import Logits, load_network, network_logits
 from orchestrator.storage.storage import Storage, reason
-from trainables import checkpoint
+from trainables import checkpoint, checkpoint_description
 from trainables.data import Prepared
 from trainables.held_out import Job, Outcome
 from trainables.models.weights import Source
@@ -45,9 +44,9 @@ def _predict(
 ) -> Logits:
     torch.set_num_threads(threads)
     with storage.borrow(folder) as weights:
-        described = json.loads((weights / checkpoint.DESCRIPTION).read_text())
+        described = checkpoint_description.read(weights)
         file, device = weights / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
-        model = load_network(file, described["task"], described["config"], device)
+        model = load_network(file, described.task, described.config, device)
     said = network_logits(model, data.images[rows], tta=tta)
     planes = None if said.planes is None else _finite(said.planes).astype(np.float16)
     return Logits(None if said.classes is None else _finite(said.classes), planes)

@@ -45,7 +45,10 @@ REQUIREMENTS = (
 CODE = {
     "orchestrator": ("common/__init__.py", "common/errors.py", "inference"),
     "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
-    "trainables": ("data", "devices.py", "inference.py", "losses", "memory.py", "models", "plugins.py", "policies.py"),
+    "trainables": (
+        *("checkpoint_description.py", "data", "devices.py", "inference.py", "losses", "memory.py", "models"),
+        *("plugins.py", "policies.py", "stored.py"),
+    ),
 }
 #: Where the model lies among a run's artifacts.
 ARTIFACT_PATH = "model"

@@ -1,0 +1,106 @@
+"""Files that this program wrote, read again: people edit them and disks cut them, so nothing in them is trusted."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+T = TypeVar("T")
+
+#: Lists and mappings within each other that a YAML file may have; JSON is refused beyond 200.
+DEEPEST = 20
+
+
+class DamagedError(ValueError):
+    """A file that does not hold what was written; its message is one line: which file, where in it, and what."""
+
+
+def read(file: Path, kind: type[T]) -> T:
+    """What a JSON file holds, as the type that it was written from: nothing is converted, as "3" to 3.
+
+    Raises:
+        OSError: it cannot be read. DamagedError: it holds something else.
+    """
+    return parse(file.read_bytes(), kind, str(file))
+
+
+def read_finite(file: Path, kind: type[T]) -> T:
+    """As `read`, of a file whose numbers are all finite."""
+    content = file.read_bytes()
+    found = parse(content, kind, str(file))
+    if where := _infinite(from_json(content)):
+        raise DamagedError(f"{file}: {where}: no finite number")
+    return found
+
+
+def parse(content: bytes, kind: type[T], place: str) -> T:
+    """As `read`, of what stands at a place.
+
+    Raises:
+        DamagedError: it is something else.
+    """
+    try:
+        return _adapter(kind).validate_json(content, strict=True)
+    except ValidationError as error:
+        raise DamagedError(f"{place}: {told(error)}") from None
+
+
+def told(error: ValidationError) -> str:
+    """Where the first value lies that a type refused, by its keys, and what is wrong with it: one line."""
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    message = "is missing" if first["type"] == "missing" else message[:1].lower() + message[1:]
+    where = ".".join(map(str, first["loc"]))
+    return " ".join(f"{where}: {message}".removeprefix(": ").split())[:300]
+
+
+def read_yaml(file: Path) -> Any:
+    """What a YAML file holds, of plain types.
+
+    Raises:
+        OSError: it cannot be read. DamagedError: it is no YAML, refers to itself (`*name`, by which a line can stand
+            for millions), or is deeper than `DEEPEST`.
+    """
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), _PlainLoader)
+    except (ValueError, yaml.YAMLError) as error:  # ValueError: no UTF-8, no such day, a number of too many digits
+        raise DamagedError(f"{file}: not valid YAML: {' '.join(str(error).split())[:300]}") from None
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Builds nothing that is larger than the file, and does not recurse without a limit."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.composer.ComposerError(None, None, "write out what *name stands for", event.start_mark)
+        if self.depth == DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"deeper than {DEEPEST}", event.start_mark)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def _infinite(value: Any) -> str:
+    """The keys at which a number is not finite; "" where all are."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        if isinstance(inner, float) and not math.isfinite(inner):
+            return str(key)
+        if where := _infinite(inner):
+            return f"{key}.{where}"
+    return ""
