@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +36,7 @@ def read_finite(file: Path, kind: type[T]) -> T:
     """As `read`, of a file whose numbers are all finite."""
     content = file.read_bytes()
     found = parse(content, kind, str(file))
-    if where := _infinite(from_json(content)):
+    if where := _infinite(from_json(_paired(content))):
         raise DamagedError(f"{file}: {where}: no finite number")
     return found
 
@@ -46,7 +48,7 @@ def parse(content: bytes, kind: type[T], place: str) -> T:
         DamagedError: it is something else.
     """
     try:
-        return _adapter(kind).validate_json(content, strict=True)
+        return _adapter(kind).validate_json(_paired(content), strict=True)
     except ValidationError as error:
         raise DamagedError(f"{place}: {told(error)}") from None
 
@@ -93,6 +95,14 @@ class _PlainLoader(yaml.SafeLoader):
 @cache
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
     return TypeAdapter(kind)
+
+
+def _paired(content: bytes) -> bytes:
+    """Without halves of surrogate pairs, which pydantic refuses: a name of a file that is no UTF-8 has them."""
+    if rb"\ud" in content:
+        with suppress(ValueError, RecursionError):  # which is then told
+            return json.dumps(json.loads(content), ensure_ascii=False).encode("utf-8", "replace")
+    return content
 
 
 def _infinite(value: Any) -> str:

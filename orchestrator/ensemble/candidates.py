@@ -102,7 +102,9 @@ def search_settings(storage: Path, name: str) -> SearchSettings:
     """
     values = resume.stored(storage, name, "--name")
     resume.run_plugins(values, None, name)
-    return make_settings(SearchSettings, {**values, "storage": storage, "resume": ""})
+    return make_settings(
+        SearchSettings, {**values, "storage": storage, "resume": ""}, RunFolder(storage / name).settings
+    )
 
 
 class CandidateReader:

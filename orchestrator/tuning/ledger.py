@@ -121,7 +121,9 @@ class Ledger:
             self.history = self._read()
         except DamagedError as error:
             self._let_go()
-            raise UserError(f"{error}; the ledger is damaged: bring it back from a copy, or start another search") from None
+            raise UserError(
+                f"{error}; the ledger is damaged: bring it back from a copy, or start another search"
+            ) from None
         if self._lock is None:
             self._file.close()
             if not hold:

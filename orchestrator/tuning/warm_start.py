@@ -38,7 +38,7 @@ def finished_trials(settings: SearchSettings, identity: Identity) -> list[Frozen
     other = Ledger(files.path, hold=False).identity if files.ledger.is_file() else None
     if other is None or not files.study.is_file():
         raise UserError(f"--warm-start {name}: it has no trials yet; resume it, or leave this out")
-    batch_sizes = ("batch_size", settings.batch_size, before["batch_size"])
+    batch_sizes = ("batch_size", settings.batch_size, before.get("batch_size"))
     for words, mine, its in (*_compared(identity, other), batch_sizes):
         if mine != its:
             raise UserError(f"--warm-start {name}: it is of another space: {words} {its} there, {mine} here")

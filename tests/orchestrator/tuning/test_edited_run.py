@@ -1,0 +1,149 @@
+"""What lies below `runs/NAME`, edited or cut: one line says which file, and where in it, or it is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from orchestrator.common.errors import UserError
+from orchestrator.config.cli import make_settings
+from orchestrator.config.search import SearchSettings
+from orchestrator.ensemble.candidates import search_settings
+from orchestrator.storage.run_folder import RunFolder
+from orchestrator.tuning import resume
+from orchestrator.tuning.identity import Identity
+from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.notification import notifying
+from orchestrator.tuning.summary import SearchSummary
+from tests.support.mutations import changed, cut, refused, survive
+from tests.support.search_runs import search_summary, trial_summary
+from trainables.stored import DamagedError
+
+CONFIG = {"architecture": "unet", "encoder": "", "recipe": "", "epochs": 4, "lr": 0.1}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A search with a trial, as its launch left it."""
+    settings = make_settings(
+        SearchSettings, {"storage": tmp_path, "name": "mine", "tracking_uri": "sqlite:////x.db", "arch": ["unet"]}
+    )
+    resume.make_folder(settings.folder, settings.stored())
+    ledger = Ledger(settings.folder)
+    ledger.launch(Identity(task="seg", choices=[("unet", "", 4, "")], weights={"a": "random"}), 0.5)
+    ledger.add("asked", "t1", number=1, study_number=0, config=CONFIG)
+    ledger.add("started", "t1")
+    ledger.add("result", "t1", epoch=1, metrics={"best/dice": 0.5, "best/epoch": 1})
+    ledger.add("checkpoint", "t1", path="tune/1/t1/checkpoint_0", epoch=1)
+    ledger.add("ended", "t1", state="completed", reason="")
+    ledger.close()
+    return settings.files
+
+
+def _read(run: RunFolder) -> None:
+    """As a page and a resumed search do: what a page shows of each trial, and a lock that is let go again."""
+    for ledger in (Ledger(run.path, hold=False), Ledger(run.path)):
+        assert all(
+            record.label and record.config["epochs"] and record.saved in (True, False)
+            for record in ledger.trials.values()
+        )
+    ledger.close()
+
+
+def test_any_value_of_the_ledger_is_read_or_named_by_its_line(run: RunFolder) -> None:
+    lines = run.ledger.read_bytes().splitlines()
+    for number, line in enumerate(lines):
+        for keys, value, whole in changed(json.loads(line)):
+            run.ledger.write_bytes(b"\n".join([*lines[:number], json.dumps(whole).encode(), *lines[number + 1 :], b""]))
+            try:
+                _read(run)
+            except UserError as error:
+                # A trial of another id is first missed where it goes on.
+                assert f"trials.jsonl: line {number + 1}: " in str(error) or keys in (("trial",), ("event",)), (
+                    keys,
+                    value,
+                )
+                assert "\n" not in str(error)
+
+
+def test_a_path_of_a_checkpoint_stays_inside(run: RunFolder) -> None:
+    whole = run.ledger.read_text()
+    for path in ("/etc", "../../other"):
+        run.ledger.write_text(whole.replace("tune/1/t1/checkpoint_0", path))
+        with pytest.raises(
+            UserError, match=r"trials.jsonl: line 5: path: leads out of the search's folder; the ledger is"
+        ):
+            Ledger(run.path)
+
+
+def test_a_line_that_is_cut_is_dropped_at_the_end_and_named_before(run: RunFolder) -> None:
+    content = run.ledger.read_bytes()
+    run.ledger.write_bytes(content[:-10])
+    _read(run)
+    assert Ledger(run.path, hold=False).trials["t1"].state == "waiting"
+    middle = content.splitlines(keepends=True)
+    for damaged in (middle[2][:9] + b"\n", b"\x00" * 30 + b"\n", b"\n", b"[" * 100_000 + b"\n", b"\xff\n"):
+        whole = b"".join([*middle[:2], damaged, *middle[3:]])
+        run.ledger.write_bytes(whole)
+        with pytest.raises(UserError, match=r"trials.jsonl: line 3: "):
+            Ledger(run.path)
+        assert run.ledger.read_bytes() == whole, "what can still be mended is left alone"
+
+
+def test_any_stored_setting_is_read_or_named(run: RunFolder) -> None:
+    plain = yaml.safe_load(run.settings.read_text())
+    kept = run.settings.read_bytes()
+    for keys, value, whole in changed(plain):
+        run.settings.write_text(yaml.safe_dump(whole))
+        for read in (
+            lambda: resume.load({"resume": "mine", "storage": run.path.parent}),
+            lambda: search_settings(run.path.parent, "mine"),
+        ):
+            survive(run.settings, read, UserError, (keys, value))
+    for content in (
+        *cut(kept),
+        b"a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+        kept + b"x: " + b"[" * 999,
+        kept + b"x: " + b"9" * 5000,
+    ):
+        run.settings.write_bytes(content)
+        survive(run.settings, lambda: resume.stored(run.path.parent, "mine"), UserError, content[:20])
+
+
+def test_yaml_that_grows_or_is_deep_is_refused_from_the_user_too(tmp_path: Path) -> None:
+    from orchestrator.config.cli import parse_fields
+
+    file = tmp_path / "mine.yaml"
+    laughs = "a: &a [x, x]\n" + "".join(
+        f"{b}: &{b} [*{a}, *{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    for text, words in {
+        laughs: "write out what",
+        "a: " + "[" * 5000: "deeper than 20",
+        "a: 2001-99-99": "month",
+    }.items():
+        file.write_text(text)
+        with pytest.raises(UserError, match=words) as found:
+            parse_fields(SearchSettings, ["--config", str(file)], "x", None)
+        assert str(found.value).startswith(f"--config {file}: not valid YAML: ")
+        assert "\n" not in str(found.value)
+
+
+def test_any_value_of_the_summary_is_read_or_named(tmp_path: Path, run: RunFolder) -> None:
+    run.summary.write_text(search_summary(trials=(trial_summary(checkpoint=tmp_path / "x"),)).to_json())
+    assert len(refused(run.summary, lambda: SearchSummary.read(run.summary), DamagedError)) > 100
+    for content in cut(run.summary.read_bytes()):
+        run.summary.write_bytes(content)
+        assert not survive(run.summary, lambda: SearchSummary.read(run.summary), DamagedError)
+
+
+@pytest.mark.parametrize("content", ["[]", "{", "", "\x00"])
+def test_who_is_notified_is_told_of_the_end_whatever_the_summary_holds(run: RunFolder, content: str) -> None:
+    run.summary.write_text(content)
+    told = run.path / "told.json"
+    with pytest.raises(ValueError, match="no"), notifying(f"cat > '{told}'", run.summary):
+        raise ValueError("no")
+    assert json.loads(told.read_text()) == {"name": "mine", "status": "failed", "why": "no"}
