@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -14,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 T = TypeVar("T")
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 #: Lists and mappings within each other that a YAML file may have; JSON is refused beyond 200.
 DEEPEST = 20
@@ -48,9 +50,10 @@ def parse(content: bytes, kind: type[T], place: str) -> T:
         DamagedError: it is something else.
     """
     try:
-        return _adapter(kind).validate_json(_paired(content), strict=True)
+        found: T = _adapter(kind).validate_json(_paired(content), strict=True)
     except ValidationError as error:
         raise DamagedError(f"{place}: {told(error)}") from None
+    return found
 
 
 def told(error: ValidationError) -> str:
@@ -81,20 +84,15 @@ class _PlainLoader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "write out what *name stands for", event.start_mark)
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: write out what *{event.anchor} stands for")
         if self.depth == DEEPEST:
-            raise yaml.composer.ComposerError(None, None, f"deeper than {DEEPEST}", event.start_mark)
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: deeper than {DEEPEST}")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
-
-
-@cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
 
 
 def _paired(content: bytes) -> bytes:

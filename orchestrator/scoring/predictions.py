@@ -133,7 +133,7 @@ def _read(file: Path, more: Sequence[str] = ()) -> dict[str, np.ndarray]:
         array = found.get(name)
         if array is None:
             continue
-        shape = (*found["labels"].shape[:1], *(array.shape[1:2] if inner is None else inner))
+        shape = (*found["labels"].shape[:1], *((array.shape[1:2] or (0,)) if inner is None else inner))
         if array.dtype.kind != kind or array.shape != shape:
             raise DamagedError(f"{file}: {name}: not {kind}{list(shape)}, but {array.dtype.kind}{list(array.shape)}")
     known = found["probabilities"].shape[1] if "probabilities" in found else len(CLASSES)

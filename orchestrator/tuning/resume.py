@@ -65,7 +65,8 @@ def load(fields: Mapping[str, Any]) -> SearchSettings:
     home = _home(fields.get("storage"), name)
     before = stored(home, name)
     run_plugins(before, fields.get("plugin"), f"--resume {name}")
-    make_settings(SearchSettings, {**before, "resume": name}, RunFolder(home / name).settings)
+    own = make_settings(SearchSettings, {**before, "resume": name}, RunFolder(home / name).settings)
+    before = {field: value for field, value in own.model_dump(mode="json").items() if field in before}
     if fields.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
         raise UserError(f"--resume {name}: {differences({**before, 'task': fields['task']}, before)}")
     # Without what is None: a stored search has its defaults already.
