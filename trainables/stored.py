@@ -85,10 +85,11 @@ class _PlainLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: write out what *{event.anchor} stands for")
+            raise yaml.YAMLError(f"line {line}: write out what *{event.anchor} stands for")
         if self.depth == DEEPEST:
-            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: deeper than {DEEPEST}")
+            raise yaml.YAMLError(f"line {line}: deeper than {DEEPEST}")
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from tests.support.mutations import cut, refusal, refused
@@ -44,6 +45,7 @@ def test_any_value_beside_weights_is_read_or_named(tmp_path: Path) -> None:
 def test_what_is_cached_of_data_is_made_again_where_it_was_changed(phantom: Path, tmp_path: Path) -> None:
     manifest = read_manifest(phantom)
     first = prepare(manifest, tmp_path, size=32)
+    images = np.array(first.images)  # which are mapped from what is changed below
     kept = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
     assert len(kept) == 8
     value = {b'"height": 1': b'"height": 9', b'"usable": true': b'"usable": [12]', b'"pairs"': b'"../../pairs"'}
@@ -58,5 +60,4 @@ def test_what_is_cached_of_data_is_made_again_where_it_was_changed(phantom: Path
             file.write_bytes(damage(content))
         again = prepare(manifest, tmp_path, size=32)
         assert (again.data_fingerprint, again.sizes.tolist()) == (first.data_fingerprint, first.sizes.tolist())
-        assert (again.images == first.images).all()
-        assert {file: file.read_bytes() for file in kept}.keys() == kept.keys()
+        assert (again.images == images).all()
