@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.common.errors import UserError
@@ -17,6 +15,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.searcher import replaying
 
 
 def finished_trials(settings: SearchSettings, identity: Identity) -> list[FrozenTrial]:
@@ -43,8 +42,8 @@ def finished_trials(settings: SearchSettings, identity: Identity) -> list[Frozen
         if mine != its:
             raise UserError(f"--warm-start {name}: it is of another space: {words} {its} there, {mine} here")
     # Loaded, not created if absent: that would write into a journal that may be another process's.
-    journal = JournalStorage(JournalFileBackend(str(files.study)))
-    return optuna.load_study(study_name=name, storage=journal).get_trials(states=(TrialState.COMPLETE,))
+    with replaying(files.study) as journal:
+        return optuna.load_study(study_name=name, storage=journal).get_trials(states=(TrialState.COMPLETE,))
 
 
 def _compared(now: Identity, other: Identity) -> list[tuple[str, Any, Any]]:

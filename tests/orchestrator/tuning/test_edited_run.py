@@ -17,6 +17,7 @@ from orchestrator.tuning import resume
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.notification import notifying
+from orchestrator.tuning.searcher import open_study
 from orchestrator.tuning.summary import SearchSummary
 from tests.support.mutations import changed, cut, refusal, refused
 from tests.support.search_runs import search_summary, trial_summary
@@ -125,6 +126,14 @@ def test_yaml_that_grows_or_is_deep_is_refused_from_the_user_too(tmp_path: Path)
             parse_fields(SearchSettings, ["--config", str(file)], "x", None)
         assert str(found.value).startswith(f"--config {file}: not valid YAML: ")
         assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("damage", [b"\x00" * 40 + b"\n", b"{}\n", b"[]\n", b'{"op_code": 0, "worker_id": 3}\n'])
+def test_a_study_that_is_damaged_is_named(run: RunFolder, damage: bytes) -> None:
+    open_study(run.path, "mine").ask()
+    first, *others = run.study.read_bytes().splitlines(keepends=True)
+    run.study.write_bytes(b"".join([first, damage, *others]))
+    assert "bring it back" in refusal(run.study, lambda: open_study(run.path, "mine"), UserError)
 
 
 def test_any_value_of_the_summary_is_read_or_named(tmp_path: Path, run: RunFolder) -> None:
