@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,12 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from trainables import checkpoint_description
+
 if TYPE_CHECKING:
     from trainables.training import Training
 
-WEIGHTS, DESCRIPTION, STATE = "best.safetensors", "model.json", "training.pt"
+WEIGHTS, DESCRIPTION, STATE = "best.safetensors", checkpoint_description.FILE, "training.pt"
 #: Seconds between two checkpoints of a training: what a crash can cost. Another follows at its end, whoever ends it.
 SECONDS = 20.0
 
@@ -66,4 +69,4 @@ def resume(folder: Path, training: Training) -> tuple[dict[str, Any], dict[str, 
     # Onto the host: each part goes to where it belongs by itself, and Adam's counter of steps belongs on the host. On a
     # GPU, every step would wait for it.
     training.load_state_dict(torch.load(folder / STATE, weights_only=True, map_location="cpu"))
-    return json.loads((folder / DESCRIPTION).read_text())["best"], load_file(folder / WEIGHTS)
+    return asdict(checkpoint_description.read(folder).best), load_file(folder / WEIGHTS)

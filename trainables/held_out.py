@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from search_spaces.recipes import Config
-from trainables import checkpoint, locks
+from trainables import checkpoint, checkpoint_description, locks
 from trainables.data.prepared import Prepared
 from trainables.models.weights import Source
 from trainables.training import Training
@@ -60,8 +59,8 @@ class Job:
     @property
     def outcome(self) -> Outcome:
         """What `train` returned when it was done."""
-        best = json.loads((self.folder / checkpoint.DESCRIPTION).read_text())["best"]
-        return Outcome(best["seconds"], best["metrics"])
+        best = checkpoint_description.read(self.folder).best
+        return Outcome(best.seconds, best.metrics)
 
 
 def train(

@@ -21,7 +21,9 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.command import CommandSettings
 from orchestrator.config.plugins import load_plugins
 from orchestrator.config.types import several
+from trainables import stored
 from trainables.data.manifest import DataError
+from trainables.stored import DamagedError
 
 #: Exit codes; incomplete is what could not read some of its files.
 DONE, FAILED, BAD_INPUT, INCOMPLETE, INTERRUPTED = 0, 1, 2, 3, signals.INTERRUPTED[1]
@@ -71,7 +73,7 @@ def run_command(
             return code if isinstance(code, int) else DONE
         finally:
             signals.settle()
-    except (UserError, DataError) as error:
+    except (UserError, DataError, DamagedError) as error:
         complain(f"error: {error}")
         return BAD_INPUT
     except KeyboardInterrupt as error:
@@ -174,8 +176,11 @@ def given_or_made(
     return settings
 
 
-def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
+def make_settings(model: type[Settings], values: dict[str, Any], file: Path | None = None) -> Settings:
     """Validated settings, whose plugins have run.
+
+    Args:
+        file: that the values were read from; else they are of a command line.
 
     Raises:
         UserError: a value is wrong, and the line names the field, the value and what is allowed; or a plugin.
@@ -186,14 +191,15 @@ def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
         return model(**values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = f"{_flag(str(first['loc'][0]))}: " if first["loc"] else ""
+        name = str(first["loc"][0]) if first["loc"] else ""
+        where = "".join(f"{part}: " for part in ((file, name) if file else (name and _flag(name),)) if part)
         message = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             message = f"no such setting; choose from {', '.join(model.model_fields)}"
         elif first["type"] == "missing":
             message = "it must be given; see --help"
         elif first["type"] != "value_error":
-            message = f"{message[0].lower()}{message[1:]} (got {first['input']!r})"
+            message = f"{message[0].lower()}{message[1:]} (got {repr(first['input'])[:80]})"
         raise UserError(where + message) from None
 
 
@@ -219,13 +225,12 @@ def _choices(annotation: Any) -> tuple[str, ...]:
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or "not valid YAML: " + " ".join(str(error).split())
-        raise UserError(f"--config {file}: {reason}") from None
+        content = stored.read_yaml(file)
+    except OSError as error:
+        raise UserError(f"--config {file}: {error.strerror}") from None
+    except DamagedError as error:
+        raise UserError(f"--config {error}") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"--config {file}: expected lines like 'epochs: 30'")
     return {str(name).replace("-", "_"): value for name, value in (content or {}).items()}

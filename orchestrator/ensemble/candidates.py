@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -24,7 +22,9 @@ from orchestrator.tracking.ranking import TrialRow
 from orchestrator.tuning import resume
 from orchestrator.tuning.ledger import ENDED, Ledger
 from search_spaces import Config
-from trainables import checkpoint
+from trainables import checkpoint, checkpoint_description
+from trainables.checkpoint_description import CheckpointDescription
+from trainables.stored import DamagedError
 
 #: Candidates of one architecture, unless nothing else is left.
 PER_ARCHITECTURE = 2
@@ -102,7 +102,9 @@ def search_settings(storage: Path, name: str) -> SearchSettings:
     """
     values = resume.stored(storage, name, "--name")
     resume.run_plugins(values, None, name)
-    return make_settings(SearchSettings, {**values, "storage": storage, "resume": ""})
+    return make_settings(
+        SearchSettings, {**values, "storage": storage, "resume": ""}, RunFolder(storage / name).settings
+    )
 
 
 class CandidateReader:
@@ -149,25 +151,25 @@ class CandidateReader:
         with contextlib.suppress(FileNotFoundError):  # which is then told
             self._storage.fetch(path)
         description = _description(path)
-        best = description["best"]
-        if not best["epoch"]:
+        best = description.best
+        if not best.epoch or best.value is None:
             raise UserError("it diverged before it had learned anything")
         return Candidate(
             run_id=row.run_id,
             trial_id=row.trial_id,
             name=name,
             search=search_settings(self._storage.home, row.search),
-            config=description["config"],
-            epoch=int(best["epoch"]),
-            score=float(best["value"]),
-            weights=ledger.identity.weights.get(description["config"]["encoder"], "random"),
+            config=description.config,
+            epoch=best.epoch,
+            score=best.value,
+            weights=ledger.identity.weights.get(description.config["encoder"], "random"),
             checkpoint=path,
-            image_size=int(description["image_size"]),
+            image_size=description.image_size,
             seconds=record.result["train_seconds"] / max(record.epoch, 1),
         )
 
 
-def _description(folder: Path) -> dict[str, Any]:
+def _description(folder: Path) -> CheckpointDescription:
     """What a checkpoint says of itself, if its weights can be read.
 
     Raises:
@@ -176,11 +178,12 @@ def _description(folder: Path) -> dict[str, Any]:
     try:
         with safe_open(folder / checkpoint.WEIGHTS, "pt") as weights:  # checks the length against the header
             weights.keys()
-        described: dict[str, Any] = json.loads((folder / checkpoint.DESCRIPTION).read_text())
-    except (OSError, ValueError, SafetensorError) as error:
+        return checkpoint_description.read(folder)
+    except DamagedError as error:
+        raise UserError(f"its checkpoint is damaged: {error}") from None
+    except (OSError, SafetensorError) as error:
         kind = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
         raise UserError(f"its checkpoint {folder} {kind}") from None
-    return described
 
 
 def select(

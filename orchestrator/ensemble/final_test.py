@@ -27,6 +27,7 @@ from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
 from orchestrator.scoring.values import primary
 from orchestrator.storage.atomic import write_text
 from trainables.data.pixels import read_image, to_original_size
+from trainables.stored import read_finite
 
 if TYPE_CHECKING:
     from orchestrator.ensemble.members import MemberTrainer
@@ -42,7 +43,7 @@ def stored(home: Path, points: Sequence[OperatingPoint] = ()) -> TestResult | No
     """The result of a winner whose test images were scored already; with operating points of now, if any are given."""
     try:
         scored = TestPredictions.load(home / TEST).evidence.scored
-        found = TestResult.model_validate_json((home / FIGURES).read_text())
+        found = read_finite(home / FIGURES, TestResult)
     except UNREADABLE:
         return None
     return found.model_copy(update={"operating_points": apply_thresholds(points, scored)}) if points else found

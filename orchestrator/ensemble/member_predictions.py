@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from orchestrator.ensemble.member import Member, PredictionRequest
 from orchestrator.inference.networks import Logits, enlarge
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.resampling import inner_folds
-from trainables import checkpoint
+from trainables import checkpoint_description
 from trainables.data import Prepared
 from trainables.evaluation import read_merged_mask
 from trainables.tasks import Task
@@ -53,7 +52,7 @@ def refuse_overlap(folder: Path, data: Prepared, rows: np.ndarray) -> None:
     Raises:
         UserError: a checkpoint's training images are among these rows.
     """
-    trained_on = set(json.loads((folder / checkpoint.DESCRIPTION).read_text())["trained_on"])
+    trained_on = set(checkpoint_description.read(folder).trained_on)
     seen = sum(data.image_digests[row][:16] in trained_on for row in rows)
     if seen:
         raise UserError(f"{folder}: {seen} of {len(rows)} images to be scored are of groups that it was trained on")

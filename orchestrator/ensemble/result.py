@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
+from orchestrator.config.types import TaskName
 from orchestrator.inference.format import RESULTS, damaged
 from orchestrator.scoring.final_scores import FinalScores, ModelScores
 from orchestrator.scoring.verdict import Judgement, Verdict, Word
 from orchestrator.storage.result import Result
+from trainables import stored
+from trainables.stored import DamagedError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,9 +152,9 @@ class OwnResults(BaseModel, frozen=True):
         """
         file = folder / RESULTS
         try:
-            return cls.model_validate_json(file.read_text()) if file.is_file() else None
-        except (OSError, ValueError) as error:
-            raise damaged(file, error) from None
+            return stored.read_finite(file, cls) if file.is_file() else None
+        except (OSError, DamagedError) as error:
+            raise damaged(str(error)) from None
 
 
 class ScoredData(BaseModel, frozen=True):
@@ -217,8 +227,8 @@ class EnsembleResult(Result, frozen=True):
         lacks: what there was no time for, in words; the same command goes on with it.
     """
 
-    task: str
-    classes: int
+    task: TaskName
+    classes: Annotated[int, Field(ge=2, le=3)]
     name: str = ""
     identity: str = ""
     settings: dict[str, Any]
@@ -230,7 +240,7 @@ class EnsembleResult(Result, frozen=True):
     boost_rounds: tuple[BoostRound, ...]
     winner: str
     why: str
-    digest: str
+    digest: Annotated[str, Field(pattern=r"^\w+$")]
     test: TestResult
     model_uri: str
     promoted: bool
@@ -239,6 +249,20 @@ class EnsembleResult(Result, frozen=True):
     verdict: Verdict | None = None
     seconds: float = 0.0
     lacks: tuple[str, ...] = ()
+
+    @field_validator("settings")
+    @classmethod
+    def _needed(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        for name, kind in {"tta": bool, "tracking_uri": str}.items():
+            if not isinstance(settings.get(name), kind):
+                raise ValueError(f"{name} is no {kind.__name__}")
+        return settings
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        if self.winner not in {row.name for row in self.combiners}:
+            raise ValueError("winner: none of the combiners")
+        return self
 
     @property
     def winning(self) -> CombinerRow:

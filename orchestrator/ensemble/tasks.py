@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,11 +21,13 @@ from orchestrator.common.errors import first_line
 from orchestrator.ensemble import remote_training
 from orchestrator.ensemble.member import PredictionRequest
 from orchestrator.inference.networks import Logits, load_network, network_logits
+from orchestrator.storage.arrays import read_arrays
 from orchestrator.storage.storage import Storage, reason
-from trainables import checkpoint, unfinished
+from trainables import checkpoint, checkpoint_description, unfinished
 from trainables.data import Prepared
 from trainables.held_out import Job, Outcome
 from trainables.models.weights import Source
+from trainables.stored import DamagedError
 
 log = logging.getLogger(__name__)
 Key = TypeVar("Key", bound=Hashable)
@@ -45,9 +45,9 @@ def _predict(
 ) -> Logits:
     torch.set_num_threads(threads)
     with storage.borrow(folder) as weights:
-        described = json.loads((weights / checkpoint.DESCRIPTION).read_text())
+        described = checkpoint_description.read(weights)
         file, device = weights / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
-        model = load_network(file, described["task"], described["config"], device)
+        model = load_network(file, described.task, described.config, device)
     said = network_logits(model, data.images[rows], tta=tta)
     planes = None if said.planes is None else _finite(said.planes).astype(np.float16)
     return Logits(None if said.classes is None else _finite(said.classes), planes)
@@ -112,7 +112,7 @@ class TaskPool:
             OSError: the storage does not answer.
         """
         files = [self._file(ask) for ask in asks]
-        answers = [_read(file) for file in files]
+        answers = [_read(file, len(ask.rows)) for file, ask in zip(files, asks, strict=True)]
         said: list[Logits | str] = [answer or "" for answer in answers]
         begin = {i: self._prediction(ask) for i, ask in enumerate(asks) if answers[i] is None}
         for i, outputs in self._run(begin):
@@ -165,12 +165,15 @@ class TaskPool:
         return self._cache / f"{name[:32]}.npz"
 
 
-def _read(file: Path) -> Logits | None:
+def _read(file: Path, images: int) -> Logits | None:
+    """What was predicted for so many images before; None where nothing was, or the file is damaged."""
     try:
-        with np.load(file) as found:
-            return Logits(found.get("classes"), found.get("planes"))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        found = read_arrays(file)
+    except (OSError, DamagedError):
         return None
+    said = Logits(found.get("classes"), found.get("planes"))
+    fits = [len(one) == images and one.dtype.kind == "f" for one in said if one is not None]
+    return said if fits and all(fits) else None
 
 
 def _write(file: Path, said: Logits) -> None:

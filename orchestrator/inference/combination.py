@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from orchestrator.inference.stack import Stack
+from orchestrator.inference.stack import Logit, Positive, Stack, Weight
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Head:
         threshold: masks alone; a calibrated logit above it is lesion.
     """
 
-    temperatures: tuple[float, ...]
-    weights: tuple[float, ...]
-    temperature: float = 1.0
-    bias: tuple[float, ...] = ()
-    threshold: float = 0.0
+    temperatures: tuple[Positive, ...]
+    weights: tuple[Weight, ...]
+    temperature: Positive = 1.0
+    bias: tuple[Logit, ...] = ()
+    threshold: Logit = 0.0
 
     def combine(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated logits [...] of the members' logits [M,...]; members of weight 0 are not looked at."""

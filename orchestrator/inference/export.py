@@ -23,11 +23,13 @@ from orchestrator.inference.format import (
     Part,
     described,
 )
-from trainables import unfinished
+from trainables import checkpoint_description, unfinished
+from trainables.checkpoint_description import CheckpointDescription
 from trainables.plugins import needed
+from trainables.stored import DamagedError
 
-#: Files of a checkpoint, as `trainables.checkpoint` writes them.
-_WEIGHTS, _MODEL = "best.safetensors", "model.json"
+#: Of a checkpoint, as `trainables.checkpoint` writes it.
+_WEIGHTS = "best.safetensors"
 _VERSIONS = ("torch", "timm", "segmentation-models-pytorch", "numpy", "scipy", "opencv-python-headless")
 
 
@@ -79,7 +81,7 @@ def write(
     with unfinished.beside(folder) as scratch:
         new = scratch / "new"
         (new / "networks").mkdir(parents=True)
-        checkpoints: dict[Path, dict[str, Any]] = {}
+        checkpoints: dict[Path, CheckpointDescription] = {}
         parts = [_part(sources, new, checkpoints) for sources in (main, main.shape) if sources]
         networks = _networks(parts[:1])
         task = _same({network.task for network in networks}, "tasks")
@@ -87,15 +89,15 @@ def write(
         count = _same({network.config.get("classes", 3) for network in networks}, "numbers of classes")
         description = Description(
             task=task,
-            classes=() if task == "seg" else tuple(models[0]["classes"][-count:]),
+            classes=() if task == "seg" else models[0].classes[-count:],
             main=parts[0],
             shape=parts[1] if main.shape else None,
             keep_aspect=keep_aspect,
             tta=tta,
             operating_points=tuple(operating_points),
-            data_fingerprint=_same({model["data_fingerprint"] for model in models}, "data"),
+            data_fingerprint=_same({model.data_fingerprint for model in models}, "data"),
             synthetic=synthetic,
-            trained_on=tuple(sorted({digest for model in models for digest in model["trained_on"]})),
+            trained_on=tuple(sorted({digest for model in models for digest in model.trained_on})),
             plugins=needed((one.task, one.config["architecture"]) for one in _networks(parts)),
             versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
             encoder_weights=tuple(sorted(set(encoder_weights))),
@@ -112,7 +114,7 @@ def _networks(parts: Sequence[Part]) -> list[Network]:
     return [network for part in parts for member in part.members for network in member.networks]
 
 
-def _part(sources: Sources, new: Path, checkpoints: dict[Path, dict[str, Any]]) -> Part:
+def _part(sources: Sources, new: Path, checkpoints: dict[Path, CheckpointDescription]) -> Part:
     """The part, with its weights in the new folder; a checkpoint that several members share is there once."""
     found = {source.candidate: source for source in sources.members}
     missing = [position for position in sources.combination.members if position not in found]
@@ -122,16 +124,23 @@ def _part(sources: Sources, new: Path, checkpoints: dict[Path, dict[str, Any]]) 
     for position in sources.combination.members:
         source, networks = found[position], []
         for checkpoint in source.checkpoints:
-            model = checkpoints.get(checkpoint) or json.loads((checkpoint / _MODEL).read_text())
+            model = checkpoints.get(checkpoint) or _described(checkpoint)
             checkpoints.setdefault(checkpoint, model)
             file = f"networks/{list(checkpoints).index(checkpoint):02}.safetensors"
             if not (new / file).exists():
                 _link(checkpoint / _WEIGHTS, new / file)
-            networks.append(Network(file, model["task"], model["config"], model["image_size"]))
+            networks.append(Network(file, model.task, model.config, model.image_size))
         if not networks:
             raise ModelError(f"member {source.name} has no checkpoint")
         members.append(ExportedMember(position, source.name, tuple(networks)))
     return Part(sources.combination, tuple(members), sources.plane_size)
+
+
+def _described(checkpoint: Path) -> CheckpointDescription:
+    try:
+        return checkpoint_description.read(checkpoint)
+    except DamagedError as error:
+        raise ModelError(f"{error}; the checkpoint is damaged") from None
 
 
 def _link(source: Path, target: Path) -> None:

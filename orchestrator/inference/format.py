@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from orchestrator.common.errors import UserError, first_line
+from orchestrator.inference.agreement import disagreement
 from orchestrator.inference.combination import Combination
-from search_spaces import Config
+from orchestrator.inference.stack import Position
+from trainables import stored
+from trainables.checkpoint_description import NetworkConfig, Side, TaskName
+from trainables.data.duplicates import HASH_BYTES
+from trainables.stored import DamagedError
 
 DESCRIPTION, FORMAT = "predictor.json", 1
 #: Its name in folders of older versions.
@@ -31,17 +36,17 @@ class ModelError(UserError):
 class Network:
     """A trained network: its file within the folder, what builds it, and the side in pixels of the images it takes."""
 
-    file: str
-    task: str
-    config: Config
-    image_size: int
+    file: Annotated[str, Field(pattern=r"^networks/[0-9]+\.safetensors$")]
+    task: TaskName
+    config: NetworkConfig
+    image_size: Side
 
 
 @dataclass(frozen=True)
 class ExportedMember:
     """A member of a combination: its position there, its name, and the networks whose mean logits are its own."""
 
-    candidate: int
+    candidate: Position
     name: str
     networks: tuple[Network, ...]
 
@@ -52,7 +57,7 @@ class Part:
 
     combination: Combination
     members: tuple[ExportedMember, ...]
-    plane_size: int
+    plane_size: Side
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,9 @@ class Description:
         encoder_weights: what the networks' encoders started from, as `Source.words` has it; () of an older version.
     """
 
-    task: str
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False, extra="forbid")
+
+    task: TaskName
     classes: tuple[str, ...]
     main: Part
     shape: Part | None
@@ -87,14 +94,9 @@ class Description:
     encoder_weights: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for `from_json`; those of `main` stand at the top."""
+        """Plain values, for `read`; those of `main` stand at the top."""
         plain = asdict(self)
         return {"format": FORMAT, **plain.pop("main"), **plain}
-
-    @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> Description:
-        """What `to_json` stored, also after a JSON file turned its tuples into lists."""
-        return TypeAdapter(cls).validate_python({**stored, "main": stored})
 
 
 class LearntFrom(NamedTuple):
@@ -124,9 +126,14 @@ def read_learnt_from(folder: Path) -> LearntFrom | None:
         return None
     try:
         with safe_open(file, "np") as found:
-            return LearntFrom(found.get_tensor("hashes"), int(found.metadata()["distance"]))
+            learnt_from = LearntFrom(found.get_tensor("hashes"), int(found.metadata()["distance"]))
+        if learnt_from.hashes.dtype != np.uint8 or learnt_from.hashes.shape[1:] != (HASH_BYTES,):
+            raise ValueError("hashes: not uint8 [n,128]")
+        if not 0 <= learnt_from.distance <= 256:
+            raise ValueError("distance: not 0 to 256")
+        return learnt_from
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise damaged(file, error) from None
+        raise damaged(f"{file}: {first_line(error)}") from None
 
 
 def read(folder: Path) -> Description:
@@ -137,14 +144,18 @@ def read(folder: Path) -> Description:
     """
     file = described(folder) or folder / DESCRIPTION
     try:
-        stored = json.loads(file.read_text())
-        if stored["format"] != FORMAT:
-            raise ModelError(f"{file}: format {stored['format']}, this version reads {FORMAT}; update one of them")
-        return Description.from_json(stored)
+        plain = stored.read_finite(file, dict[str, Any])
+        if (found := plain.pop("format", None)) != FORMAT:
+            raise ModelError(f"{file}: format: {str(found)[:20]}, this version reads {FORMAT}; update one of them")
+        plain["main"] = {one.name: plain.pop(one.name) for one in fields(Part) if one.name in plain}
+        description = stored.parse(json.dumps(plain).encode(), Description, str(file))
     except OSError as error:
         raise ModelError(f"{folder}: no ensemble there ({file.name}: {error.strerror})") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged(file, error) from None
+    except DamagedError as error:
+        raise damaged(str(error).replace(": main.", ": ", 1)) from None
+    if words := disagreement(description):
+        raise damaged(f"{file}: {words}")
+    return description
 
 
 def described(folder: Path) -> Path | None:
@@ -167,6 +178,6 @@ def locate(folder: Path, model: str) -> Path:
     raise ModelError(f"{model}: no exported model there; give such a folder, or models:/NAME@ALIAS from the registry")
 
 
-def damaged(file: Path, error: Exception) -> ModelError:
-    """What to raise of a file of a product that holds something else."""
-    return ModelError(f"{file}: damaged ({type(error).__name__}: {first_line(error)}); export the model again")
+def damaged(words: str) -> ModelError:
+    """What to raise of a file of a product that holds something else, as the words say."""
+    return ModelError(f"{words}; the model is damaged: export it again")

@@ -46,8 +46,17 @@ CODE = {
     "orchestrator": ("common/__init__.py", "common/errors.py", "inference"),
     "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
     "trainables": (
-        *("data", "devices.py", "inference.py", "locks.py", "losses", "memory.py", "models", "plugins.py"),
-        *("policies.py", "unfinished.py"),
+        *(
+            "checkpoint_description.py",
+            "data",
+            "devices.py",
+            "inference.py",
+            "locks.py",
+            "losses",
+            "memory.py",
+            "models",
+        ),
+        *("plugins.py", "policies.py", "stored.py", "unfinished.py"),
     ),
 }
 #: Where the model lies among a run's artifacts.

@@ -13,7 +13,7 @@ from torch import nn
 
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.inference.combination import Combination, Head
-from orchestrator.inference.format import ModelError, Network, Part
+from orchestrator.inference.format import DESCRIPTION, ModelError, Network, Part
 from orchestrator.inference.networks import Logits, enlarge, load_network, network_logits
 from orchestrator.inference.uncertainty import mask_uncertainty
 from trainables.data.pixels import placement, to_original_size
@@ -36,12 +36,16 @@ class Loader:
         """
         file = self._folder / network.file
         if network.file not in self._loaded:
+            if not file.resolve().is_relative_to(self._folder.resolve()):
+                raise ModelError(f"{file}: a link that leads out of the model's folder; put the file itself there")
             try:
                 self._loaded[network.file] = load_network(file, network.task, network.config, self._device)
-            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
                 refuse_full_gpu(error, self._device)
-                reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-                raise ModelError(f"{file}: cannot be loaded ({reason}); export the model again") from None
+                reason = getattr(error, "strerror", None) or first_line(error)
+                raise ModelError(
+                    f"{file}: cannot be loaded as {DESCRIPTION} has it ({reason}); export the model again"
+                ) from None
         return self._loaded[network.file]
 
 

@@ -6,10 +6,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy.special import log_softmax, softmax
 
+#: Bounds are looked at where a file is read; see `orchestrator.inference.agreement` for what must agree.
+Position = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(ge=1e-9, le=1e9)]
+Weight = Annotated[float, Field(ge=0, le=1.001)]
+Logit = Annotated[float, Field(ge=-1e9, le=1e9)]
 #: The least probability of a class, also of one that the fitted rows had none of: log-loss stays finite.
 FLOOR = 1e-6
 #: Standardised features are held within so many SD: one odd outline must not outvote every candidate.
@@ -28,15 +35,15 @@ class Trees:
         depth: of the deepest tree.
     """
 
-    feature: tuple[int, ...]
+    feature: tuple[Position, ...]
     threshold: tuple[float, ...]
-    left: tuple[int, ...]
-    right: tuple[int, ...]
-    value: tuple[float, ...]
+    left: tuple[Position, ...]
+    right: tuple[Position, ...]
+    value: tuple[Logit, ...]
     gain: tuple[float, ...]
-    roots: tuple[int, ...]
-    outputs: tuple[int, ...]
-    depth: int
+    roots: tuple[Position, ...]
+    outputs: tuple[Position, ...]
+    depth: Annotated[int, Field(ge=0, le=64)]
 
     def scores(self, features: np.ndarray, classes: int) -> np.ndarray:
         """The trees' sums for each class, float64 [N,classes], from features, float64 [N,F]."""
@@ -78,15 +85,15 @@ class Stack:
         trees: in place of coefficients.
     """
 
-    members: tuple[int, ...]
-    temperatures: tuple[float, ...]
+    members: tuple[Position, ...]
+    temperatures: tuple[Positive, ...]
     features: tuple[str, ...]
     classes: tuple[str, ...]
     mean: tuple[float, ...]
-    scale: tuple[float, ...]
-    present: tuple[int, ...]
-    intercepts: tuple[float, ...]
-    coefficients: tuple[tuple[float, ...], ...] = ()
+    scale: tuple[Positive, ...]
+    present: tuple[Position, ...]
+    intercepts: tuple[Logit, ...]
+    coefficients: tuple[tuple[Logit, ...], ...] = ()
     trees: Trees | None = None
 
     @property

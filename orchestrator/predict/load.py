@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.config.plugins import load_plugins
+from trainables import stored
+from trainables.stored import DamagedError
 
 if TYPE_CHECKING:
     from orchestrator.inference.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    line: str
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What is needed here of `orchestrator.ensemble.result.OwnResults`."""
+
+    verdict: _Verdict | None = None
 
 
 class Versioned(NamedTuple):
@@ -65,9 +79,9 @@ def _verdict(file: Path) -> str:
     from orchestrator.inference.format import damaged
 
     try:
-        found = json.loads(file.read_text()).get("verdict")
-        return str(found["line"]) if found else ""
+        found = stored.read(file, _Results).verdict
+        return found.line if found else ""
     except FileNotFoundError:
         return ""
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise damaged(file, error) from None
+    except (OSError, DamagedError) as error:
+        raise damaged(str(error)) from None

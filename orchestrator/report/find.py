@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from orchestrator.common.errors import UserError
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.candidates import search_settings
@@ -16,6 +14,7 @@ from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
 from orchestrator.storage.run_folder import NAMES
 from orchestrator.tuning.moved import relocated
+from trainables.stored import DamagedError
 
 TITLES = {"seg": "segmentation", "cls": "classification", "multi": "multi-task"}
 
@@ -96,10 +95,10 @@ def _entry(search: SearchSettings) -> Entry:
         written = file.stat().st_mtime
     except FileNotFoundError:
         raise UserError(f"--name {search.name}: it has no ensemble yet; {again}") from None
-    except ValidationError:
-        raise UserError(f"{file} lacks what a report shows: cut, or of an older version; {again}") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file} cannot be read ({error}); {again}") from None
+    except DamagedError as error:
+        raise UserError(f"{error}: damaged, or of an older version; {again}") from None
+    except OSError as error:
+        raise UserError(f"{file}: {error.strerror}; {again}") from None
     try:
         return Entry(search, written, found, TestPredictions.load(search.files.winners / found.digest / TEST))
     except UNREADABLE:

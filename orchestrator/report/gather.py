@@ -24,6 +24,7 @@ from orchestrator.tuning.summary import SearchSummary
 from trainables.data import CLASSES, Manifest, Prepared
 from trainables.locks import is_held
 from trainables.pretraining import overlaps
+from trainables.stored import DamagedError
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def networks(description: Description) -> int:
 def _summary(search: SearchSettings) -> SearchSummary | None:
     try:
         return SearchSummary.read(search.files.summary)
-    except (OSError, ValueError):
+    except (OSError, DamagedError):
         return None
 
 

@@ -37,7 +37,10 @@ class PackedMasks:
 
     @classmethod
     def of_arrays(cls, bits: np.ndarray, sizes: np.ndarray) -> PackedMasks:
-        """What `arrays` gave."""
+        """What `arrays` gave. Raises ValueError where the bits are not those of masks of these sizes."""
+        count = sum(-(-height * width // 8) for height, width in sizes.tolist())  # of Python's: none overflows
+        if bits.dtype != np.uint8 or bits.ndim != 1 or (sizes < 0).any() or count != len(bits):
+            raise ValueError("not the sizes of the masks that are there")
         found = object.__new__(cls)
         found._sizes = [(height, width) for height, width in sizes.tolist()]
         found._bits = np.split(bits, np.cumsum(-(-sizes.prod(1) // 8))[:-1]) if len(sizes) else []

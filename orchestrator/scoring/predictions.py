@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from zipfile import BadZipFile
 
 import numpy as np
 
@@ -15,11 +13,20 @@ from orchestrator.scoring.measure import ImageMetrics, Images
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.resampling import paired_interval
 from orchestrator.scoring.values import ScoredPredictions
+from orchestrator.storage.arrays import read_arrays
 from orchestrator.storage.atomic import write_arrays
+from trainables.data.manifest import CLASSES
+from trainables.stored import DamagedError
 
 HELD_OUT, TEST = "held-out.npz", "test.npz"
 #: What loading a file raises that is not there, damaged, or of an older version.
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error)
+UNREADABLE = (OSError, DamagedError)
+#: Of what kind each stored array is (`numpy.dtype.kind`), and its shape after the images.
+STORED: dict[str, tuple[str, tuple[int, ...] | None]] = {
+    **{"groups": ("i", ()), "labels": ("i", ()), "digests": ("U", ()), "targets": ("i", ()), "has_mask": ("b", ())},
+    **{"counts": ("i", (3,)), "pixels": ("i", ()), "distances": ("f", ()), "uncertainty": ("f", ())},
+    **{"probabilities": ("f", None), "mask_sizes": ("i", (2,))},
+}
 
 
 @dataclass(frozen=True)
@@ -60,13 +67,17 @@ class TestPredictions:
         """What `save` wrote.
 
         Raises:
-            OSError, ValueError: it cannot be read. KeyError: it is an older file, of less.
+            OSError: it cannot be read. DamagedError: it holds something else, or is an older file, of less.
         """
-        with np.load(file) as found:
-            masks = None
-            if "mask_bits" in found:
+        found = _read(file, ("pixels", "distances", "uncertainty"))
+        masks = None
+        if "mask_bits" in found:
+            try:
                 masks = PackedMasks.of_arrays(found["mask_bits"], found["mask_sizes"])
-            return cls(StoredPredictions.load(file), found["pixels"], found["distances"], found["uncertainty"], masks)
+            except (KeyError, ValueError) as error:
+                raise DamagedError(f"{file}: mask_sizes: {error}") from None
+        evidence = StoredPredictions.of_arrays(found)
+        return cls(evidence, found["pixels"], found["distances"], found["uncertainty"], masks)
 
 
 @dataclass(frozen=True)
@@ -92,12 +103,15 @@ class StoredPredictions:
         """From a file of `arrays`, whatever else is in it.
 
         Raises:
-            OSError, ValueError: it cannot be read.
+            OSError: it cannot be read. DamagedError: it holds something else.
         """
-        with np.load(file) as found:
-            names = ("probabilities", "targets", "counts", "has_mask")
-            scored = ScoredPredictions(*(found.get(name) for name in names))
-            return cls(scored, tuple(found["digests"].tolist()), found["groups"], found["labels"])
+        return cls.of_arrays(_read(file))
+
+    @classmethod
+    def of_arrays(cls, found: Mapping[str, np.ndarray]) -> StoredPredictions:
+        """What `arrays` gave, whatever else is in it."""
+        scored = ScoredPredictions(found.get("probabilities"), found["targets"], found.get("counts"), found["has_mask"])
+        return cls(scored, tuple(found["digests"].tolist()), found["groups"], found["labels"])
 
     def difference(self, other: StoredPredictions, task: str) -> tuple[float, float, float] | None:
         """By how much this is better on the images of both: (difference, low, high), 95 %; None without such images."""
@@ -108,3 +122,22 @@ class StoredPredictions:
         its = np.array([place[self.digests[row]] for row in mine])
         a, b = self.scored.take(mine), other.scored.take(its)
         return paired_interval(task, a, b, self.groups[mine], self.labels[mine])
+
+
+def _read(file: Path, more: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """The arrays of a file, those of `more` among them, of the same images and within their bounds."""
+    found = read_arrays(file)
+    if lacks := {"groups", "labels", "digests", "targets", "has_mask", *more} - set(found):
+        raise DamagedError(f"{file}: {min(lacks)}: is missing")
+    for name, (kind, inner) in STORED.items():
+        array = found.get(name)
+        if array is None:
+            continue
+        shape = (*found["labels"].shape[:1], *((array.shape[1:2] or (0,)) if inner is None else inner))
+        if array.dtype.kind != kind or array.shape != shape:
+            raise DamagedError(f"{file}: {name}: not {kind}{list(shape)}, but {array.dtype.kind}{list(array.shape)}")
+    known = found["probabilities"].shape[1] if "probabilities" in found else len(CLASSES)
+    for name, least, end in (("labels", -1, len(CLASSES)), ("targets", -1, known), ("counts", 0, 1 << 40)):
+        if name in found and ((found[name] < least) | (found[name] >= end)).any():
+            raise DamagedError(f"{file}: {name}: not all {least} to {end - 1}")
+    return found

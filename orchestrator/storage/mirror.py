@@ -153,7 +153,9 @@ def _refuse_held(storage: Storage, folder: Path) -> None:
     info = storage.filesystem.get_file_info(storage.where(RunFolder(folder).holder)) if storage.filesystem else None
     if info is None or not info.is_file or time.time() - info.mtime.timestamp() > SILENCE:
         return
-    pid, _, host = storage.read(RunFolder(folder).holder).decode().partition(" ")
+    pid, _, host = storage.read(RunFolder(folder).holder).decode(errors="replace").partition(" ")
+    if not pid.isdecimal():
+        raise UserError(f"{storage.shown(RunFolder(folder).holder)}: damaged; delete it, if no host is at work on this")
     # Two of the same process are kept apart by the ledger.
     if host != socket.gethostname() or (int(pid) != os.getpid() and unfinished.lives(int(pid))):
         raise UserError(

@@ -8,6 +8,8 @@ from typing import Self
 
 from pydantic import BaseModel
 
+from trainables.stored import read_finite
+
 
 class Result(BaseModel, frozen=True):
     """What a command came to, and leaves in a file."""
@@ -17,9 +19,9 @@ class Result(BaseModel, frozen=True):
         """From its file, also of an older version.
 
         Raises:
-            OSError, ValueError: there is none, it holds something else, or lacks something.
+            OSError: there is none. DamagedError: it holds something else, or lacks something.
         """
-        return cls.model_validate_json(file.read_text())
+        return read_finite(file, cls)
 
     def to_json(self) -> str:
         """What its file holds."""

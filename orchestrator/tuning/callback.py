@@ -11,8 +11,9 @@ from ray.tune import Callback
 from orchestrator.tracking import description
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tuning.budget import TuneResult
+from orchestrator.tuning.event import Event
 from orchestrator.tuning.failures import Failure, FailurePolicy
-from orchestrator.tuning.ledger import Event, TrialRecord
+from orchestrator.tuning.ledger import TrialRecord
 from orchestrator.tuning.progress import SearchProgress, TrialLine
 from orchestrator.tuning.search_run import SearchRun
 

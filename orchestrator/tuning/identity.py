@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from search_spaces import Parameters
 
@@ -25,7 +24,7 @@ class Identity:
     classes: int = 3
     data_fingerprint: str = ""
     prepared_fingerprint: str = ""
-    choices: list[list[Any]] = field(default_factory=list)
+    choices: list[tuple[str, str, int, str]] = field(default_factory=list)
     first_points: list[Parameters] = field(default_factory=list)
     weights: dict[str, str] = field(default_factory=dict)
     id: str = ""

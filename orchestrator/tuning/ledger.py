@@ -14,10 +14,12 @@ from typing import Any
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import RunFolder, cut_torn_line
 from orchestrator.storage.storage import Storage
+from orchestrator.tuning.event import Event
 from orchestrator.tuning.identity import Identity
 from search_spaces import Config
-from trainables import locks
+from trainables import locks, stored
 from trainables.gpu_meter import ENERGY
+from trainables.stored import DamagedError
 
 #: Bytes that a running search keeps for its last words on a full disk.
 RESERVED = 1 << 18
@@ -26,35 +28,6 @@ RESERVED = 1 << 18
 ENDED = ("completed", "asha", "early", "diverged", "failed")
 #: Launches of a search in which a trial may die without a result, before it is taken for what kills the search.
 FRUITLESS_LAUNCHES = 3
-
-
-@dataclass(frozen=True)
-class Event:
-    """A line of the ledger; what its kind does not have is empty.
-
-    Attributes:
-        event: launch, asked, started, result, checkpoint, ended or promoted.
-        clock: seconds that the search had run.
-        trial: its id. last: see `Rungs.promote`. The others: see `TrialRecord`; of a launch, see `Ledger.launch`.
-    """
-
-    event: str
-    clock: float
-    trial: str = ""
-    number: int = 0
-    study_number: int = 0
-    config: Config = field(default_factory=dict)
-    epoch: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    ending: str = ""
-    path: str = ""
-    state: str = ""
-    reason: str = ""
-    last: bool = False
-    identity: Identity | None = None
-    gpus: float = 0.0
-    pid: int = 0
-    host: str = ""
 
 
 @dataclass
@@ -129,7 +102,7 @@ class Ledger:
         gpus: GPUs of each trial, by the latest launch.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, or a line of it is damaged.
         FileNotFoundError: there is none to read.
     """
 
@@ -143,15 +116,20 @@ class Ledger:
         self._reserve = RunFolder(folder).reserve
         self._lock = locks.take(RunFolder(folder).lock) if hold else None
         self._file = RunFolder(folder).ledger.open("a+b" if self._lock else "rb", buffering=0)
-        if self._lock is None:
+        try:
+            #: Events of earlier launches, oldest first.
             self.history = self._read()
+        except DamagedError as error:
+            self._let_go()
+            raise UserError(
+                f"{error}; the ledger is damaged: bring it back from a copy, or start another search"
+            ) from None
+        if self._lock is None:
             self._file.close()
             if not hold:
                 return
             raise UserError(f"--resume {folder.name}: it is running already{self._holder}; wait for its end")
         cut_torn_line(RunFolder(folder).ledger)
-        #: Events of earlier launches, oldest first.
-        self.history = self._read()
         self._opened = time.monotonic()
 
     def clock(self) -> float:
@@ -224,6 +202,9 @@ class Ledger:
     def close(self) -> None:
         """Let go of the search."""
         self._reserve.unlink(missing_ok=True)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._file.close()
         if self._lock:
             locks.release(self._lock)
@@ -242,10 +223,18 @@ class Ledger:
 
     def _read(self) -> list[Event]:
         self._file.seek(0)
-        text = self._file.read()
-        events = [_event(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
-        for event in events:
+        events = []
+        for number, line in enumerate(self._file.read().split(b"\n")[:-1], 1):  # after the last break is half a line
+            place = f"{RunFolder(self.folder).ledger}: line {number}"
+            event = stored.parse(line, Event, place)
+            if event.event == "launch" and event.identity is None:
+                raise DamagedError(f"{place}: identity: is missing")
+            if event.event == "asked" and not event.config:
+                raise DamagedError(f"{place}: config: is missing")
+            if event.event not in ("launch", "asked") and event.trial not in self.trials:
+                raise DamagedError(f"{place}: trial: none of this id was asked for")
             self._apply(event)
+            events.append(event)
         self.spent = events[-1].clock if events else 0.0
         return events
 
@@ -281,10 +270,3 @@ class Ledger:
             record.state, record.reason = event.state, event.reason
         elif kind == "promoted":
             record.promoted = record.state == "asha"  # else it goes on by itself, from before the rung
-
-
-def _event(line: bytes) -> Event:
-    values = json.loads(line)
-    if "identity" in values:
-        values["identity"] = Identity(**values["identity"])
-    return Event(**values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import re
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from orchestrator.inference.export import MemberCheckpoints, Sources, write
 from orchestrator.tracking.client import open_store, quote
 from orchestrator.tuning.search_run import SearchRun
 from orchestrator.tuning.summary import TrialSummary, best_first
-from trainables import checkpoint, unfinished
+from trainables import checkpoint_description, unfinished
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +61,14 @@ def log_best(run: SearchRun, trials: Sequence[TrialSummary]) -> int:
 
 
 def _log(client: MlflowClient, search: SearchRun, row: TrialSummary, source: Path, scratch: Path) -> bool:
-    described = json.loads((source / checkpoint.DESCRIPTION).read_text())
-    task, epoch, run = described["task"], int(described["best"]["epoch"]), client.get_run(row.mlflow_run_id)
+    described = checkpoint_description.read(source)
+    task, epoch, run = described.task, described.best.epoch, client.get_run(row.mlflow_run_id)
     if _is_there(client, run, epoch):
         return False
     # As it was validated: no mirror images, nothing calibrated.
     head = Head(temperatures=(1.0,), weights=(1.0,))
     combination = Combination("single", None if task == "seg" else head, None if task == "cls" else head)
-    sources = Sources(combination, [MemberCheckpoints(0, row.name, [source])], described["image_size"])
+    sources = Sources(combination, [MemberCheckpoints(0, row.name, [source])], described.image_size)
     write(
         scratch / "ensemble",
         sources,

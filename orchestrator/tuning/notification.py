@@ -10,9 +10,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from orchestrator.common.console import complain
 from orchestrator.common.errors import first_line
+from trainables import stored
+from trainables.stored import DamagedError
 
 #: Seconds that it may take.
 LIMIT = 60.0
@@ -34,8 +37,15 @@ def notifying(command: str, summary: Path) -> Iterator[None]:
         raise
     finally:
         if command:
-            written = json.loads(summary.read_text()) if summary.exists() else {}
-            _run(command, json.dumps(written | broken, indent=2))
+            _run(command, json.dumps(_written(summary) | broken, indent=2))
+
+
+def _written(summary: Path) -> dict[str, Any]:
+    """What was written last; nothing where that is damaged: somebody is to be told all the same."""
+    try:
+        return stored.read(summary, dict[str, Any])
+    except (OSError, DamagedError):
+        return {}
 
 
 def _run(command: str, text: str) -> None:

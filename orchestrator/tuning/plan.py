@@ -58,7 +58,7 @@ class Plan:
             settings.classes,
             data.data_fingerprint,
             data.prepared_fingerprint,
-            choices=[list(astuple(choice)) for choice in self.choices],
+            choices=[astuple(choice) for choice in self.choices],
             first_points=self.first_points,
             weights={name: source.words for name, source in self.sources.items()},
             id=search_id,

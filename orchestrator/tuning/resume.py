@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.plugins import load_plugins
 from orchestrator.config.search import SearchSettings
-from orchestrator.config.types import SQLITE, place, several
+from orchestrator.config.types import SQLITE, TaskName, place, several
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import NAMES, RunFolder
@@ -22,7 +23,10 @@ from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import TrialRecord
 from orchestrator.tuning.moved import relocated
 from trainables import unfinished
+from trainables.stored import DamagedError, read_yaml, told
 
+#: What to do about stored settings that are damaged.
+AGAIN = "bring the file back from a copy"
 #: What may be given anew; all else makes another search. `data` and `plugin` may have moved: the fingerprint and the
 #: digests are compared. A store or an experiment that has not the search's runs gets them from the ledger.
 CHANGEABLE = {
@@ -30,6 +34,21 @@ CHANGEABLE = {
     *("gpus_per_trial", "dashboard", "data", "storage", "tracking_uri", "experiment", "address", "strict", "plugin"),
     *("ensemble", "top_k", "boost_rounds"),
 }
+
+
+class _Stored(BaseModel, strict=True):
+    """What stored settings must have; the rest is checked with them, or has a default."""
+
+    task: TaskName
+    name: str
+    storage: str
+    tracking_uri: str
+    image_size: int
+    folds: int | str
+    epochs: int
+    trials: int
+    plugin: list[str] = []
+    plugins: dict[str, str] = {}
 
 
 def load(fields: Mapping[str, Any]) -> SearchSettings:
@@ -43,8 +62,11 @@ def load(fields: Mapping[str, Any]) -> SearchSettings:
     name = fields.get("resume")
     if not name:
         return make_settings(SearchSettings, dict(fields))
-    before = _fetched(fields.get("storage"), name)
+    home = _home(fields.get("storage"), name)
+    before = stored(home, name)
     run_plugins(before, fields.get("plugin"), f"--resume {name}")
+    own = make_settings(SearchSettings, {**before, "resume": name}, RunFolder(home / name).settings)
+    before = {field: value for field, value in own.model_dump(mode="json").items() if field in before}
     if fields.get("task", before["task"]) != before["task"]:  # other fields are checked by the task's own lists
         raise UserError(f"--resume {name}: {differences({**before, 'task': fields['task']}, before)}")
     # Without what is None: a stored search has its defaults already.
@@ -53,7 +75,7 @@ def load(fields: Mapping[str, Any]) -> SearchSettings:
     given |= {limit: None for limit in ("time_budget", "gpu_hours") if given.get(limit) == "none"}
     if given.get("trials"):
         given = {"trials_per_arch": None, **given}
-    elif given.get("trials_per_arch") and not before["trials_per_arch"]:
+    elif given.get("trials_per_arch") and not before.get("trials_per_arch"):
         raise UserError(f"--resume {name}: it was begun with --trials; raise that")
     settings = make_settings(SearchSettings, {**before, **given})
     if other := differences(settings.model_dump(mode="json"), before):
@@ -85,17 +107,17 @@ def run_plugins(values: dict[str, Any], given: Any, who: str) -> None:
         raise UserError(f"{who}: {error}") from None
 
 
-def _fetched(storage: Any, name: str) -> dict[str, Any]:
-    """The settings of a search that is to go on; one that is here says itself under which URI it belongs."""
+def _home(storage: Any, name: str) -> Path:
+    """Where a search that is to go on lies on this host; one that is here says itself under which URI it belongs."""
     try:
         there = Storage.of(place(storage or HOME))
+        if not storage and (there.home / name).is_dir():
+            there = Storage.of(place(stored(there.home, name)["storage"]))
     except ValueError as error:
         raise UserError(f"--storage: {error}") from None
-    if not storage and (there.home / name).is_dir():
-        there = Storage.of(place(stored(there.home, name)["storage"]))
     if there.uri:
         pull(there, name)
-    return stored(there.home, name)
+    return there.home
 
 
 def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
@@ -110,11 +132,16 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
         found = f"there are {', '.join(there)}" if there else "there is none"
         raise UserError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
     try:
-        values = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        values = None
-    if not isinstance(values, dict) or values.get("name") != name or "task" not in values:
-        raise UserError(f"{flag} {name}: {file} is damaged, or of a search of another name; restore it")
+        values: dict[str, Any] = read_yaml(file)
+        found = _Stored.model_validate(values)
+    except OSError as error:
+        raise UserError(f"{flag} {name}: {file}: {error.strerror}") from None
+    except DamagedError as error:
+        raise UserError(f"{flag} {name}: {error}; {AGAIN}") from None
+    except ValidationError as error:
+        raise UserError(f"{flag} {name}: {file}: {told(error)}; {AGAIN}") from None
+    if found.name != name:
+        raise UserError(f"{flag} {name}: {file} is of a search of another name; {AGAIN}")
     return relocated(values, storage)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from ray.tune.schedulers import FIFOScheduler
 
 from orchestrator.tuning.budget import TuneResult
-from orchestrator.tuning.ledger import ENDED, Event, TrialRecord
+from orchestrator.tuning.event import Event
+from orchestrator.tuning.ledger import ENDED, TrialRecord
 from orchestrator.tuning.rungs import REDUCTION_FACTOR, Rungs
 
 

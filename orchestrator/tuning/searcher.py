@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ray.tune.experiment import Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search.search_algorithm import SearchAlgorithm
 
-from orchestrator.common.errors import UserError
+from orchestrator.common.errors import UserError, first_line
 from orchestrator.storage.run_folder import RunFolder, cut_torn_line
 from orchestrator.tuning.budget import TuneResult
 from orchestrator.tuning.ledger import TrialRecord
@@ -35,10 +36,30 @@ def mend_study(folder: Path) -> None:
     study.with_name(f"{study.name}.lock").unlink(missing_ok=True)
 
 
+@contextmanager
+def replaying(study: Path) -> Iterator[JournalStorage]:
+    """The storage in a study's file, while it is read for the first time.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        yield JournalStorage(JournalFileBackend(str(study)))
+    except OSError:
+        raise
+    except Exception as error:  # Optuna replays whatever stands in the file, and names no errors
+        words = f"damaged ({type(error).__name__}: {first_line(error)})"
+        raise UserError(f"{study}: {words}; bring it back from a copy, or start another search") from None
+
+
 def open_study(folder: Path, name: str) -> optuna.Study:
-    """The study of a search, created if absent; `optuna-dashboard` opens the file, too."""
-    storage = JournalStorage(JournalFileBackend(str(RunFolder(folder).study)))
-    return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+    """The study of a search, created if absent; `optuna-dashboard` opens the file, too.
+
+    Raises:
+        UserError: its file is damaged.
+    """
+    with replaying(RunFolder(folder).study) as storage:
+        return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
 
 
 def sampler(seed: int, number: int) -> optuna.samplers.TPESampler:

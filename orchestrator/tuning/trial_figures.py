@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ from PIL import Image, ImageDraw
 
 from orchestrator.inference.networks import load_network
 from orchestrator.scoring.packed_masks import PackedMasks
-from trainables import charts, checkpoint
+from trainables import charts, checkpoint, checkpoint_description, stored
 from trainables.data import Prepared
 from trainables.evaluation import evaluate_at_original_size
 from trainables.inference import predict
+from trainables.stored import DamagedError
 from trainables.tasks import Task, make_task
 
 #: Beside the pictures: what they were drawn from, and the scores.
@@ -52,10 +54,10 @@ def draw(
         OSError, RuntimeError, ValueError: the checkpoint cannot be read.
     """
     torch.set_num_threads(threads)
-    described = json.loads((folder / checkpoint.DESCRIPTION).read_text())
+    described = checkpoint_description.read(folder)
     file, device = folder / checkpoint.WEIGHTS, "cuda" if gpu else "cpu"
-    model = load_network(file, described["task"], described["config"], device)
-    task = make_task(described["task"], described["config"].get("classes", 3))
+    model = load_network(file, described.task, described.config, device)
+    task = make_task(described.task, described.config.get("classes", 3))
     rows = shown_rows(task, data)
     outputs = predict(model, data.images[rows])
     pictures, scores = task.figures(data, rows, outputs), dict[str, float]()
@@ -76,12 +78,20 @@ def draw(
     return files
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """What `SCORES` holds."""
+
+    checkpoint: str
+    scores: dict[str, float]
+
+
 def drawn(home: Path, folder: Path) -> dict[str, float] | None:
     """The scores beside the pictures in `home`; None where there are none, or of another checkpoint than `folder`."""
     try:
-        stored = json.loads((home / SCORES).read_text())
-        return stored["scores"] if stored["checkpoint"] == _name(folder) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        found = stored.read(home / SCORES, _Drawn)
+        return found.scores if found.checkpoint == _name(folder) else None
+    except (OSError, DamagedError):
         return None
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.common.errors import UserError
@@ -17,6 +15,7 @@ from orchestrator.storage.storage import Storage
 from orchestrator.tuning import resume
 from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.searcher import replaying
 
 
 def finished_trials(settings: SearchSettings, identity: Identity) -> list[FrozenTrial]:
@@ -38,13 +37,13 @@ def finished_trials(settings: SearchSettings, identity: Identity) -> list[Frozen
     other = Ledger(files.path, hold=False).identity if files.ledger.is_file() else None
     if other is None or not files.study.is_file():
         raise UserError(f"--warm-start {name}: it has no trials yet; resume it, or leave this out")
-    batch_sizes = ("batch_size", settings.batch_size, before["batch_size"])
+    batch_sizes = ("batch_size", settings.batch_size, before.get("batch_size"))
     for words, mine, its in (*_compared(identity, other), batch_sizes):
         if mine != its:
             raise UserError(f"--warm-start {name}: it is of another space: {words} {its} there, {mine} here")
     # Loaded, not created if absent: that would write into a journal that may be another process's.
-    journal = JournalStorage(JournalFileBackend(str(files.study)))
-    return optuna.load_study(study_name=name, storage=journal).get_trials(states=(TrialState.COMPLETE,))
+    with replaying(files.study) as journal:
+        return optuna.load_study(study_name=name, storage=journal).get_trials(states=(TrialState.COMPLETE,))
 
 
 def _compared(now: Identity, other: Identity) -> list[tuple[str, Any, Any]]:

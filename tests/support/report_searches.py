@@ -55,7 +55,7 @@ def write_ledger(folder: Path, trials: Sequence[dict[str, Any]], gpus: float = 0
     clock = 0.0
     for i, trial in enumerate(trials):
         name, state = {"trial": f"t{i}"}, trial.get("state", "completed")
-        config = {"architecture": "unet", "encoder": "e", "epochs": 10, **trial["config"]}
+        config = {"architecture": "unet", "encoder": "e", "recipe": "", "epochs": 10, **trial["config"]}
         events.append({"event": "asked", **name, "number": i + 1, "study_number": i, "config": config, "clock": clock})
         events.append({"event": "started", **name, "clock": clock})
         clock += trial.get("seconds", 10.0)

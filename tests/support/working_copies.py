@@ -20,7 +20,7 @@ from orchestrator.tuning.ledger import Ledger
 if TYPE_CHECKING:
     from tests.support.s3_server import Bucket
 
-CONFIG = {"architecture": "unet"}
+CONFIG = {"architecture": "unet", "encoder": "", "recipe": "", "epochs": 4}
 
 
 def wait(condition: Callable[[], object]) -> None:

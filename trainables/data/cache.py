@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from trainables import unfinished
+from trainables import stored, unfinished
 from trainables.data.examine import Decoded, digest
 from trainables.data.manifest import Fault, Record
 from trainables.data.patience import PassingError
@@ -22,8 +22,8 @@ from trainables.data.thumbnails import PictureFile
 #: Part of every name here: raise it when what is stored changes.
 FORMAT = 1
 #: The same of outcomes alone, which prepared arrays do not depend on: 2 reads masks of few values, 3 deeper formats, 4
-#: has pictures.
-EXAMINED = 4
+#: has pictures, 5 a checksum.
+EXAMINED = 5
 #: What the key of files that could not be read begins with.
 _PASSING = "not now:"
 
@@ -42,12 +42,17 @@ class ExaminedIndex:
     def __init__(self, cache: Path) -> None:
         self._pictures = PictureFile(cache / f"pictures-{EXAMINED}.bin")
         self._file = cache / f"examined-{EXAMINED}.json"
-        try:
-            self._entries: dict[str, dict[str, Any]] = json.loads(self._file.read_text())
-        except (OSError, ValueError):
-            self._entries = {}
+        self._entries = self._read()
         self._changed = False
         self._of_this_run: dict[str, np.ndarray] = {}  # pictures of what is not remembered
+
+    def _read(self) -> dict[str, dict[str, Any]]:
+        """What is remembered; nothing where a byte of it has changed, so that no value need be looked at."""
+        try:
+            checksum, _, content = self._file.read_bytes().partition(b"\n")
+        except OSError:
+            return {}
+        return json.loads(content) if checksum == _sha256(content) else {}
 
     @staticmethod
     def key(record: Record) -> str:
@@ -108,9 +113,10 @@ class ExaminedIndex:
             return
         self._pictures.save()
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        lasting = {key: entry for key, entry in self._entries.items() if key not in self._of_this_run}
+        kept = {key: entry for key, entry in self._entries.items() if key not in self._of_this_run}
+        content = json.dumps(kept).encode()
         with unfinished.beside(self._file) as part:
-            part.write_text(json.dumps(lasting))
+            part.write_bytes(_sha256(content) + b"\n" + content)
             os.replace(part, self._file)
 
 
@@ -151,15 +157,19 @@ def write_arrays(folder: Path, **arrays: np.ndarray | Rows) -> None:
             part.rename(folder)
 
 
-def read_arrays(folder: Path) -> dict[str, np.ndarray] | None:
+def read_arrays(folder: Path, *names: str) -> dict[str, np.ndarray] | None:
     """Memory-mapped, read-only arrays; None where anything is missing, cut short or changed."""
     try:
-        checksums = json.loads((folder / "checksums.json").read_text())
-        if any(_checksum(folder / f"{name}.npy") != known for name, known in checksums.items()):
+        checksums = stored.read(folder / "checksums.json", dict[str, str])
+        if any(_checksum(folder / f"{name}.npy") != checksums.get(name) for name in names):
             return None
-        return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in checksums}
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in names}
     except (OSError, ValueError):
         return None
+
+
+def _sha256(content: bytes) -> bytes:
+    return hashlib.sha256(content).hexdigest().encode()
 
 
 def _checksum(file: Path) -> str:

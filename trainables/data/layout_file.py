@@ -11,6 +11,7 @@ from trainables.data import words
 from trainables.data.layouts import Layout
 from trainables.data.manifest import UNKNOWN, DataError
 from trainables.data.paths import pattern
+from trainables.stored import told
 
 _LAYOUT = TypeAdapter(Layout)
 
@@ -25,16 +26,14 @@ def read_layout(file: Path) -> Layout:
         given = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"--layout {file}: {error.strerror}") from None
-    except ValueError as error:  # of TOML, and of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML, and of UTF-8
         raise DataError(f"--layout {file}: not TOML ({error})") from None
     if isinstance(given.get("classes"), dict):
         given["classes"] = list(given["classes"].items())
     try:
         layout = _LAYOUT.validate_python({"words": file.stem, **given})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(f"--layout {file}: {where}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        raise DataError(f"--layout {file}: {told(error)}") from None
     for word, meant in layout.classes:
         if words.class_of(meant) == UNKNOWN:
             raise DataError(f"--layout {file}: classes.{word}: {meant!r} is none of {', '.join(words.CLASS_WORDS)}")

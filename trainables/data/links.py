@@ -47,7 +47,7 @@ def near_duplicates(outcomes: Sequence[Decoded], distance: int, cache: Path | No
     )
     identity = json.dumps([FORMAT, distance, *digests.tolist()])
     folder = cache / f"links-{hashlib.sha256(identity.encode()).hexdigest()[:20]}" if cache else None
-    kept = read_arrays(folder) if folder else None
+    kept = read_arrays(folder, "pairs") if folder else None
     if kept is None:
         different = [outcomes[readable[i]] for i in first.tolist()]
         pairs = _find(different, distance)

@@ -72,7 +72,9 @@ def write_phantom(folder: Path, *, images: int = 160, seed: int = 0) -> Path:
 
 def _holds(folder: Path, note: str, images: int) -> bool:
     return (
-        is_phantom(folder) and (folder / NOTE).read_text() == note and len(list(folder.glob("*/*.png"))) == 2 * images
+        is_phantom(folder)
+        and (folder / NOTE).read_text(errors="replace") == note
+        and len(list(folder.glob("*/*.png"))) == 2 * images
     )
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
 from trainables.data import words
 from trainables.data.manifest import UNKNOWN
+from trainables.stored import read_yaml
 
 #: Between the file of a COCO export and the image of it that a mask belongs to.
 OF = "#"
@@ -83,10 +83,10 @@ def yolo_names(file: Path) -> list[int]:
         PolygonError: it names none. OSError: it cannot be opened.
     """
     try:
-        names = yaml.safe_load(file.read_text())["names"]
+        names = read_yaml(file)["names"]
         listed = [names[key] for key in sorted(names)] if isinstance(names, dict) else list(names)
         return [words.class_of(str(name)) for name in listed]
-    except (ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise PolygonError(f"names no classes ({' '.join(str(error).split())[:200]})") from None
 
 

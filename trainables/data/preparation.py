@@ -23,6 +23,8 @@ from trainables.data.pixels import read_image
 from trainables.data.prepared import Prepared
 from trainables.data.scratch import Scratch, map_ahead
 
+#: What is prepared of images.
+ARRAYS = ("images", "masks", "mask_image")
 #: `progress(done, total)`, called as images are decoded.
 Progress = Callable[[int, int], None]
 
@@ -91,13 +93,13 @@ def prepare(
         identity = json.dumps([data_fingerprint, FORMAT, size, keep_aspect, masks])
         prepared_fingerprint = hashlib.sha256(identity.encode()).hexdigest()
         folder = cache / prepared_fingerprint[:20]
-        arrays = read_arrays(folder)
+        arrays = read_arrays(folder, *ARRAYS)
         if arrays is None:
             decode_all({row.key: row.record for row in rows if row.key not in scratch})
             if lost := [row for row in rows if row.key not in scratch]:
                 raise DataError(f"{lost[0].record.image}: cannot be read any more; run again")
             write_arrays(folder, **scratch.arrays([row.key for row in rows], masks == "duplicate"))
-            arrays = read_arrays(folder)
+            arrays = read_arrays(folder, *ARRAYS)
             if arrays is None:
                 raise DataError(
                     f"{folder}: prepared data cannot be read back; is the disk full? Free space and try again"

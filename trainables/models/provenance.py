@@ -7,12 +7,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from trainables import locks, unfinished
+from trainables import locks, stored, unfinished
+from trainables.stored import DamagedError
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class Provenance:
         sha256: of the file, hexadecimal.
     """
 
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False)
+
     source: str
     licence: str
     pretrained_on: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: Annotated[tuple[float, ...], Field(min_length=1, max_length=3)]
+    std: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=3)]
     sha256: str = ""
 
 
@@ -45,11 +49,9 @@ def read(weights: Path) -> Provenance | None:
         return None
     again = "write both again (python -m orchestrator.weights), or delete the .json if the weights are right"
     try:
-        found = TypeAdapter(Provenance).validate_json(file.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{file}: {f'{where}: ' if where else ''}{first['msg']}; {again}") from None
+        found = stored.read(file, Provenance)
+    except DamagedError as error:
+        raise ValueError(f"{error}; {again}") from None
     if digest(weights) != found.sha256:
         raise ValueError(f"{weights}: not the file that {file.name} is of (its sha256 differs), or damaged; {again}")
     return found

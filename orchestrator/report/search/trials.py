@@ -62,7 +62,7 @@ def read_trials(folder: Path, primary: str) -> list[TrialOutcome]:
             for record in records
             if record.began is not None
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except OSError:
         raise UserError(f"{NAMES.ledger} is missing or damaged: nothing can be said of the trials") from None
 
 

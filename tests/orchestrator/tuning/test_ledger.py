@@ -18,7 +18,7 @@ from orchestrator.tuning.ledger import FRUITLESS_LAUNCHES, Ledger
 from orchestrator.tuning.summary import spent
 from tests.support.search_runs import search_summary
 
-CONFIG = {"architecture": "unet", "epochs": 4}
+CONFIG = {"architecture": "unet", "encoder": "", "recipe": "", "epochs": 4}
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from orchestrator.tuning.identity import Identity
 from orchestrator.tuning.ledger import Ledger
 from orchestrator.tuning.reserve import CLOSING, MOST, NOTHING, PICTURES, UNKNOWN, Forecast, Reserve
 
-CONFIG = {"architecture": "unet", "epochs": 10}
+CONFIG = {"architecture": "unet", "encoder": "", "recipe": "", "epochs": 10}
 
 
 def _four_folds(trainings: Sequence[tuple[int, float]], slots: int) -> float:

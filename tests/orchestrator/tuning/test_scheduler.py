@@ -13,6 +13,7 @@ from orchestrator.tuning.rungs import Rungs
 from orchestrator.tuning.scheduler import Asha, mean_epochs
 
 METRIC = "best/dice"
+CONFIG = {"architecture": "unet", "encoder": "", "recipe": "", "epochs": 10}
 
 
 class Search:
@@ -28,7 +29,7 @@ class Search:
     def ask(self, *trial_ids: str) -> None:
         for trial_id in trial_ids:
             number = len(self.ledger.trials) + 1
-            self.ledger.add("asked", trial_id, number=number, study_number=number, config={})
+            self.ledger.add("asked", trial_id, number=number, study_number=number, config=CONFIG)
             self.ledger.add("started", trial_id)
 
     def report(self, trial_id: str, epoch: int, value: float, *, save: bool = True, ending: str = "") -> bool:

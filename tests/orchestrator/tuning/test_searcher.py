@@ -29,6 +29,8 @@ FIRST = [{"architecture": "fpn", "lr": 1e-3}, {"architecture": "unet", "lr": 1e-
 def _space(trial: optuna.Trial) -> dict[str, Any]:
     return {
         "architecture": trial.suggest_categorical("architecture", ("unet", "fpn")),
+        "encoder": "",
+        "recipe": "",
         "lr": trial.suggest_float("lr", 1e-5, 1e-1, log=True),
         "epochs": EPOCHS,
     }

@@ -13,6 +13,7 @@ import pytest
 
 from trainables.data import Prepared, prepare, read_manifest
 from trainables.data.cache import Rows, read_arrays, write_arrays
+from trainables.data.preparation import ARRAYS
 from trainables.data.scratch import IN_FLIGHT, Scratch, map_ahead
 
 
@@ -45,7 +46,7 @@ def test_scratch_gives_images_and_masks_in_the_order_that_is_asked_for(tmp_path:
         assert "e" not in scratch
         write_arrays(tmp_path / "arrays", **scratch.arrays("dbca", duplicate))
     assert list((tmp_path / "cache").iterdir()) == []
-    found = read_arrays(tmp_path / "arrays")
+    found = read_arrays(tmp_path / "arrays", *ARRAYS)
     assert found is not None
     np.testing.assert_array_equal(found["images"], np.stack([images[key] for key in "dbca"]))
     single = [*masks["d"], *masks["b"]] if duplicate else []
