@@ -14,6 +14,8 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from trainables.data.patience import openable
+
 if TYPE_CHECKING:
     from trainables.training import Training
 
@@ -65,5 +67,5 @@ def resume(folder: Path, training: Training) -> tuple[dict[str, Any], dict[str, 
     """Put `training` back where it was; returns `best` and `weights` as they were saved."""
     # Onto the host: each part goes to where it belongs by itself, and Adam's counter of steps belongs on the host. On a
     # GPU, every step would wait for it.
-    training.load_state_dict(torch.load(folder / STATE, weights_only=True, map_location="cpu"))
-    return json.loads((folder / DESCRIPTION).read_text())["best"], load_file(folder / WEIGHTS)
+    training.load_state_dict(torch.load(openable(folder / STATE), weights_only=True, map_location="cpu"))
+    return json.loads((folder / DESCRIPTION).read_text())["best"], load_file(openable(folder / WEIGHTS))

@@ -25,6 +25,7 @@ from orchestrator.tuning import resume
 from orchestrator.tuning.ledger import ENDED, Ledger
 from search_spaces import Config
 from trainables import checkpoint
+from trainables.data.patience import openable
 
 #: Candidates of one architecture, unless nothing else is left.
 PER_ARCHITECTURE = 2
@@ -174,9 +175,9 @@ def _description(folder: Path) -> dict[str, Any]:
         UserError: a file is missing or damaged.
     """
     try:
-        with safe_open(folder / checkpoint.WEIGHTS, "pt") as weights:  # checks the length against the header
+        with safe_open(openable(folder / checkpoint.WEIGHTS), "pt") as weights:  # checks the length against the header
             weights.keys()
-        described: dict[str, Any] = json.loads((folder / checkpoint.DESCRIPTION).read_text())
+        described: dict[str, Any] = json.loads(openable(folder / checkpoint.DESCRIPTION).read_text())
     except (OSError, ValueError, SafetensorError) as error:
         kind = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
         raise UserError(f"its checkpoint {folder} {kind}") from None
