@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray._private import ray_constants
+from ray._raylet import Config
 
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.common.signals import Terminated
@@ -46,7 +48,7 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
     if not local:
         os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")  # one try of 40 s, not 20 of them
     try:
-        with _own_sigterm():
+        with _own_sigterm(), _closed() if local else contextlib.nullcontext():
             ray.init(
                 address=address or "local",
                 include_dashboard=dashboard if local else None,
@@ -65,6 +67,24 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _closed() -> Iterator[None]:
+    """A Ray that starts within it listens on 127.0.0.1 alone, and asks whoever comes for this user's token.
+
+    By default its servers listen on all interfaces, and not every version asks for a token. On macOS and Windows it
+    takes 127.0.0.1 for its address, and then all of its servers listen there; this is what tells it so here. An
+    address that is given to `ray.init` it would turn into that of the network again.
+    """
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        Config.initialize("")  # what this process has read of the environment before
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -58,6 +59,9 @@ def run_command(
         log: the file that takes the traceback of what is nobody's input, in a folder that is there.
         piped: what it says may be cut short by whoever reads it, and then it ends without a word.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files are shown, whatever they hold
+            stream.reconfigure(errors="backslashreplace")
     if piped and signals.is_ended_at_once():
         signals.end_with_pipe()
     details = here = Path(f"{name}-error.log").absolute()
@@ -121,6 +125,9 @@ def parse_fields(
     """
     flags = vars(make_parser(model, prog, description).parse_args(argv))
     file = flags.pop("config", None)
+    for name, value in flags.items():
+        if any(isinstance(one, str) and not one.strip() for one in several(value)):
+            raise UserError(f"{_flag(name)}: given, but empty; leave it out for its default, or name something")
     return {**(_read_yaml(file) if file else {}), **flags}
 
 
@@ -180,6 +187,8 @@ def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
         load_plugins(*(file for file in several(values.get("plugin")) if isinstance(file, str | Path)))
     try:
         return model(**values)
+    except UnicodeEncodeError as error:  # pydantic cannot take a message with a name in it that is no UTF-8
+        raise UserError(str(error.object)) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{_flag(str(first['loc'][0]))}: " if first["loc"] else ""
@@ -189,7 +198,7 @@ def make_settings(model: type[Settings], values: dict[str, Any]) -> Settings:
         elif first["type"] == "missing":
             message = "it must be given; see --help"
         elif first["type"] != "value_error":
-            message = f"{message[0].lower()}{message[1:]} (got {first['input']!r})"
+            message = f"{message[0].lower()}{message[1:]} (got {repr(first['input'])[:80]})"
         raise UserError(where + message) from None
 
 
@@ -218,10 +227,14 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        content = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        whole = file.read_text(encoding="utf-8")
+        content, node = yaml.safe_load(whole), yaml.compose(whole, yaml.SafeLoader)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         reason = getattr(error, "strerror", None) or "not valid YAML: " + " ".join(str(error).split())
         raise UserError(f"--config {file}: {reason}") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"--config {file}: expected lines like 'epochs: 30'")
+    keys = [str(key.value).replace("-", "_") for key, _ in node.value] if content else []
+    if twice := next((key for key in keys if keys.count(key) > 1), ""):
+        raise UserError(f"--config {file}: {twice} is given twice; keep one of the lines")
     return {str(name).replace("-", "_"): value for name, value in (content or {}).items()}

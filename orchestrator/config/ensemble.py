@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from orchestrator.config.command import CommandSettings
-from orchestrator.config.types import Duration, Folder, Place, Plugins, Store, TaskName
+from orchestrator.config.types import Duration, Folder, Place, Plugins, SearchName, Store, TaskName, Text
 from orchestrator.storage.storage import HOME, Storage
 
 
@@ -27,7 +27,7 @@ class EnsembleSettings(CommandSettings):
     )
 
     task: TaskName = Field("seg", description="segmentation, classification, or both at once")
-    name: str = Field(
+    name: SearchName = Field(
         "", title="SEARCH", description="a search: its data are used, its folder takes the result [newest]"
     )
     top_k: int | None = Field(None, ge=1, description="candidates, across searches of these data [4, phantom 2]")
@@ -58,7 +58,7 @@ class EnsembleSettings(CommandSettings):
         HOME, validate_default=True, title="DIR|URI", description="folder of the searches, or s3://BUCKET/PREFIX"
     )
     plugin: Plugins = ()
-    address: str = Field(
+    address: Text = Field(
         "", title="auto|HOST:PORT", description="Ray cluster; auto: this host's [RAY_ADDRESS, else none]"
     )
     tracking_uri: Store = Field("", title="URI", description="MLflow store [the search's]")

@@ -105,7 +105,7 @@ def _read(values: list[Any]) -> list[np.ndarray]:
 def _limit(found: float, most: int, what: str) -> None:
     if found > most:
         raise TooLargeError(
-            f"{found:,.0f} {what} in a request, more than {most:,}; send fewer images in each, or smaller ones",
+            f"more than {most:,} {what} in a request; send fewer images in each, or smaller ones",
             error_code=INVALID_PARAMETER_VALUE,
         )
 

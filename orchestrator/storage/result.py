@@ -19,7 +19,8 @@ class Result(BaseModel, frozen=True):
         Raises:
             OSError, ValueError: there is none, it holds something else, or lacks something.
         """
-        return cls.model_validate_json(file.read_text())
+        # Python's own JSON reads halves of characters, as a folder's name that is no UTF-8 has them.
+        return cls.model_validate(json.loads(file.read_text()))
 
     def to_json(self) -> str:
         """What its file holds."""

@@ -15,7 +15,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.plugins import load_plugins
 from orchestrator.config.search import SearchSettings
-from orchestrator.config.types import place, several
+from orchestrator.config.types import place, search_name, several
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import NAMES, RunFolder
@@ -97,7 +97,10 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
     Raises:
         UserError: there is no such search, and the line lists those there are; or its settings cannot be read.
     """
-    file = RunFolder(storage / name).settings
+    try:
+        file = RunFolder(storage / search_name(name)).settings
+    except ValueError as error:
+        raise UserError(f"{flag} {str(name)[:40]!r}: {error}") from None
     if not file.is_file():
         there = sorted(path.parent.name for path in storage.glob(f"*/{NAMES.settings}"))
         found = f"there are {', '.join(there)}" if there else "there is none"

@@ -44,6 +44,7 @@ __all__ = [
     "read_manifest",
     "sources",
     "splits",
+    "words",
     "write_phantom",
 ]
 _PLACES = {

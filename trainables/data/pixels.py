@@ -158,9 +158,9 @@ def fit_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _read_medical(path: Path) -> Picture:
     try:
+        check_bytes(path)
         if not path.stat().st_size:
             raise UnreadableError("0 bytes")
-        check_bytes(path)
         return medical.read(path)
     except OSError as error:
         raise unreadable(error) from None

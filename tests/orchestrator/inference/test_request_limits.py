@@ -27,11 +27,11 @@ def png(side: int) -> bytes:
 @pytest.mark.parametrize(
     ("images", "told"),
     [
-        ([b"x"] * (pyfunc.MAX_IMAGES + 1), "1,001 images in a request, more than 1,000"),
-        (["A" * 60_000_000] * 2, "120 megabytes in a request, more than 100"),
-        ([png(8000), png(64)] * 5, "320 megapixels in a request, more than 256"),
-        ([base64.b64encode(png(8000)).decode()] * 5, "320 megapixels in a request, more than 256"),
-        ([np.zeros((8000, 8000), np.uint8)] * 5, "320 megapixels in a request, more than 256"),
+        ([b"x"] * (pyfunc.MAX_IMAGES + 1), "more than 1,000 images in a request"),
+        (["A" * 60_000_000] * 2, "more than 100 megabytes in a request"),
+        ([png(8000), png(64)] * 5, "more than 256 megapixels in a request"),
+        ([base64.b64encode(png(8000)).decode()] * 5, "more than 256 megapixels in a request"),
+        ([np.zeros((8000, 8000), np.uint8)] * 5, "more than 256 megapixels in a request"),
     ],
     ids=["images", "bytes", "files", "base64", "pixels"],
 )
@@ -44,7 +44,7 @@ def test_more_than_a_request_may_hold(images: list[Any], told: str, monkeypatch:
     assert refused.value.get_http_status_code() == 413
     said = json.loads(refused.value.serialize_as_json())["message"]
     assert said == f"{told}; send fewer images in each, or smaller ones"
-    assert len(read) in (0, 4, 8)  # up to the one that is too much
+    assert len(read) < 9  # none from the one on that is too much
 
 
 def test_large_images_are_predicted_in_smaller_batches() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_what_is_decoded_within_shares_and_what_fails_gives_back() -> None:
         raise ValueError
 
     for _ in range(3):
-        with pytest.raises(ValueError, match="^$"):
+        with pytest.raises(ValueError, match=r"^$"):
             fail()
     assert met(PIXELS // 2)
 
@@ -99,14 +100,15 @@ def test_the_size_is_known_before_a_pixel_is_decoded(tmp_path: Path) -> None:
 
 def test_of_a_stack_the_first_picture_alone_is_read(tmp_path: Path) -> None:
     nibabel = pytest.importorskip("nibabel", reason="nibabel is not installed")
-    stack = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    stack = np.zeros((64, 32, 5000), np.uint8)
+    stack[1, :, 0] = 7
     nibabel.save(nibabel.Nifti1Image(stack, np.eye(4)), tmp_path / "a.nii.gz")
+    tracemalloc.start()
     first = read_image(tmp_path / "a.nii.gz")
-    # What comes after the first picture is never unpacked, however much it is: cut off, it is as good.
-    plain = gzip.decompress((tmp_path / "a.nii.gz").read_bytes())
-    (tmp_path / "b.nii").write_bytes(plain)
-    np.testing.assert_array_equal(read_image(tmp_path / "b.nii"), first)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     np.testing.assert_array_equal(first, stack[..., 0].T)
+    assert peak < stack.nbytes / 4
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.dcm", "a.nii.gz", "a.txt", "a.json#1"])
@@ -138,5 +140,5 @@ def test_a_table_that_names_pipes_and_devices_is_read_without_them(tmp_path: Pat
 def test_neither_networks_nor_checkpoints_are_pipes(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / checkpoint.STATE)
     with pytest.raises(OSError, match="a pipe, a socket or a device"):
-        checkpoint.resume(tmp_path, None)  # type: ignore[arg-type]
+        checkpoint.resume(tmp_path, SimpleNamespace(load_state_dict=print))  # type: ignore[arg-type]
     assert kind_problem(tmp_path / checkpoint.STATE) == "cannot be opened (a pipe, a socket or a device)"
