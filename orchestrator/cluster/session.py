@@ -37,7 +37,7 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS", "")
-    local = not address
+    local = address in ("", "local")
     runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
     if shlex.quote(sys.executable) != sys.executable:
         # Ray starts such workers through a shell and does not quote this: where the path has a space none would start.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.config.plugins import load_plugins
+from trainables.data.patience import openable
 
 if TYPE_CHECKING:
     from orchestrator.inference.predictor import Predictor
@@ -65,7 +66,7 @@ def _verdict(file: Path) -> str:
     from orchestrator.inference.format import damaged
 
     try:
-        found = json.loads(file.read_text()).get("verdict")
+        found = json.loads(openable(file).read_text()).get("verdict")
         return str(found["line"]) if found else ""
     except FileNotFoundError:
         return ""
