@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from orchestrator.config.command import CommandSettings
-from orchestrator.config.types import Duration, Folder, Place, Plugins, SearchName, Store, TaskName, Text
+from orchestrator.config.types import Duration, NetworkPlace, Place, Plugins, SearchName, Store, TaskName, Text
 from orchestrator.storage.storage import HOME, Storage
 
 
@@ -50,7 +50,7 @@ class EnsembleSettings(CommandSettings):
     )
     tta: bool = Field(False, description="predict each image and its mirror image")
     promote: Literal["never", "auto", "always"] = Field("auto", description="whether the result becomes the champion")
-    export: Folder | None = Field(
+    export: NetworkPlace | None = Field(
         None, title="DIR", description="write the model to this new folder, too, for use without MLflow [no]"
     )
     seed: int = Field(0, ge=0, title="NUMBER", description="seed of resamples and of boosting")

@@ -67,7 +67,7 @@ def path(given: Given) -> Given:
 
 
 def text(value: str) -> str:
-    """A text as it is given, to be kept by Ray and MLflow.
+    """A text as it is given, for Ray, MLflow and safetensors.
 
     Raises:
         ValueError: it is not UTF-8, which they do not take.
@@ -75,7 +75,9 @@ def text(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{value!r} is not UTF-8, and neither Ray nor MLflow takes it; choose another name") from None
+        raise ValueError(
+            f"{value!r} is not UTF-8, which is all that Ray, MLflow and safetensors take; rename it"
+        ) from None
     return value
 
 
@@ -109,7 +111,7 @@ def weights_choice(value: Any) -> Any:
     Raises:
         ValueError: neither.
     """
-    return value if value is None or value in WEIGHTS else str(absolute(value))
+    return value if value is None or value in WEIGHTS else text(str(absolute(value)))
 
 
 def one_of(name: str, allowed: Iterable[str]) -> str:
@@ -162,13 +164,15 @@ def several(value: Any) -> Any:
 
 #: The path of a file that is read or written under the name that it is given, and a model's address.
 GivenPath = Annotated[Path, AfterValidator(path)]
-Address = Annotated[str, AfterValidator(path)]
+Address = Annotated[str, AfterValidator(path), AfterValidator(text)]
 #: What Ray and MLflow are told.
 Text = Annotated[str, AfterValidator(text)]
 #: A search; "" for one that a command then names.
 SearchName = Annotated[str, AfterValidator(lambda name: search_name(name) if name else "")]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 Folder = Annotated[Path, BeforeValidator(absolute)]
+#: Where networks are written, or read.
+NetworkPlace = Annotated[Folder, AfterValidator(lambda folder: Path(text(str(folder))))]
 #: Where encoders' weights come from: one of `WEIGHTS`, or a folder.
 WeightsChoice = Annotated[str, BeforeValidator(weights_choice)]
 #: Files of plugins, which run before settings are validated.

@@ -32,8 +32,8 @@ def folders(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
     home = tmp_path_factory.mktemp("odd")
     for name in (ONE, OTHER):
         shutil.copytree(phantom, home / name)
-        for file in sorted((home / name).rglob("*.png"))[:6]:
-            file.rename(file.with_name(file.name.replace(file.stem.partition("_mask")[0], f"{ONE}{file.stem}")))
+        for file in (home / name).rglob("*.png"):
+            file.rename(file.with_name(f"{ONE} {file.name}"))
     return [home / ONE, home / OTHER]
 
 
@@ -87,8 +87,8 @@ def test_eda_shows_both(format: str, folders: list[Path], tmp_path: Path, monkey
     given = ["--data", *map(str, folders), "--duplicate-distance", "0", "--folds", "2"]
     assert eda([*given, "--out", str(out), "--format", format]) == 0
     text = out.read_bytes().decode("utf-8")
-    assert r"caf\udce9" in text
-    assert r"caf\udce8" in text
+    assert r"\udce9" in text
+    assert r"\udce8" in text
     if format == "json":
         json.loads(text)
 
