@@ -75,9 +75,7 @@ def text(value: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(
-            f"{value!r} is not UTF-8, which is all that Ray, MLflow and safetensors take; rename it"
-        ) from None
+        raise ValueError(f"{value!r} is not UTF-8, as Ray, MLflow and safetensors need it; rename it") from None
     return value
 
 
