@@ -237,4 +237,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     keys = [str(key.value).replace("-", "_") for key, _ in node.value] if content else []
     if twice := next((key for key in keys if keys.count(key) > 1), ""):
         raise UserError(f"--config {file}: {twice} is given twice; keep one of the lines")
-    return {str(name).replace("-", "_"): value for name, value in (content or {}).items()}
+    found = {str(name).replace("-", "_"): value for name, value in (content or {}).items()}
+    for name, value in found.items():  # what is nested may be endless, written out
+        if any(isinstance(one, list | dict) for one in several(value)):
+            raise UserError(f"--config {file}: {name}: give one value, or a list of values")
+    return found

@@ -142,12 +142,14 @@ def tracking_uri(given: str | None = None) -> str:
     Raises:
         TrackingError: not a URI.
     """
-    uri = text(given or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db")
-    if uri.startswith(SQLITE):
-        return f"{SQLITE}{absolute(uri.removeprefix(SQLITE)).resolve()}"
+    uri = given or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}mlflow.db"
     if "://" not in uri:
         raise TrackingError(f"{uri} is not a tracking URI; write {SQLITE}{Path(uri).resolve()} or http://HOST:PORT")
-    return uri
+    try:
+        local = uri.startswith(SQLITE)
+        return text(f"{SQLITE}{absolute(uri.removeprefix(SQLITE)).resolve()}" if local else uri)
+    except ValueError as error:
+        raise TrackingError(str(error)) from None
 
 
 def shown_uri(uri: str) -> str:

@@ -80,6 +80,7 @@ def run_plugins(values: dict[str, Any], given: Any, who: str) -> None:
 
 def _fetched(storage: Any, name: str) -> dict[str, Any]:
     """The settings of a search that is to go on; one that is here says itself under which URI it belongs."""
+    _checked(name, "--resume")
     try:
         there = Storage.of(place(storage or HOME))
     except ValueError as error:
@@ -97,10 +98,7 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
     Raises:
         UserError: there is no such search, and the line lists those there are; or its settings cannot be read.
     """
-    try:
-        file = RunFolder(storage / search_name(name)).settings
-    except ValueError as error:
-        raise UserError(f"{flag} {str(name)[:40]!r}: {error}") from None
+    file = RunFolder(storage / _checked(name, flag)).settings
     if not file.is_file():
         there = sorted(path.parent.name for path in storage.glob(f"*/{NAMES.settings}"))
         found = f"there are {', '.join(there)}" if there else "there is none"
@@ -112,6 +110,13 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
     if not isinstance(values, dict) or values.get("name") != name or "task" not in values:
         raise UserError(f"{flag} {name}: {file} is damaged, or of a search of another name; restore it")
     return values
+
+
+def _checked(name: object, flag: str) -> str:
+    try:
+        return search_name(name)
+    except ValueError as error:
+        raise UserError(f"{flag} {str(name)[:40]!r}: {error}") from None
 
 
 def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:

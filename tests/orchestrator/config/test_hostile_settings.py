@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ TEXTS = [
     "~nobody-here/x",
     "a" * 300 + "/b",
 ]
+#: Ten lines, and 10**27 words if they were written out.
+LAUGHS = "data: &a [x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 1000)}]\n" for old, new in pairwise("abcdefghij")
+)
 #: What must be given, so that the rest is looked at.
 NEEDED = {"predict": {"images": ("a.png",), "task": "seg", "out": "out"}}
 EACH = [
@@ -116,9 +121,10 @@ def test_a_search_is_called_what_files_and_databases_take(command: str, tmp_path
         ("epochs: 3\nepochs: 4\n", "epochs is given twice; keep one of the lines"),
         ("batch-size: 3\nbatch_size: 4\n", "batch_size is given twice; keep one of the lines"),
         ("[" * 5000, "not valid YAML"),
+        (LAUGHS, "give one value, or a list of values"),
         ('name: "a\\0b"\n', "holds a NUL byte"),
     ],
-    ids=["twice", "two spellings", "deep", "NUL"],
+    ids=["twice", "two spellings", "deep", "endless", "NUL"],
 )
 def test_a_file_of_settings_is_refused_in_a_line(content: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("a.yaml").write_text(content)
