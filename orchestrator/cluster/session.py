@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 from ray._private import ray_constants
-from ray._raylet import Config
+from ray._raylet import Config  # type: ignore[attr-defined]  # its stubs are not whole
 
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.common.signals import Terminated

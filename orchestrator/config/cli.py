@@ -234,7 +234,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise UserError(f"--config {file}: {reason}") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"--config {file}: expected lines like 'epochs: 30'")
-    keys = [str(key.value).replace("-", "_") for key, _ in node.value] if content else []
+    keys = [str(key.value).replace("-", "_") for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
     if twice := next((key for key in keys if keys.count(key) > 1), ""):
         raise UserError(f"--config {file}: {twice} is given twice; keep one of the lines")
     found = {str(name).replace("-", "_"): value for name, value in (content or {}).items()}
