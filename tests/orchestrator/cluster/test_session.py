@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+import ray
+from ray._private import services
+
+from orchestrator.cluster.session import ray_session
 
 CODE = """
 import signal
@@ -26,6 +31,21 @@ with ray_session():
 def test_sigterm_is_handled_as_before_the_session() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stdout) == (0, "mine\n"), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(("address", "here"), [("", True), ("local", True), ("10.0.0.1:6379", False)])
+def test_a_ray_of_this_host_takes_loopback_for_its_address(
+    address: str, here: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")  # who decides that himself is heeded
+    began = list[str]()
+    monkeypatch.setattr(services, "node_ip_address_from_perspective", lambda address: "10.0.0.2")
+    monkeypatch.setattr(ray, "init", lambda **given: began.append(services.get_node_ip_address()))
+    with ray_session(address):
+        assert services.get_node_ip_address() == "10.0.0.2"
+    assert began == ["127.0.0.1" if here else "10.0.0.2"]
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
 
 
 LISTENING = """
