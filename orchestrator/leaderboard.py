@@ -15,7 +15,7 @@ from orchestrator.common.console import complain, console, format_seconds, shown
 from orchestrator.common.harmless import harmless
 from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.command import CommandSettings
-from orchestrator.config.types import BestPer, Store, TaskName, shown_uri, tracking_uri
+from orchestrator.config.types import BestPer, Store, TaskName, Text, shown_uri, tracking_uri
 from orchestrator.tracking.sqlite import check_sqlite
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class LeaderboardSettings(CommandSettings):
     best_per: BestPer | None = Field(None, description="the best trial of each of these [all trials]")
     as_json: bool = Field(False, alias="json", description="a JSON list of trials, in place of tables")
     tracking_uri: Store = Field("", title="URI", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]")
-    experiment: str = Field("", title="NAME", description="one MLflow experiment [all]")
+    experiment: Text = Field("", title="NAME", description="one MLflow experiment [all]")
 
 
 def print_rankings(rankings: list[Ranking]) -> None:

@@ -16,6 +16,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from trainables import checkpoint_description
+from trainables.data.patience import openable
 
 if TYPE_CHECKING:
     from trainables.training import Training
@@ -68,5 +69,5 @@ def resume(folder: Path, training: Training) -> tuple[dict[str, Any], dict[str, 
     """Put `training` back where it was; returns `best` and `weights` as they were saved."""
     # Onto the host: each part goes to where it belongs by itself, and Adam's counter of steps belongs on the host. On a
     # GPU, every step would wait for it.
-    training.load_state_dict(torch.load(folder / STATE, weights_only=True, map_location="cpu"))
-    return asdict(checkpoint_description.read(folder).best), load_file(folder / WEIGHTS)
+    training.load_state_dict(torch.load(openable(folder / STATE), weights_only=True, map_location="cpu"))
+    return asdict(checkpoint_description.read(folder).best), load_file(openable(folder / WEIGHTS))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from search_spaces import cls, multi, seg
 from trainables.data.layouts import LAYOUTS, Layout
+from trainables.data.patience import openable
 from trainables.policies import POLICIES, Policy
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def load(*files: Path | str) -> None:
         if file.stem in _loaded and not file.exists():
             continue
         try:
-            source = file.read_text(encoding="utf-8")
+            source = openable(file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise PluginError(
                 f"--plugin {file}: {getattr(error, 'strerror', None) or 'not UTF-8'}; give a file of Python"

@@ -70,7 +70,7 @@ def read_yaml(file: Path) -> Any:
 
     Raises:
         OSError: it cannot be read. DamagedError: it is no YAML, refers to itself (`*name`, by which a line can stand
-            for millions), or is deeper than `DEEPEST`.
+            for millions), gives a key twice, or is deeper than `DEEPEST`.
     """
     try:
         return yaml.load(file.read_text(encoding="utf-8"), _PlainLoader)
@@ -93,6 +93,9 @@ class _PlainLoader(yaml.SafeLoader):
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
+        keys = [str(key.value) for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        if twice := next((key for key in keys if keys.count(key) > 1), ""):
+            raise yaml.YAMLError(f"{twice} is given twice; keep one of the lines")
         return node
 
 

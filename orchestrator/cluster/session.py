@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from ray._private import ray_constants
+from ray._raylet import Config  # type: ignore[attr-defined]  # its stubs are not whole
 
 from orchestrator.cluster.deaths import death
 from orchestrator.common import signals
@@ -47,7 +49,7 @@ def ray_session(address: str = "", dashboard: bool = False) -> Iterator[None]:
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS", "")
-    local = not address
+    local = address in ("", "local")
     runtime_env: dict[str, Any] = {"env_vars": WORKER_ENVIRONMENT}
     if shlex.quote(sys.executable) != sys.executable:
         # Ray starts such workers through a shell and does not quote this: where the path has a space none would start.
@@ -79,7 +81,7 @@ def _start(**options: Any) -> None:
     for left in reversed(range(STARTS)):
         before = _children()
         try:
-            with _own_sigterm(), _witnessed():
+            with _own_sigterm(), _witnessed(), _closed():
                 ray.init(address="local", **options)
             return
         except Exception as error:  # Ray's own has no class
@@ -142,6 +144,24 @@ def _join(address: str, **options: Any) -> None:
             f"--address {address}: no way into a Ray cluster there ({first_line(error)[:120]}); start one, or give "
             "this user its token: ~/.ray/auth_token and RAY_AUTH_MODE=token (docs/cluster.md)"
         ) from None
+
+
+@contextlib.contextmanager
+def _closed() -> Iterator[None]:
+    """A Ray that starts within it listens on 127.0.0.1 alone, and asks whoever comes for this user's token.
+
+    By default its servers listen on all interfaces, and not every version asks for a token. On macOS and Windows it
+    takes 127.0.0.1 for its address, and then all of its servers listen there; this is what tells it so here. An
+    address that is given to `ray.init` it would turn into that of the network again.
+    """
+    if "RAY_AUTH_MODE" not in os.environ:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        Config.initialize("")  # what this process has read of the environment before
+    before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -60,6 +61,9 @@ def run_command(
         log: the file that takes the traceback of what is nobody's input, in a folder that is there.
         piped: what it says may be cut short by whoever reads it, and then it ends without a word.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files are shown, whatever they hold
+            stream.reconfigure(errors="backslashreplace")
     if piped and signals.is_ended_at_once():
         signals.end_with_pipe()
     details = here = Path(f"{name}-error.log").absolute()
@@ -127,6 +131,9 @@ def parse_fields(
     """
     flags = vars(make_parser(model, prog, description).parse_args(argv))
     file = flags.pop("config", None)
+    for name, value in flags.items():
+        if any(isinstance(one, str) and not one.strip() for one in several(value)):
+            raise UserError(f"{_flag(name)}: given, but empty; leave it out for its default, or name something")
     return {**(_read_yaml(file) if file else {}), **flags}
 
 
@@ -189,6 +196,8 @@ def make_settings(model: type[Settings], values: dict[str, Any], file: Path | No
         load_plugins(*(file for file in several(values.get("plugin")) if isinstance(file, str | Path)))
     try:
         return model(**values)
+    except UnicodeEncodeError as error:  # pydantic cannot take a message with a name in it that is no UTF-8
+        raise UserError(str(error.object)) from None
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else ""
@@ -233,4 +242,11 @@ def _read_yaml(file: Path) -> dict[str, Any]:
         raise UserError(f"--config {error}") from None
     if not isinstance(content or {}, dict):
         raise UserError(f"--config {file}: expected lines like 'epochs: 30'")
-    return {str(name).replace("-", "_"): value for name, value in (content or {}).items()}
+    keys = [str(key).replace("-", "_") for key in content or {}]
+    if twice := next((key for key in keys if keys.count(key) > 1), ""):
+        raise UserError(f"--config {file}: {twice} is given twice; keep one of the lines")
+    found = {str(name).replace("-", "_"): value for name, value in (content or {}).items()}
+    for name, value in found.items():  # what is nested may be endless, written out
+        if any(isinstance(one, list | dict) for one in several(value)):
+            raise UserError(f"--config {file}: {name}: give one value, or a list of values")
+    return found

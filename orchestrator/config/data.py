@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from orchestrator.config.command import CommandSettings
 from orchestrator.config.types import AND, Folder, Place, Plugins, absolute, one_of, several
@@ -13,6 +13,7 @@ from orchestrator.storage.run_folder import NAMES
 from orchestrator.storage.storage import HOME, Storage
 from trainables.data.layouts import is_layout_file, names
 from trainables.data.manifest import DEFAULT_DISTANCE
+from trainables.data.words import written
 
 
 class DataSettings(CommandSettings):
@@ -52,7 +53,7 @@ class DataSettings(CommandSettings):
 class SplitSettings(DataSettings):
     """Which images, how they are prepared and split, and where they are kept."""
 
-    test_source: str = Field(
+    test_source: Annotated[str, AfterValidator(written)] = Field(
         "",
         title="SOURCE",
         description="hold this source, one of several datasets or of a CSV table, out as the test set [20 % at random]",

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from orchestrator.config.command import CommandSettings
-from orchestrator.config.types import Duration, Folder, Place, Plugins, Store, TaskName
+from orchestrator.config.types import Duration, NetworkPlace, Place, Plugins, SearchName, Store, TaskName, Text
 from orchestrator.storage.storage import HOME, Storage
 
 
@@ -27,7 +27,7 @@ class EnsembleSettings(CommandSettings):
     )
 
     task: TaskName = Field("seg", description="segmentation, classification, or both at once")
-    name: str = Field(
+    name: SearchName = Field(
         "", title="SEARCH", description="a search: its data are used, its folder takes the result [newest]"
     )
     top_k: int | None = Field(None, ge=1, description="candidates, across searches of these data [4, phantom 2]")
@@ -50,7 +50,7 @@ class EnsembleSettings(CommandSettings):
     )
     tta: bool = Field(False, description="predict each image and its mirror image")
     promote: Literal["never", "auto", "always"] = Field("auto", description="whether the result becomes the champion")
-    export: Folder | None = Field(
+    export: NetworkPlace | None = Field(
         None, title="DIR", description="write the model to this new folder, too, for use without MLflow [no]"
     )
     seed: int = Field(0, ge=0, title="NUMBER", description="seed of resamples and of boosting")
@@ -58,7 +58,7 @@ class EnsembleSettings(CommandSettings):
         HOME, validate_default=True, title="DIR|URI", description="folder of the searches, or s3://BUCKET/PREFIX"
     )
     plugin: Plugins = ()
-    address: str = Field(
+    address: Text = Field(
         "", title="auto|HOST:PORT", description="Ray cluster; auto: this host's [RAY_ADDRESS, else none]"
     )
     tracking_uri: Store = Field("", title="URI", description="MLflow store [the search's]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -10,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from orchestrator.config.data import SplitSettings
-from orchestrator.config.types import WEIGHTS, Duration, OwnStore, TaskName, WeightsChoice, one_of
+from orchestrator.config.types import WEIGHTS, Duration, OwnStore, SearchName, TaskName, Text, WeightsChoice, one_of
 from orchestrator.storage.run_folder import RunFolder
 from search_spaces import SPACES
 from trainables.plugins import digests
@@ -75,21 +74,21 @@ class SearchSettings(SplitSettings):
     boost_rounds: int | None = Field(None, ge=0, description="new members that it trains [2, phantom 1]")
 
     seed: int = Field(0, ge=0, title="NUMBER", description="seed of sampling and training")
-    name: str = Field("", title="SEARCH", description="what it is called [task and time]")
+    name: SearchName = Field("", title="SEARCH", description="what it is called [task and time]")
     dry_run: bool = Field(False, description="say what a search would read and try, and how long; write nothing")
-    resume: str = Field(
+    resume: SearchName = Field(
         "", title="SEARCH", description="go on with this search; its other settings are as they were [a new search]"
     )
-    warm_start: str = Field(
+    warm_start: SearchName = Field(
         "", title="SEARCH", description="tell the sampler the finished trials of an earlier search of this space [none]"
     )
-    address: str = Field(
+    address: Text = Field(
         "", title="auto|HOST:PORT", description="Ray cluster; auto: this host's [RAY_ADDRESS, else none]"
     )
     tracking_uri: OwnStore = Field(
         "", validate_default=True, title="URI", description="MLflow store [MLFLOW_TRACKING_URI, else mlflow.db here]"
     )
-    experiment: str = Field("", title="NAME", description="MLflow experiment [breast-ultrasound-TASK]")
+    experiment: Text = Field("", title="NAME", max_length=256, description="MLflow experiment [breast-ultrasound-TASK]")
     notify: str = Field(
         "",
         title="COMMAND",
@@ -114,13 +113,6 @@ class SearchSettings(SplitSettings):
         space = SPACES[info.data.get("task", "seg")]
         entries = [space.architecture(name) for name in info.data.get("arch") or space.ARCHITECTURES]
         return tuple(one_of(name, dict.fromkeys(e for entry in entries for e in entry.encoders)) for name in names)
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        if name and not re.fullmatch(r"[\w][\w .-]*", name):
-            raise ValueError("letters, digits, space, '.', '-' and '_' only, starting with a letter or digit")
-        return name
 
     @model_validator(mode="before")
     @classmethod

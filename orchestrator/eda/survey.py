@@ -19,6 +19,7 @@ from trainables.data.cache import ExaminedIndex
 from trainables.data.duplicates import among, connected
 from trainables.data.links import near_duplicates
 from trainables.data.manifest import TEST
+from trainables.data.pixel_budget import within_budget
 
 PARTS = ("train", "validation", "test")
 #: What an image is called whose class is not given.
@@ -124,6 +125,7 @@ def survey(manifest: Manifest, data: Prepared, cache: Path, distance: int, progr
     return Survey(data, manifest, parts, measured, clusters, examined)
 
 
+@within_budget()
 def measure(image_file: str, mask_files: Sequence[str]) -> list[float]:
     """`MEASURED` of one image.
 

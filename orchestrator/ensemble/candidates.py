@@ -24,6 +24,7 @@ from orchestrator.tuning.ledger import ENDED, Ledger
 from search_spaces import Config
 from trainables import checkpoint, checkpoint_description
 from trainables.checkpoint_description import CheckpointDescription
+from trainables.data.patience import openable
 from trainables.stored import DamagedError
 
 #: Candidates of one architecture, unless nothing else is left.
@@ -176,7 +177,7 @@ def _description(folder: Path) -> CheckpointDescription:
         UserError: a file is missing or damaged.
     """
     try:
-        with safe_open(folder / checkpoint.WEIGHTS, "pt") as weights:  # checks the length against the header
+        with safe_open(openable(folder / checkpoint.WEIGHTS), "pt") as weights:  # checks the length against the header
             weights.keys()
         return checkpoint_description.read(folder)
     except DamagedError as error:

@@ -30,6 +30,7 @@ from orchestrator.storage.atomic import write_arrays, write_text
 from orchestrator.tracking.client import open_store
 from trainables.data import CLASSES, UNKNOWN, manifest
 from trainables.data.preparation import image_hashes
+from trainables.data.words import written
 
 if TYPE_CHECKING:
     from orchestrator.ensemble.members import MemberTrainer
@@ -90,7 +91,7 @@ def deliver(
         "task": team.task.name,
         "digest": digest,
         "data_fingerprint": team.data.data_fingerprint,
-        "data_source": team.search.source,
+        "data_source": written(team.search.source),
         "synthetic": str(team.data.synthetic).lower(),
         "classes": str(team.search.classes),
         "optimistic": str(held.optimistic).lower(),

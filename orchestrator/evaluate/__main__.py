@@ -17,7 +17,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.data import DataSettings
-from orchestrator.config.types import DeviceName, Folder, Store
+from orchestrator.config.types import Address, DeviceName, Folder, Store
 from orchestrator.rendering import html
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class EvaluateSettings(DataSettings):
         "--model exported/model --data other/images --format md",
     )
 
-    model: str = Field(
+    model: Address = Field(
         "",
         title="URI|DIR",
         description="models:/NAME@champion, models:/NAME/VERSION, or an exported folder [required]",

@@ -16,7 +16,7 @@ from orchestrator.evaluate.judging import shrunk
 from orchestrator.evaluate.leakage import Progress, UnseenImages
 from orchestrator.inference.format import Description
 from orchestrator.inference.prediction import UNUSABLE
-from orchestrator.inference.predictor import BATCH, Outputs, Predictor
+from orchestrator.inference.predictor import Outputs, Predictor, batches
 from orchestrator.report.results.means import lesions_unknown
 from orchestrator.report.results.subject import ModelResults, shown
 from orchestrator.scoring.final_scores import ModelScores, model_scores
@@ -27,6 +27,7 @@ from orchestrator.scoring.packed_masks import PackedMasks, read
 from orchestrator.scoring.predictions import TestPredictions
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, resample_counts
 from trainables.data import Manifest, Record, is_phantom
+from trainables.data.pixel_budget import within_budget
 
 #: Figures of masks that say nothing where lesions are among the images, but the mask of none is known.
 OF_LESIONS = {name for name, metric in METRICS.items() if metric.part == "masks"} - {"fpr_normal"}
@@ -47,15 +48,14 @@ class Answers(NamedTuple):
 def ask(ensemble: Predictor, fresh: UnseenImages, progress: Progress) -> Answers:
     """What a model says of the images, measured at original size with its own thresholds; and how unsure it is.
 
-    Never more than `BATCH` images are in memory; of the others figures are kept, and masks, a bit a pixel.
+    Never more images than `batches` gives are in memory; of the others figures are kept, and masks, a bit a pixel.
 
     Raises:
         UserError: a file cannot be read any more, or the model gives no number for any image.
     """
     found: list[_One | None] = []
     with ThreadPoolExecutor(threads()) as pool:
-        for start in range(0, len(fresh.rows), BATCH):
-            numbers = range(start, min(start + BATCH, len(fresh.rows)))
+        for numbers in batches([row.outcome.height * row.outcome.width for row in fresh.rows]):
             files = list(pool.map(_read, [fresh.rows[i].record for i in numbers]))
             outputs = ensemble.forward([image for image, _ in files])
             found += pool.map(partial(_measure, ensemble, fresh), numbers, files, outputs)
@@ -124,6 +124,7 @@ class _One(NamedTuple):
     truth: PackedMasks
 
 
+@within_budget()
 def _measure(
     ensemble: Predictor, fresh: UnseenImages, row: int, files: tuple[np.ndarray, np.ndarray], outputs: Outputs
 ) -> _One | None:

@@ -56,7 +56,7 @@ CODE = {
             "memory.py",
             "models",
         ),
-        *("plugins.py", "policies.py", "stored.py", "unfinished.py"),
+        *("models", "plugins.py", "policies.py", "stored.py", "unfinished.py"),
     ),
 }
 #: Where the model lies among a run's artifacts.

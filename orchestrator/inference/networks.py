@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from search_spaces import Config
+from trainables.data.patience import openable
 from trainables.inference import predict
 from trainables.models import build_model
 
@@ -31,7 +32,7 @@ def load_network(file: Path, task: str, config: Config, device: torch.device | s
         RuntimeError, safetensors.SafetensorError: the file holds other weights, or is damaged.
     """
     model: nn.Module = build_model(task, config, config.get("classes", 3))
-    model.load_state_dict(load_file(file))
+    model.load_state_dict(load_file(openable(file)))
     # channels_last, as in training: convolutions are faster so.
     return model.eval().to(device).to(memory_format=torch.channels_last)
 

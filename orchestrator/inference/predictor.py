@@ -6,7 +6,7 @@ MLflow, Optuna or scikit-learn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self, overload
 
@@ -22,6 +22,7 @@ from orchestrator.inference.part import LoadedPart, Loader, refuse_full_gpu
 from orchestrator.inference.prediction import Prediction, lesion_boxes
 from orchestrator.inference.uncertainty import class_uncertainty
 from trainables import plugins
+from trainables.data.pixel_budget import PIXELS, claim, within_budget
 from trainables.data.pixels import resize_image
 from trainables.devices import UnusableGpuError, find
 
@@ -29,6 +30,22 @@ from trainables.devices import UnusableGpuError, find
 BATCH = 16
 #: The operating point that `above_threshold` goes by.
 KEPT, RATE = "specificity", 0.9
+
+
+def batches(sizes: Sequence[int]) -> Iterator[range]:
+    """Images in order, up to `BATCH` at a time, and fewer large ones.
+
+    Args:
+        sizes: pixels of each.
+    """
+    start = pixels = 0
+    for stop, size in enumerate(sizes):
+        if stop - start == BATCH or (stop > start and pixels + size > PIXELS):
+            yield range(start, stop)
+            start, pixels = stop, 0
+        pixels += size
+    if sizes:
+        yield range(start, len(sizes))
 
 
 class Outputs(NamedTuple):
@@ -144,6 +161,7 @@ class Predictor:
         """
         return self._main.plane(outputs.main)
 
+    @within_budget()
     def finish(self, image: np.ndarray, outputs: Outputs) -> Prediction:
         """The prediction of an image, uint8 [H,W], from what `forward` gave for it; threads may share the work.
 
@@ -151,6 +169,7 @@ class Predictor:
         """
         if not outputs.finite():
             return Prediction.unusable(self.description.classes)
+        claim(image.size)
         main, combination, keep_aspect = self._main, self._main.combination, self.description.keep_aspect
         unsure: list[float] = []
         mask = shape = probabilities = reached = None

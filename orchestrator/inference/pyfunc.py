@@ -5,6 +5,9 @@ lists of whole numbers, of which those up to 255 are 8-bit and others up to 6553
 with the columns of `predictions.csv` that tell of it, of which an unknown one is null, and for masks `mask_png`, a grey
 PNG file in base64. Where a network gives NaN or infinity for an image, all of its row is null, and the server's log
 says so.
+
+Every image of a request lies in memory at once, and the answer comes when the last is predicted: so a request has
+limits, `MAX_IMAGES` and those below it. Beyond one, an HTTP server answers 413, in words.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import base64
 import binascii
 import logging
 import tempfile
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +31,20 @@ from orchestrator.common.errors import UserError
 from orchestrator.inference.images import grey_image
 from orchestrator.inference.prediction import ARTIFACT, IMAGE, MASK, UNUSABLE, Row
 from orchestrator.inference.predictor import Predictor
-from trainables.data.pixels import UnreadableError, read_image
+from trainables.data.pixels import UnreadableError, pixel_count, read_image
+
+#: The most of a request. All of BUSI has 234 megapixels.
+MAX_IMAGES, MAX_MEGABYTES, MAX_MEGAPIXELS = 1000, 100, 256
 
 log = logging.getLogger(__name__)
+
+
+class TooLargeError(MlflowException):
+    """A request beyond one of its limits."""
+
+    def get_http_status_code(self) -> int:
+        """As MLflow's server asks for it, which has no error code for this."""
+        return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
 class PyfuncModel(PythonModel):
@@ -51,13 +66,14 @@ class PyfuncModel(PythonModel):
             params: of no account.
 
         Raises:
-            MlflowException: no such column, or an image cannot be read; an HTTP server answers 400.
+            MlflowException: no such column, or an image cannot be read; an HTTP server answers 400. TooLargeError:
+                more than a request may hold; it answers 413.
         """
         if IMAGE not in model_input:
             raise _bad(
                 f'no column \'{IMAGE}\'; send {{"dataframe_records": [{{"{IMAGE}": "base64 of a file, or pixels"}}]}}'
             )
-        images = [_read(row, value) for row, value in enumerate(model_input[IMAGE])]
+        images = _read(list(model_input[IMAGE]))
         rows: list[Row] = []
         for number, prediction in enumerate(self._ensemble.predict(images)):
             if not prediction.usable:
@@ -67,22 +83,40 @@ class PyfuncModel(PythonModel):
         return pd.DataFrame(rows, dtype=object)  # object keeps None, which is null in JSON, where NaN is none of it
 
 
-def _read(row: int, value: Any) -> np.ndarray:
-    try:
-        if isinstance(value, str):
-            value = base64.b64decode("".join(value.split()), validate=True)  # `base64 FILE` breaks lines
-        return _read_file(value) if isinstance(value, bytes) else grey_image(_pixels(value))
-    except binascii.Error:
-        raise _bad(f"image {row}: not base64") from None
-    except (UnreadableError, UserError) as error:
-        raise _bad(f"image {row}: {error}") from None
-
-
-def _read_file(content: bytes) -> np.ndarray:
+def _read(values: list[Any]) -> list[np.ndarray]:
+    """The images of a request, uint8 [H,W] each, from files, base64 or pixels."""
+    _limit(len(values), MAX_IMAGES, "images")
+    _limit(sum(len(one) for one in values if isinstance(one, bytes | str)) / 1e6, MAX_MEGABYTES, "megabytes")
+    images, pixels = list[np.ndarray](), 0
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "image"
-        file.write_bytes(content)
-        return read_image(file)
+        for row, value in enumerate(values):
+            try:
+                image = _file_or_pixels(value, Path(folder) / "image")
+                pixels += pixel_count(image) if isinstance(image, Path) else int(np.prod(image.shape[:2]))
+                _limit(pixels / 1e6, MAX_MEGAPIXELS, "megapixels")  # of a file, before it is decoded
+                images.append(read_image(image) if isinstance(image, Path) else grey_image(image))
+            except binascii.Error:
+                raise _bad(f"image {row}: not base64") from None
+            except (UnreadableError, UserError) as error:
+                raise _bad(f"image {row}: {error}") from None
+    return images
+
+
+def _limit(found: float, most: int, what: str) -> None:
+    if found > most:
+        raise TooLargeError(
+            f"more than {most:,} {what} in a request; send fewer images in each, or smaller ones",
+            error_code=INVALID_PARAMETER_VALUE,
+        )
+
+
+def _file_or_pixels(value: Any, file: Path) -> Path | np.ndarray:
+    if isinstance(value, str):
+        value = base64.b64decode("".join(value.split()), validate=True)  # `base64 FILE` breaks lines
+    if not isinstance(value, bytes):
+        return _pixels(value)
+    file.write_bytes(value)
+    return file
 
 
 def _pixels(value: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.common.steps import steps
 from orchestrator.config.cli import DONE, FAILED, INCOMPLETE, leave, run_command, starting
 from orchestrator.config.command import CommandSettings
-from orchestrator.config.types import DeviceName, Plugins, Store, TaskName
+from orchestrator.config.types import Address, DeviceName, GivenPath, Plugins, Store, TaskName
 from orchestrator.predict.load import load_versioned
 
 
@@ -30,10 +30,10 @@ class PredictSettings(CommandSettings):
         "--task cls --model model --out predictions image.png",
     )
 
-    images: tuple[Path, ...] = Field(title="IMAGE|FOLDER", description="files, and folders to search")
+    images: tuple[GivenPath, ...] = Field(title="IMAGE|FOLDER", description="files, and folders to search")
     task: TaskName = Field(description="what the model predicts")
-    out: Path = Field(title="DIR", description="folder for the results; made if absent")
-    model: str = Field(
+    out: GivenPath = Field(title="DIR", description="folder for the results; made if absent")
+    model: Address = Field(
         "",
         title="URI|DIR",
         description="registry URI or exported folder [models:/breast-ultrasound-TASK@champion]",

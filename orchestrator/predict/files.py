@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from orchestrator.inference.predictor import BATCH, Outputs, Predictor
 from orchestrator.predict.find import ImageFile, Unreadable
 from orchestrator.predict.overlay import draw_overlay
 from orchestrator.predict.results import MASKS, OVERLAYS
+from trainables.data.pixel_budget import PIXELS, within_budget
 from trainables.data.pixels import UnreadableError, read_image
 
 
@@ -68,13 +68,14 @@ def predict_files(
             done += 1
             progress(done, len(images))
 
-    waiting, rows = iter(images), deque[Future[Row]]()
+    waiting, rows = deque(images), deque[Future[Row]]()
     decoding: deque[tuple[ImageFile, Future[_Decoded | str]]] = deque()
     with ThreadPoolExecutor(threads()) as pool:
         while True:
             batch: list[tuple[ImageFile, np.ndarray]] = []
-            while len(batch) < BATCH:
-                decoding += [(one, pool.submit(decode, one)) for one in islice(waiting, 2 * BATCH - len(decoding))]
+            while len(batch) < BATCH and _pixels(batch) < PIXELS:
+                while waiting and len(decoding) < 2 * BATCH and _pixels(decoding) < PIXELS:
+                    decoding.append((waiting[0], pool.submit(decode, waiting.popleft())))
                 if not decoding:
                     break
                 image, future = decoding.popleft()
@@ -87,8 +88,9 @@ def predict_files(
                     batch.append((image, decoded.image))
             if not batch:
                 break
-            if ensemble.device.type == "cpu":
-                # The networks take every core: a thread that competes with theirs would slow both down.
+            if ensemble.device.type == "cpu" or _pixels(batch) >= PIXELS:
+                # The networks take every core: a thread that competes with theirs would slow both down. And of large
+                # images, no more may wait to be finished.
                 running: list[Future[Any]] = [*rows, *(future for _, future in decoding)]
                 wait(running)
             outputs = ensemble.forward([pixels for _, pixels in batch])
@@ -101,6 +103,10 @@ def predict_files(
     return report
 
 
+def _pixels(some: Iterable[tuple[ImageFile, object]]) -> int:
+    return sum(image.pixels for image, _ in some)
+
+
 def decode(image: ImageFile) -> _Decoded | str:
     """An image's pixels, uint8 [H,W], and its digest; or why it cannot be read."""
     try:
@@ -111,6 +117,7 @@ def decode(image: ImageFile) -> _Decoded | str:
         return getattr(error, "strerror", None) or str(error)
 
 
+@within_budget()
 def finish(
     ensemble: Predictor, image: ImageFile, pixels: np.ndarray, outputs: Outputs, out: Path, overlays: bool
 ) -> Row:

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.predict.results import MASKS, OVERLAYS, holds_results
-from trainables.data.pixels import IMAGE_SUFFIXES, kind_problem
+from trainables.data.pixels import IMAGE_SUFFIXES, kind_problem, pixel_count
+from trainables.data.words import written
 
 #: Files that cannot be used, and why.
 Unreadable = list[tuple[Path, str]]
 
 
 class ImageFile(NamedTuple):
-    """An image to be predicted, as the user would name it, and where its PNG lies below `masks/` and `overlays/`."""
+    """An image to be predicted, as the user would name it; where its PNG lies below `masks/`; pixels by its header."""
 
     path: Path
     png: str
+    pixels: int = 0
 
 
 def find_images(inputs: Sequence[Path], out: Path) -> tuple[list[ImageFile], Unreadable]:
@@ -42,13 +44,13 @@ def find_images(inputs: Sequence[Path], out: Path) -> tuple[list[ImageFile], Unr
             unreadable.append((file, cause))
             continue
         relative = absolute.relative_to(common)
-        png = str(relative.with_suffix(".png"))
+        png = written(str(relative.with_suffix(".png")))
         number = 1
         while png.casefold() in taken:  # a file system may take upper and lower case for the same
-            png = f"{relative}.png" if number == 1 else f"{relative}-{number}.png"
+            png = written(f"{relative}.png" if number == 1 else f"{relative}-{number}.png")
             number += 1
         taken.add(png.casefold())
-        images.append(ImageFile(file, png))
+        images.append(ImageFile(file, png, pixel_count(file)))
     return images, unreadable
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from orchestrator.config.plugins import load_plugins
 from trainables import stored
+from trainables.data.patience import openable
 from trainables.stored import DamagedError
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _verdict(file: Path) -> str:
     from orchestrator.inference.format import damaged
 
     try:
-        found = stored.read(file, _Results).verdict
+        found = stored.read(openable(file), _Results).verdict
         return found.line if found else ""
     except FileNotFoundError:
         return ""

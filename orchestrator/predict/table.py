@@ -21,8 +21,8 @@ class Source(NamedTuple):
 
 def write_table(file: Path, rows: Sequence[Row], source: Source) -> None:
     """Rows as CSV: text is quoted and no formula, numbers are as they are, what is unknown is empty."""
-    # surrogateescape: a file's name need not be UTF-8.
-    with file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+    # A file's name need not be UTF-8; a table that is none cannot be read by others.
+    with file.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
         table = csv.DictWriter(stream, ["file", *COLUMNS, "mask", *Source._fields], quoting=csv.QUOTE_NONNUMERIC)
         table.writeheader()
         for row in rows:

@@ -13,7 +13,7 @@ from orchestrator.common.console import console, say
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import leave, run_command, starting
 from orchestrator.config.command import CommandSettings
-from orchestrator.config.types import Folder, Store
+from orchestrator.config.types import Folder, SearchName, Store
 from orchestrator.rendering import html
 from orchestrator.rendering.numbers import with_interval
 
@@ -32,7 +32,7 @@ class ReportSettings(CommandSettings):
 
     out: Folder | None = Field(None, title="FILE", description="the page to write [report.html, report.md]")
     format: Literal["html", "md"] = Field("html", description="one HTML page, or the same tables as Markdown")
-    name: tuple[str, ...] = Field(
+    name: tuple[SearchName, ...] = Field(
         (), title="SEARCH", description="searches to show, of one data fingerprint [newest of each task]"
     )
     storage: Folder = Field(Path("runs"), validate_default=True, title="DIR", description="folder of the searches")

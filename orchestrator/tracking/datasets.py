@@ -10,6 +10,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from trainables.data import Prepared
 from trainables.data.manifest import TEST
+from trainables.data.words import written
 
 #: Digits of the data fingerprint, as terminals and pages show them.
 DIGEST = 12
@@ -32,7 +33,7 @@ def dataset(data: Prepared, source: str) -> Dataset:
         "test": int((data.split == TEST).sum()),
         "groups": len(set(data.groups.tolist())),
     }
-    name = PurePath(source).name or source
+    name = written(PurePath(source).name or source)
     where = json.dumps({"uri": source})
     return Dataset(name[:500], data.data_fingerprint[:DIGEST], "local", where, profile=json.dumps(profile))
 

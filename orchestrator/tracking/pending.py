@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from mlflow.entities import DatasetInput, Metric
 
+from trainables.data.words import written
+
 
 def now_ms() -> int:
     return int(time.time() * 1000)
@@ -36,6 +38,11 @@ class PendingWrites:
     data: list[DatasetInput] = field(default_factory=list)
     status: str = ""
     status_at: int = field(default_factory=now_ms)
+
+    def __post_init__(self) -> None:
+        # Databases hold UTF-8, and data may lie in a folder whose name is none.
+        self.params = {name: written(value) for name, value in self.params.items()}
+        self.tags = {name: written(value) for name, value in self.tags.items()}
 
     def absorb(self, later: PendingWrites) -> None:
         """Add a later call's notes: the later status and tags win, the first parameters stay."""

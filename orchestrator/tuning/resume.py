@@ -14,7 +14,7 @@ from orchestrator.common.errors import UserError
 from orchestrator.config.cli import make_settings
 from orchestrator.config.plugins import load_plugins
 from orchestrator.config.search import SearchSettings
-from orchestrator.config.types import SQLITE, TaskName, place, several
+from orchestrator.config.types import SQLITE, TaskName, place, search_name, several
 from orchestrator.storage.atomic import write_text
 from orchestrator.storage.mirror import pull
 from orchestrator.storage.run_folder import NAMES, RunFolder
@@ -109,6 +109,7 @@ def run_plugins(values: dict[str, Any], given: Any, who: str) -> None:
 
 def _home(storage: Any, name: str) -> Path:
     """Where a search that is to go on lies on this host; one that is here says itself under which URI it belongs."""
+    _checked(name, "--resume")
     try:
         there = Storage.of(place(storage or HOME))
         if not storage and (there.home / name).is_dir():
@@ -126,7 +127,7 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
     Raises:
         UserError: there is no such search, and the line lists those there are; or its settings cannot be read.
     """
-    file = RunFolder(storage / name).settings
+    file = RunFolder(storage / _checked(name, flag)).settings
     if not file.is_file():
         there = sorted(path.parent.name for path in storage.glob(f"*/{NAMES.settings}"))
         found = f"there are {', '.join(there)}" if there else "there is none"
@@ -143,6 +144,13 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
     if found.name != name:
         raise UserError(f"{flag} {name}: {file} is of a search of another name; {AGAIN}")
     return relocated(values, storage)
+
+
+def _checked(name: object, flag: str) -> str:
+    try:
+        return search_name(name)
+    except ValueError as error:
+        raise UserError(f"{flag} {str(name)[:40]!r}: {error}") from None
 
 
 def make_folder(folder: Path, settings: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from orchestrator.common.console import console, say, shown_on
 from orchestrator.common.errors import UserError
 from orchestrator.config.cli import POSITIONAL, leave, run_command, starting
 from orchestrator.config.command import CommandSettings
-from orchestrator.config.types import Folder
+from orchestrator.config.types import NetworkPlace
 
 
 class WeightsSettings(CommandSettings):
@@ -30,10 +30,10 @@ class WeightsSettings(CommandSettings):
     EXAMPLES: ClassVar[tuple[str, ...]] = ("--out weights tf_efficientnet_lite0 resnet34", "--list")
 
     names: tuple[str, ...] = Field((), title="NAME", description="timm names [none]", json_schema_extra=POSITIONAL)
-    out: Folder | None = Field(
+    out: NetworkPlace | None = Field(
         None, title="DIR", description="folder to write to; with --list, a folder to look into [none]"
     )
-    file: Folder | None = Field(
+    file: NetworkPlace | None = Field(
         None, alias="from", title="FILE", description="a .pth or .safetensors with the weights of the one NAME [none]"
     )
     listed: bool = Field(False, alias="list", description="say where weights are, and what each encoder needs")

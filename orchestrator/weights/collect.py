@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from orchestrator.common.errors import UserError, first_line
+from trainables.data.patience import openable
 from trainables.models import provenance, weights
 from trainables.models.provenance import Provenance
 from trainables.pretraining import recognised
@@ -117,8 +118,8 @@ def _read(encoder: str, file: Path) -> dict[str, Tensor]:
 def _state(file: Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
-            return load_file(file)
-        found = torch.load(file, map_location="cpu", weights_only=True)
+            return load_file(openable(file))
+        found = torch.load(openable(file), map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
         raise ValueError(
             f"{file}: cannot be read without running what is in it ({first_line(error)}); "

@@ -33,8 +33,10 @@ __all__ = [
     "links",
     "manifest",
     "notes",
+    "patience",
     "phantom",
     "pictures",
+    "pixel_budget",
     "pixels",
     "preparation",
     "prepare",
@@ -42,6 +44,7 @@ __all__ = [
     "read_manifest",
     "sources",
     "splits",
+    "words",
     "write_phantom",
 ]
 _PLACES = {

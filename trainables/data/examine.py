@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from trainables.data.duplicates import perceptual_hash
 from trainables.data.manifest import LEFT_OUT, LEFT_OUT_WITH_IMAGE, NORMAL, UNKNOWN, Fault, Record
-from trainables.data.patience import PassingError, UnreadableError, passes, patiently, unreadable
+from trainables.data.patience import PassingError, UnreadableError, openable, passes, patiently, unreadable
+from trainables.data.pixel_budget import within_budget
 from trainables.data.pixels import FEW, fit_mask, read_grey, read_lesion, resize_image, resize_mask
 from trainables.data.polygons import content, is_polygons
 from trainables.data.thumbnails import SIDE, small_picture
@@ -64,6 +66,7 @@ def digest(record: Record) -> str:
     return _combine(_file_digest(path) for path in (record.image, *record.masks))
 
 
+@within_budget()
 def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
     """Read, check and resize one record. Bad files become faults, never exceptions."""
     digests: list[str] = []
@@ -78,15 +81,12 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
         nothing = np.zeros(0, np.uint8), np.zeros((SIDE, SIDE), np.uint8)
         first = next(iter(digests), "")
         return Decoded((fault,), False, _combine(digests), first, 0, 0, None, None, *nothing, passing)
-    lesions, faults, readings, passing = _read_lesions(record, image.shape)
-    if np.count_nonzero(np.bincount(image.ravel(), minlength=256)) == 2:
+    lesions, faults, readings, passing = _read_lesions(record, image.shape, size, keep_aspect)
+    if np.count_nonzero(cv2.calcHist([image], [0], None, [256], (0, 256))) == 2:
         faults.insert(0, Fault(record.image, "an image of two values: is it a mask?"))
     if frames > 1:
         faults.insert(0, Fault(record.image, f"{frames} pictures in a file", "the first is read"))
     usable = not any(fault.left_out for fault in faults)
-    masks = np.zeros((len(lesions), size, size), np.uint8)
-    for row, lesion in enumerate(lesions):
-        masks[row] = resize_mask(lesion, size, keep_aspect)
     return Decoded(
         faults=tuple(faults),
         usable=usable,
@@ -95,15 +95,17 @@ def decode(record: Record, size: int, keep_aspect: bool) -> Decoded:
         height=image.shape[0],
         width=image.shape[1],
         image=resize_image(image, size, keep_aspect) if usable else None,
-        masks=masks if usable else None,
+        masks=np.array(lesions, np.uint8).reshape(-1, size, size) if usable else None,
         image_hash=perceptual_hash(image),
         picture=small_picture(image),
         passing=passing,
     )
 
 
-def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarray], list[Fault], list[str], bool]:
-    """The masks of a record that hold a lesion, bool [H, W] each, and what is wrong with its masks.
+def _read_lesions(
+    record: Record, shape: tuple[int, ...], size: int, keep_aspect: bool
+) -> tuple[list[np.ndarray], list[Fault], list[str], bool]:
+    """The masks of a record that hold a lesion, uint8 [S, S] each, and what is wrong with its masks.
 
     And how they were read, where that was once another way; and whether one could not be read in this run.
     """
@@ -140,7 +142,7 @@ def _read_lesions(record: Record, shape: tuple[int, ...]) -> tuple[list[np.ndarr
         elif record.label == NORMAL:
             faults.append(Fault(path, "lesion mask on a normal", LEFT_OUT_WITH_IMAGE))
         else:
-            lesions.append(mask)
+            lesions.append(resize_mask(mask, size, keep_aspect))
     if lesions:
         faults += [Fault(path, "empty mask beside others", "ignored") for path in empty]
     elif record.label not in (NORMAL, UNKNOWN):
@@ -172,7 +174,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _hashed(path: Path) -> str:
-    with path.open("rb") as file:
+    with openable(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

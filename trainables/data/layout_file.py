@@ -11,6 +11,7 @@ from trainables.data import words
 from trainables.data.layouts import Layout
 from trainables.data.manifest import UNKNOWN, DataError
 from trainables.data.paths import pattern
+from trainables.data.patience import openable
 from trainables.stored import told
 
 _LAYOUT = TypeAdapter(Layout)
@@ -23,7 +24,7 @@ def read_layout(file: Path) -> Layout:
         DataError: it cannot be read, or a field is unknown or wrong; the line names it.
     """
     try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
+        given = tomllib.loads(openable(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"--layout {file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # of TOML, and of UTF-8

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trainables.data.manifest import DataError, Fault
-from trainables.data.patience import PassingError, patiently, unreadable
-from trainables.data.pictures import UNSUPPORTED, Picture
+from trainables.data.patience import PassingError, UnreadableError, openable, patiently, unreadable
+from trainables.data.pictures import UNSUPPORTED, Picture, check_size
 
 DICOM, NIFTI = (".dcm",), (".nii", ".nii.gz")
 SUFFIXES = (*DICOM, *NIFTI)
@@ -59,9 +59,9 @@ def header(path: Path) -> Header:
     """
     try:
         if path.name.lower().endswith(NIFTI):
-            zooms = patiently(lambda: _nibabel().load(path)).header.get_zooms()
+            zooms = patiently(lambda: _nibabel().load(openable(path))).header.get_zooms()
             return Header(spacing_mm=round(float(zooms[0]), 6))
-        found = patiently(lambda: _pydicom().dcmread(path, stop_before_pixels=True))
+        found = patiently(lambda: _pydicom().dcmread(openable(path), stop_before_pixels=True))
         spacing = found.get("PixelSpacing") or found.get("ImagerPixelSpacing") or _region_spacing(found)
         names = ("Manufacturer", "ManufacturerModelName")
         return Header(
@@ -117,17 +117,17 @@ def _dicom_pixels(path: Path) -> Picture:
         found = patiently(lambda: _pydicom().dcmread(path))
         if missing := _missing_decoder(found):
             raise PassingError(missing)  # another time it may be installed
+        check_size(int(found.Rows) * int(found.Columns))
+        found.pixel_array_options(index=0)  # of a stack, the first picture alone
         pixels = np.asarray(found.pixel_array)
         reading = PALETTE * (found.get("PhotometricInterpretation") == "PALETTE COLOR")
         if reading:
             pixels = np.asarray(_pydicom().pixels.apply_color_lut(pixels, found))
-    except (DataError, OSError, PassingError):
+    except (DataError, OSError, UnreadableError):
         raise
     except Exception as error:
         raise ValueError(f"DICOM that cannot be decoded ({_short(error)})") from None
     frames = int(found.get("NumberOfFrames") or 1)
-    if frames > 1:
-        pixels = pixels[0]
     if pixels.ndim == 3:
         pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(pixels.dtype)
     if found.get("PhotometricInterpretation") == "MONOCHROME1":  # white is zero
@@ -151,15 +151,15 @@ def _missing_decoder(found: Any) -> str:
 
 def _nifti_pixels(path: Path) -> Picture:
     try:
-        pixels = patiently(lambda: np.asarray(_nibabel().load(path).dataobj))
-    except (DataError, OSError):
+        found = patiently(lambda: _nibabel().load(path)).dataobj
+        check_size(int(np.prod(found.shape[:2])))
+        first = np.s_[:, :, *[0] * (len(found.shape) - 2)]
+        pixels = patiently(lambda: np.asarray(found[first]))  # of a stack, the first picture alone
+    except (DataError, OSError, UnreadableError):
         raise
     except Exception as error:
         raise ValueError(f"NIfTI that cannot be decoded ({_short(error)})") from None
-    frames = int(np.prod(pixels.shape[2:]))
-    while pixels.ndim > 2:
-        pixels = pixels[..., 0]
-    return Picture(pixels.T, frames)  # its first axis runs from left to right
+    return Picture(pixels.T, int(np.prod(found.shape[2:])))  # its first axis runs from left to right
 
 
 def _short(error: Exception) -> str:

@@ -17,13 +17,15 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from trainables.data.patience import UnreadableError
+from trainables.data.pixel_budget import claim
 
 MAX_MEGAPIXELS = 64
 #: White is zero in it, which Pillow does not heed.
 TURNED = "white is zero"
 DAMAGED, UNSUPPORTED = "truncated or damaged", "pixel format not supported"
 
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+#: As Pillow names them.
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 _PNG, _JPEG, _TIFF = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 #: How files of these formats begin: tells a cut-off image from a file that never was one.
 SIGNATURES = (b"\x89PNG", _JPEG, b"BM", *_TIFF)
@@ -89,16 +91,17 @@ def opened(data: bytes) -> Iterator[ImageFile]:
     """A file in Pillow, of a size that may be decoded. Its pixels are loaded by the caller."""
     if data.startswith(_PNG):
         data = _without_text(data)
-    with Image.open(BytesIO(data), formats=_FORMATS) as image:
+    with Image.open(BytesIO(data), formats=FORMATS) as image:
         check_size(image.width * image.height)
         assert isinstance(image, ImageFile)
         yield image
 
 
 def check_size(pixels: int) -> None:
-    """Raises UnreadableError above `MAX_MEGAPIXELS`."""
+    """Claim the pixels of an image before it is decoded. Raises UnreadableError above `MAX_MEGAPIXELS`."""
     if pixels > MAX_MEGAPIXELS * 1_000_000:
         raise UnreadableError(f"{pixels / 1e6:.0f} megapixels, more than {MAX_MEGAPIXELS}")
+    claim(pixels)
 
 
 def grey(image: Image.Image) -> np.ndarray:

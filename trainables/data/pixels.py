@@ -14,8 +14,9 @@ from trainables.data import medical
 from trainables.data.manifest import DataError
 from trainables.data.medical import is_medical
 from trainables.data.patience import UnreadableError as UnreadableError
-from trainables.data.patience import contents, patiently, unreadable
-from trainables.data.pictures import SIGNATURES, Picture, check_size, grey, opened, read_picture
+from trainables.data.patience import check_bytes, contents, openable, patiently, unreadable
+from trainables.data.pictures import FORMATS, SIGNATURES, Picture, grey, opened, read_picture
+from trainables.data.pixel_budget import within_budget
 from trainables.data.polygons import PolygonError, draw, is_polygons
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
@@ -58,6 +59,7 @@ def read_image(path: Path) -> np.ndarray:
     return read_grey(path).image
 
 
+@within_budget()
 def read_grey(path: Path) -> Grey:
     """As `read_image`, and how it was read."""
     picture = read_values(path)
@@ -74,6 +76,7 @@ def read_values(path: Path) -> Picture:
     return read_picture(data)
 
 
+@within_budget()
 def read_kinds(path: Path) -> set[tuple[int, ...]]:
     """The whole numbers that a mask holds, (value,), or its colours, (red, green, blue); above `FEW` only as many.
 
@@ -96,13 +99,24 @@ def read_kinds(path: Path) -> set[tuple[int, ...]]:
 def kind_problem(path: Path) -> str:
     """Why a file cannot be an image, in words; "" where its name and first bytes allow it, be it damaged or not."""
     try:
-        with path.open("rb") as file:
+        with openable(path).open("rb") as file:
             head = file.read(8)
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     if not head:
         return "0 bytes"
     return "" if is_medical(path) or head.startswith(SIGNATURES) else "not an image"
+
+
+def pixel_count(path: Path) -> int:
+    """Pixels that a file's header says it has, nothing being decoded; its bytes, where none is read here.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    with suppress(Exception), Image.open(openable(path), formats=FORMATS) as image:
+        return image.width * image.height
+    return openable(path).stat().st_size
 
 
 def read_mask(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
@@ -121,6 +135,7 @@ def read_mask(path: Path, shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
     return read_lesion(path, shape)[:2]
 
 
+@within_budget()
 def read_lesion(path: Path, shape: tuple[int, ...]) -> Lesion:
     """As `read_mask`, and how it was read."""
     if is_polygons(path):
@@ -143,17 +158,16 @@ def fit_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 def _read_medical(path: Path) -> Picture:
     try:
+        check_bytes(path)
         if not path.stat().st_size:
             raise UnreadableError("0 bytes")
-        picture = medical.read(path)
+        return medical.read(path)
     except OSError as error:
         raise unreadable(error) from None
     except (DataError, UnreadableError):
         raise
     except ValueError as error:
         raise UnreadableError(str(error)) from None
-    check_size(picture.values.size)
-    return picture
 
 
 def _read_polygons(path: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -231,5 +245,6 @@ def to_uint8(values: np.ndarray) -> tuple[np.ndarray, str]:
         raise UnreadableError("pixels that are not numbers")
     low = min(values.min(), 0)
     peak = values.max() - low
-    scaled: np.ndarray = np.rint((values - low) * (255 / peak if peak > 0 else 0))
-    return scaled.astype(np.uint8), FROM_MINIMUM if low < 0 else ""
+    values -= low  # in place, from here on: a large image would take its room several times
+    values *= 255 / peak if peak > 0 else 0
+    return np.rint(values, out=values).astype(np.uint8), FROM_MINIMUM if low < 0 else ""

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainables.data import words
 from trainables.data.manifest import UNKNOWN
+from trainables.data.patience import openable
 from trainables.stored import read_yaml
 
 #: Between the file of a COCO export and the image of it that a mask belongs to.
@@ -34,7 +35,7 @@ def content(path: Path) -> bytes:
         OSError: the file cannot be opened.
     """
     if OF not in path.name:
-        return path.read_bytes()
+        return openable(path).read_bytes()
     return json.dumps(_of_image(path), sort_keys=True).encode()
 
 
@@ -98,7 +99,7 @@ def yolo_classes(file: Path, names: list[int]) -> set[int]:
 
 def _yolo_rings(path: Path, shape: tuple[int, ...]) -> list[np.ndarray]:
     rings = []
-    for line in path.read_text().splitlines():
+    for line in openable(path).read_text().splitlines():
         numbers = np.array(line.split()[1:], float)
         if len(numbers) == 4:  # a box: its centre and its size
             (x, y), (w, h) = numbers[:2], numbers[2:] / 2
@@ -125,5 +126,5 @@ def _of_image(path: Path) -> list[dict[str, Any]]:
 
 @functools.lru_cache(8)
 def _coco(file: Path, changed: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text())
+    found: dict[str, Any] = json.loads(openable(file).read_text())
     return found

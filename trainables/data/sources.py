@@ -9,6 +9,7 @@ from pathlib import Path
 
 from trainables.data.folders import read_manifest
 from trainables.data.manifest import DataError, Manifest, Record
+from trainables.data.words import written
 
 
 def read_sources(
@@ -56,7 +57,7 @@ def _names(roots: Sequence[Path]) -> list[str]:
     paths = [root.with_suffix("") if root.is_file() else root for root in roots]
     longest = max(len(path.parts) for path in paths)
     for length in range(1, longest):
-        names = ["/".join(path.parts[-length:]) for path in paths]
+        names = [written("/".join(path.parts[-length:])) for path in paths]
         if len(set(names)) == len(names):
             break
     return names

@@ -107,6 +107,8 @@ def read_table(table: Path) -> pd.DataFrame:
         ) from None
     except ValueError as error:  # pandas' own errors and UnicodeDecodeError are ValueErrors
         raise DataError(f"{table}: not a CSV file in UTF-8 ({str(error).splitlines()[0]}); save it as one") from error
+    if any("\0" in str(text) for column in rows for text in (column, *rows[column])):
+        raise DataError(f"{table}: a cell holds a NUL byte, which no name does; save it as a CSV file in UTF-8")
     rows.columns = rows.columns.str.strip().str.lower()
     if rows.columns.has_duplicates:
         twice = rows.columns[rows.columns.duplicated()][0]

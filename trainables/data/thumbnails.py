@@ -76,7 +76,7 @@ class PictureFile:
 
     def get(self, key: str) -> np.ndarray | None:
         """The picture, uint8 [64,64], mapped; None where there is none, or not as it was written."""
-        place = self._places.get(sha256(key.encode()).digest())
+        place = self._places.get(sha256(key.encode(errors="surrogatepass")).digest())
         if place is None:
             return None
         picture: np.ndarray = self._records["picture"][place]
@@ -90,7 +90,7 @@ class PictureFile:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._part = tempfile.TemporaryFile(dir=self._file.parent)  # noqa: SIM115 (closed by save)
         record = np.zeros((), RECORD)
-        record["key"] = np.frombuffer(sha256(key.encode()).digest(), np.uint8)
+        record["key"] = np.frombuffer(sha256(key.encode(errors="surrogatepass")).digest(), np.uint8)
         record["picture"], record["check"] = picture, zlib.crc32(picture.tobytes())
         self._part.write(record.tobytes())
 

@@ -35,6 +35,11 @@ _CLASSES = {word: CLASSES.index(name) for name, words in CLASS_WORDS.items() for
 _SIDES = {word: side for side, words in SIDE_WORDS.items() for word in words}
 
 
+def written(name: str) -> str:
+    r"""A name as UTF-8 can hold it: of a file's name, a byte that is none stands as `\udcXX`, XX in hexadecimal."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def class_of(word: str, own: Iterable[tuple[str, str]] = ()) -> int:
     """Index into `CLASSES` of a word, or UNKNOWN; `own` are words of a layout, and the word for what each means."""
     said = word.strip().lower()

@@ -104,7 +104,7 @@ def test_settings_survive_their_own_yaml(tmp_path: Path) -> None:
         (["--trials", "0"], "--trials: input should be greater than or equal to 1"),
         (["--task", "seg", "--classes", "2"], "seg has no classes"),
         (["--recipes-only", "--arch", "unet"], "leave out arch"),
-        (["--data", ""], "'' is not a path"),
+        (["--data", ""], "--data: given, but empty"),
         (["--learning-rate", "1"], "unrecognized arguments: --learning-rate"),
         (["--config", "missing.yaml"], "missing.yaml: No such file"),
     ],

@@ -284,3 +284,6 @@ def test_a_real_server_answers_a_real_request(saved: dict[str, Path], store: str
             status, answer = ask({"dataframe_records": [records[0], {"image": wrong}]})
             assert status == 400
             assert f"image 1: {words}" in answer
+        status, answer = ask({"dataframe_records": records[:1] * 1001})
+        assert status == 413
+        assert "more than 1,000 images in a request" in answer

@@ -29,7 +29,7 @@ def save(name: str, image: np.ndarray) -> None:
 
 
 def table() -> list[dict[str, str]]:
-    with open("out/predictions.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open("out/predictions.csv", encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
