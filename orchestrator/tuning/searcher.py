@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 from ray import tune
 from ray.train._internal.session import _TrainingResult
@@ -23,6 +22,7 @@ from orchestrator.tuning.budget import TuneResult
 from orchestrator.tuning.ledger import TrialRecord
 from orchestrator.tuning.rungs import Rungs
 from orchestrator.tuning.search_run import SearchRun
+from orchestrator.tuning.study_file import StudyFile
 
 #: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
 WORST = 0.0
@@ -37,7 +37,7 @@ def mend_study(folder: Path) -> None:
 
 def open_study(folder: Path, name: str) -> optuna.Study:
     """The study of a search, created if absent; `optuna-dashboard` opens the file, too."""
-    storage = JournalStorage(JournalFileBackend(str(RunFolder(folder).study)))
+    storage = JournalStorage(StudyFile(str(RunFolder(folder).study)))
     return optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
 
 
@@ -68,6 +68,7 @@ class StudySearch(SearchAlgorithm):
         self._live: set[str] = set()
         self._failed: list[TrialRecord] = []
         self._parser, self._spec = _make_parser(), dict[str, object]()
+        self._together = study._storage._backend.together  # of its `StudyFile`
         self._reconcile()
 
     def __getstate__(self) -> dict[str, object]:
@@ -150,13 +151,14 @@ class StudySearch(SearchAlgorithm):
         number = len(self._ledger.trials) + 1
         self._study.sampler = sampler(self._run.settings.seed, number)
         first_points = self._run.plan.first_points
-        if number <= len(first_points):
-            self._study.enqueue_trial(first_points[number - 1])
-        asked = self._study.ask()
-        try:
-            config = self._run.plan.space(asked)
-        except ValueError as error:
-            raise UserError(f"the search space is no longer what the study holds: {error}") from None
+        with self._together():
+            if number <= len(first_points):
+                self._study.enqueue_trial(first_points[number - 1])
+            asked = self._study.ask()
+            try:
+                config = self._run.plan.space(asked)
+            except ValueError as error:
+                raise UserError(f"the search space is no longer what the study holds: {error}") from None
         trial_id: str = Trial.generate_id()
         self._ledger.add("asked", trial_id, number=number, study_number=asked.number, config=config)
         return self._ledger.trials[trial_id]
