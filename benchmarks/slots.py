@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,10 @@ def measure(folder: Path, slots: int, uri: str) -> dict[str, str | float]:
     memory = _resident() - before
     lag, closing = taken.tracker.lag, time.perf_counter()
     written = taken.close()
-    milliseconds: Callable[[str], float] = lambda kind: 1000 * sum(taken.taken[kind]) / max(1, len(taken.taken[kind]))
+
+    def milliseconds(kind: str) -> float:
+        return 1000 * sum(taken.taken[kind]) / max(1, len(taken.taken[kind]))
+
     return {
         "slots": slots,
         "ask, ms": 1000 * sum(asks) / len(asks),

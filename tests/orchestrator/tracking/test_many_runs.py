@@ -1,4 +1,4 @@
-"""Thousands of runs: what one more costs does not grow with those there are, and their ends take as long as they take."""
+"""Thousands of runs: what one more costs does not grow with those there are, and their ends have the time they take."""
 
 from __future__ import annotations
 

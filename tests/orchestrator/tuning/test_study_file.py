@@ -61,8 +61,13 @@ def test_what_is_asked_together_is_written_at_once(tmp_path: Path, monkeypatch: 
 def test_what_ends_an_ask_leaves_no_half_of_it(tmp_path: Path) -> None:
     study = open_study(tmp_path, "s")
     file = study._storage._backend  # type: ignore[attr-defined]
-    with pytest.raises(KeyboardInterrupt), file.together():
-        _asked(study)
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with file.together():
+            _asked(study)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     (trial,) = open_study(tmp_path, "s").trials
     assert trial.params.keys() == {f"x{i}" for i in range(5)}
