@@ -184,9 +184,9 @@ class Writer:
                 steps[point.key] = point.step
                 metrics.append(point)
         params = [Param(name, value) for name, value in notes.params.items() if name not in run.params]
-        tags = [RunTag(name, value) for name, value in notes.tags.items()]
+        tags = [RunTag(name, value) for name, value in notes.tags.items() if run.tags.get(name) != value]
         self._attempt(key, "a batch", lambda: self._client.log_batch(run.run_id, metrics, params, tags))
-        run.steps, run.params = steps, run.params | notes.params.keys()
+        run.steps, run.params, run.tags = steps, run.params | notes.params.keys(), run.tags | notes.tags
         if notes.data and not run.data:
             self._attempt(key, "the data", lambda: self._client.log_inputs(run.run_id, notes.data))
             run.data = True
@@ -261,11 +261,11 @@ class Writer:
             histories = [self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics]
             steps = {history[0].key: max(point.step for point in history) for history in histories}
             has_data = bool(run.inputs and run.inputs.dataset_inputs)
-            written = RunState(run.info.run_id, steps, set(run.data.params), has_data)
+            written = RunState(run.info.run_id, steps, set(run.data.params), has_data, dict(run.data.tags))
         else:
             nested = {} if key == PARENT else {"mlflow.parentRunId": self._runs[PARENT].run_id}
             run = self._client.create_run(self._experiment_id, notes.started, {**notes.tags, **nested}, notes.name)
-            written = RunState(run.info.run_id)
+            written = RunState(run.info.run_id, tags=dict(notes.tags))
             self._new = self._new or key == PARENT
         with self._changed:
             self._runs[key] = written
