@@ -129,8 +129,9 @@ class StudySearch(SearchAlgorithm):
     def close(self) -> None:
         """Close what was stopped before a result: left RUNNING, it would steer a later sampler away."""
         self._tell_failed()
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)
+        with self._together():
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                self._study.tell(trial.number, state=TrialState.FAIL)
 
     @property
     def _left(self) -> int:
@@ -178,7 +179,7 @@ class StudySearch(SearchAlgorithm):
         asked = trials[record.study_number]
         if not asked.state.is_finished():
             self._study.tell(record.study_number, value)
-        elif not any(trial.value == value and trial.params == asked.params for trial in trials):
+        elif asked.value != value and not any(one.value == value and one.params == asked.params for one in trials):
             # It was stopped, told, and gone on with: Optuna never changes a trial.
             params, distributions = asked.params, asked.distributions
             self._study.add_trial(create_trial(params=params, distributions=distributions, value=value))

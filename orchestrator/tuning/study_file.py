@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -46,7 +45,7 @@ class StudyFile(JournalFileBackend):
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:  # type: ignore[override]
         """As Optuna calls it: from this line on."""
         if self._waiting is not None and log_number_from >= self._lines:
-            yield from itertools.islice(self._waiting, log_number_from - self._lines, None)
+            yield from self._waiting[log_number_from - self._lines :]
             return
         for number, line in enumerate(super().read_logs(log_number_from), log_number_from + 1):
             self._lines = max(self._lines, number)
