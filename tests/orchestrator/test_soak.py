@@ -22,21 +22,8 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 
 SCRIPT = Path(__file__).parents[1] / "support" / "faulty_training.py"
 TRIALS, SEED = 6, 20261128
-#: Names of what a process leaves in the middle of writing; whoever comes next takes it away.
-STRAYS = (
-    "*.part",
-    "*.part.*",
-    "*.lock",
-    ".model-*",
-    ".ensemble-*",
-    ".dry-run-*",
-    "tmp*",
-    ".*.[0-9]*",
-    "*.old",
-    "*.new",
-)
-#: Locks that stay: an empty file beside what it guards.
-STAY = ("mlflow.db.lock", ".mlflow.db.lock")
+#: Names of what a process leaves in the middle of writing; whoever comes next takes it away. Lock files stay.
+STRAYS = ("*.part", "*.part.*", "study.journal.lock", "tmp*", ".*-????????", ".*.[0-9]*", "*.old", "*.new")
 
 
 class Stage(NamedTuple):
@@ -144,7 +131,7 @@ def _rows(search: Search, query: str) -> list[tuple[str, ...]]:
 def _strays(search: Search) -> list[str]:
     folders = (search.home.parent, search.folder / "mlartifacts")
     found = {path for folder in folders for pattern in STRAYS for path in folder.rglob(pattern)}
-    return sorted(str(path.relative_to(search.folder)) for path in found if path.name not in STAY)
+    return sorted(str(path.relative_to(search.folder)) for path in found)
 
 
 def _what_is_left(search: Search) -> str:

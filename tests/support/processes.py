@@ -77,8 +77,11 @@ class Process:
 
     def memory(self) -> int:
         """Resident memory of it and all that it started, bytes."""
-        pages = [(Path("/proc") / str(pid) / "statm").read_text().split()[1] for pid in _marked(self._mark)]
-        return sum(map(int, pages)) * os.sysconf("SC_PAGE_SIZE")
+        pages = 0
+        for pid in _marked(self._mark):
+            with suppress(OSError):  # it ended just now
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     def end(self, code: int = 0) -> str:
         """Wait for its end, with this exit code; its output."""
