@@ -77,7 +77,7 @@ class Driver:
         self.slots, self.live, self.taken = slots, dict[str, tuple[Any, int]](), defaultdict[str, list[float]](list)
         self.scheduler, self.budget, self.metric = Asha(rungs, run.metric), run.budget, run.metric
         study = open_study(settings.folder, settings.name)
-        self.searcher = self.timed("ask", StudySearch(run, study, rungs, lambda: slots), "next_trial")
+        self.searcher = self.timed("ask", StudySearch(run, study, rungs, lambda: self.slots), "_ask")
         self.searcher.add_configurations(tune.Experiment("1", "surrogate", storage_path=str(folder)))
         progress = SearchProgress(trials=plan.trials, slots=slots, metric=run.task.primary, budget=run.budget)
         self.callback = SearchCallback(run, self.tracker, progress)
@@ -101,9 +101,9 @@ class Driver:
         setattr(whose, name, wrapper)
         return whose
 
-    def fill(self, slots: int) -> None:
-        """Start trials until so many run."""
-        while len(self.live) < slots and (trial := self.searcher.next_trial()):
+    def fill(self) -> None:
+        """Start trials until every slot is taken."""
+        while trial := self.searcher.next_trial():
             self.callback.on_trial_start(0, [], trial)
             record = self.ledger.trials[trial.trial_id]
             self.live[trial.trial_id] = trial, record.checkpoint_epoch
@@ -153,17 +153,17 @@ def measure(folder: Path, slots: int, uri: str) -> dict[str, str | float]:
     """A fleet of so many slots, as a line of the table."""
     before, taken = _resident(), Driver(folder, slots, uri)
     with at_random():
-        taken.fill(slots)
-        started, events = time.perf_counter(), 0
-        while time.perf_counter() - started < STEADY or len(taken.taken["end"]) < 2 * ASKED:
+        taken.fill()
+        started = time.perf_counter()
+        while time.perf_counter() - started < STEADY or not taken.taken["end"]:
             for trial_id in list(taken.live):
                 taken.result(trial_id)
-                events += 1
-            taken.fill(slots - ASKED)
-    seconds = time.perf_counter() - started
+            taken.fill()
+    seconds, memory = time.perf_counter() - started, _resident() - before
     taken.taken["ask"].clear()
-    taken.fill(slots)
-    asks, memory = taken.taken["ask"], _resident() - before
+    while len(taken.taken["ask"]) < ASKED:  # not those that are promoted
+        taken.slots += 1
+        taken.fill()
     lag, closing = taken.tracker.lag, time.perf_counter()
     written = taken.close()
 
@@ -172,9 +172,8 @@ def measure(folder: Path, slots: int, uri: str) -> dict[str, str | float]:
 
     return {
         "slots": slots,
-        "ask, ms": 1000 * sum(asks) / len(asks),
-        **{f"{kind}, ms": milliseconds(kind) for kind in ("start", "decide", "result", "tell", "end")},
-        "results/s": events / seconds,
+        **{f"{kind}, ms": milliseconds(kind) for kind in ("ask", "start", "decide", "result", "tell", "end")},
+        "results/s": len(taken.taken["result"]) / seconds,
         "trials": len(taken.ledger.trials),
         "MLflow lag, s": lag,
         "to write the end, s": time.perf_counter() - closing,
