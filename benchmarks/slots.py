@@ -44,6 +44,8 @@ from orchestrator.tuning.searcher import StudySearch, open_study
 
 SIZES = (100, 1000, 10_000)
 EPOCHS = 20
+#: Of the search: more than there is time for.
+TRIALS = 1_000_000
 #: Trials that the search's own sampler draws once the others run.
 ASKED = 20
 #: Seconds for which results come, and longer where no trial has ended by then.
@@ -63,7 +65,7 @@ class Driver:
 
     def __init__(self, folder: Path, slots: int, uri: str) -> None:
         data = prepared(folder)
-        fields = {**SETTINGS, "arch": (), "time_budget": None, "epochs": EPOCHS, "trials": 4 * slots}
+        fields = {**SETTINGS, "arch": (), "time_budget": None, "epochs": EPOCHS, "trials": TRIALS}
         where = {"name": f"{slots}-slots", "storage": folder / "runs", "tracking_uri": uri}
         settings = make_settings(SearchSettings, {"task": "seg", **fields, **where})
         settings.folder.mkdir(parents=True)
@@ -151,7 +153,7 @@ def at_random() -> Iterator[None]:
 
 def measure(folder: Path, slots: int, uri: str) -> dict[str, str | float]:
     """A fleet of so many slots, as a line of the table."""
-    before, taken = _resident(), Driver(folder, slots, uri)
+    before, taken, began = _resident(), Driver(folder, slots, uri), time.perf_counter()
     with at_random():
         taken.fill()
         started = time.perf_counter()
@@ -177,6 +179,7 @@ def measure(folder: Path, slots: int, uri: str) -> dict[str, str | float]:
         "trials": len(taken.ledger.trials),
         "MLflow lag, s": lag,
         "to write the end, s": time.perf_counter() - closing,
+        "written, trials/s": len(taken.ledger.trials) / (time.perf_counter() - began),
         "all written": "yes" if written else "no",
         "memory, MB": memory / 1e6,
     }
