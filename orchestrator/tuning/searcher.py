@@ -68,7 +68,8 @@ class StudySearch(SearchAlgorithm):
         self._live: set[str] = set()
         self._failed: list[TrialRecord] = []
         self._parser, self._spec = _make_parser(), dict[str, object]()
-        self._together = study._storage._backend.together  # of its `StudyFile`
+        storage: Any = study._storage
+        self._together = storage._backend.together  # of its `StudyFile`
         self._reconcile()
 
     def __getstate__(self) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ class StudyFile(JournalFileBackend):
         else:
             self._waiting += json.loads(json.dumps(logs))  # as they will be read from the file
 
-    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:  # type: ignore[override]
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """As Optuna calls it: from this line on."""
         if self._waiting is not None and log_number_from >= self._lines:
             yield from self._waiting[log_number_from - self._lines :]
