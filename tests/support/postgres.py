@@ -51,4 +51,4 @@ def _programs() -> Path:
     initdb = shutil.which("initdb") or (found and found[-1])
     if not initdb:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    return Path(initdb).parent
+    return Path(initdb).resolve().parent  # a link may stand apart from the others
