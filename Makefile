@@ -52,7 +52,7 @@ gpu-check: $(STAMP)  ## on a machine with a GPU: what works, what fits and what 
 	@$(BIN)/python -m benchmarks.gpu_check $(ARGS)
 
 bench: $(STAMP)  ## measure what is claimed, with nothing else running on the machine: about an hour on 2 cores
-	@for name in startup input search ensemble scale overhead packing predict cluster; do echo; echo "## $$name"; echo; $(BIN)/python -m benchmarks.$$name 2>> bench.log || exit 1; done
+	@for name in startup input search ensemble scale overhead packing predict cluster slots; do echo; echo "## $$name"; echo; $(BIN)/python -m benchmarks.$$name 2>> bench.log || exit 1; done
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -64,6 +64,7 @@ class RunState:
     steps: dict[str, int] = field(default_factory=dict)  # metric -> highest step
     params: set[str] = field(default_factory=set)
     data: bool = False  # whether its inputs are
+    tags: dict[str, str] = field(default_factory=dict)
 
 
 def add(waiting: dict[str, PendingWrites], key: str, notes: PendingWrites) -> None:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PARENT = ""  # the key of the search's own run; trials go by their trial id
 LONGEST_PAUSE = 2.0  # seconds between two attempts
+CALL = 30.0  # seconds that one call may take
 REST = 1.0  # seconds between two rounds of writing: what comes meanwhile goes into one batch
 WARN_AFTER = 60.0  # seconds without an answer
 DESCRIBE = 60.0  # seconds between two descriptions of the experiment while trials end
@@ -54,7 +55,9 @@ class Writer:
         self._failing_since: float | None = None
         self._deadline: float | None = None
         self._warned = False
+        self._answered = 0.0  # when the store took something last
         self._search_id = ""  # from here on the thread's own
+        self._new, self._tried = False, set[str]()  # whether it made the search's run, and which others it tried to
         self._pictures: list[tuple[str, Picture]] = []
         self._ranked, self._described = True, -math.inf  # whether it is as of now, and when it was written
         self._thread = threading.Thread(target=self._loop, name="mlflow-writer", daemon=True)
@@ -98,9 +101,12 @@ class Writer:
         with self._changed:
             if self._deadline is not None:
                 return not self._failing_since
-            self._deadline = time.monotonic() + patience
+            self._answered = time.monotonic()
+            self._deadline = self._answered + patience
             self._changed.notify_all()
-        self._thread.join(patience + 30)  # one call may outlast the deadline
+        # The ends of thousands of runs take minutes, which a store that answers is given; one call may take long, too.
+        while self._thread.is_alive() and time.monotonic() < self._answered + patience + CALL:
+            self._thread.join(1.0)
         if self._thread.is_alive() or self._failing_since:
             left = f"what {len(self._notes)} run(s) still had to write, and {len(self._pictures)} picture(s)"
             lost = f"{left} are not in MLflow, and runs may be left RUNNING"
@@ -122,7 +128,8 @@ class Writer:
                 while taken:
                     key = next(iter(taken))
                     self._write(key, taken[key])
-                    self.lag = max(self.lag, time.monotonic() - taken.pop(key).since)
+                    self._answered = time.monotonic()
+                    self.lag = max(self.lag, self._answered - taken.pop(key).since)
                 if deadline is not None:
                     self._kill_running()
                 self._describe(at_once=deadline is not None)
@@ -173,9 +180,9 @@ class Writer:
                 steps[point.key] = point.step
                 metrics.append(point)
         params = [Param(name, value) for name, value in notes.params.items() if name not in run.params]
-        tags = [RunTag(name, value) for name, value in notes.tags.items()]
+        tags = [RunTag(name, value) for name, value in notes.tags.items() if run.tags.get(name) != value]
         self._attempt(key, "a batch", lambda: self._client.log_batch(run.run_id, metrics, params, tags))
-        run.steps, run.params = steps, run.params | notes.params.keys()
+        run.steps, run.params, run.tags = steps, run.params | notes.params.keys(), run.tags | notes.tags
         if notes.data and not run.data:
             self._attempt(key, "the data", lambda: self._client.log_inputs(run.run_id, notes.data))
             run.data = True
@@ -229,12 +236,18 @@ class Writer:
             self.unwritten.discard(file)
 
     def _open(self, key: str, notes: PendingWrites) -> None:
-        """Find the run by its tags, or create it. Looking first keeps it one run, also when an answer got lost."""
+        """Find the run by its tags, or create it. Looking first keeps it one run, also when an answer got lost.
+
+        Runs of a search that this thread has begun are not looked for before it has tried to create them: among
+        thousands of runs that takes the store longer than all else.
+        """
         if "search_id" not in notes.tags:
             raise ValueError("it was never started")
         self._search_id = notes.tags["search_id"]
         own = ("kind", "search_id") if key == PARENT else ("kind", "search_id", "trial_id")
-        found = self._find(" and ".join(f"tags.{tag} = {quote(notes.tags[tag])}" for tag in own))
+        condition = " and ".join(f"tags.{tag} = {quote(notes.tags[tag])}" for tag in own)
+        found = [] if self._new and key not in self._tried else self._find(condition)
+        self._tried.add(key)
         if found:
             run = found[0]
             if notes.status == "RUNNING":
@@ -242,11 +255,12 @@ class Writer:
             histories = {name: self._client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
             steps = {name: max((point.step for point in points), default=-1) for name, points in histories.items()}
             has_data = bool(run.inputs and run.inputs.dataset_inputs)
-            written = RunState(run.info.run_id, steps, set(run.data.params), has_data)
+            written = RunState(run.info.run_id, steps, set(run.data.params), has_data, dict(run.data.tags))
         else:
             nested = {} if key == PARENT else {"mlflow.parentRunId": self._runs[PARENT].run_id}
             run = self._client.create_run(self._experiment_id, notes.started, {**notes.tags, **nested}, notes.name)
-            written = RunState(run.info.run_id)
+            written = RunState(run.info.run_id, tags=dict(notes.tags))
+            self._new = self._new or key == PARENT
         with self._changed:
             self._runs[key] = written
             self._changed.notify_all()

@@ -9,6 +9,7 @@ from ray.tune import Stopper
 
 from orchestrator.common.console import format_seconds
 from orchestrator.tuning.ledger import Ledger
+from orchestrator.tuning.recent import Recent
 
 #: What Tune passes on of a trial's epoch: what the trial returned, and what Tune adds.
 TuneResult = dict[str, Any]
@@ -36,7 +37,7 @@ class Budget(Stopper):
         reserve: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._ledger, self._seconds, self._gpu_hours, self._gpus = ledger, seconds, gpu_hours, gpus
-        self._reserve = reserve
+        self._reserve, self._gpu_seconds = (Recent(look, ledger.trials) for look in (reserve, ledger.gpu_seconds))
         self.interrupted = False
         self.given_up = ""
         self._spent = ""  # what is, in words: what is left may grow again, when the last trials have ended
@@ -90,7 +91,7 @@ class Budget(Stopper):
     def _gpu_time_left(self) -> float | None:
         if self._gpu_hours is None:
             return None
-        return (self._gpu_hours * 3600 - self._ledger.gpu_seconds()) / self._gpus
+        return (self._gpu_hours * 3600 - self._gpu_seconds()) / self._gpus
 
     def _what_is_spent(self) -> str:
         time, gpu_time = self._time_left(), self._gpu_time_left()

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from orchestrator.common.console import console, format_seconds
 from orchestrator.tuning.budget import Budget
+from orchestrator.tuning.recent import Recent
 from orchestrator.tuning.scheduler import mean_epochs
 
 STATE_STYLE = {"running": "yellow", "completed": "green", "asha": "dim", "failed": "bold red", "diverged": "red"}
@@ -52,6 +53,7 @@ class SearchProgress:
         self._console, self._trials, self._slots, self._metric, self._budget = console(), trials, slots, metric, budget
         self._levels = levels
         self._rows: dict[str, TrialLine] = {}
+        self._left_recently = Recent(self._left, self._rows)
         self._live = Live(
             console=self._console,
             get_renderable=self._render,
@@ -95,7 +97,7 @@ class SearchProgress:
             done = sum(row.state != "running" for row in self._rows.values())
             self._console.print(
                 f"trial {done}/{self._trials}  {row.label}  epoch {row.epoch}/{row.epochs}  "
-                f"best {self._metric} {best}  {state}  {row.seconds:.0f} s  {self._left()}",
+                f"best {self._metric} {best}  {state}  {row.seconds:.0f} s  {self._left_recently()}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState, create_trial
 from ray import tune
 from ray.train._internal.session import _TrainingResult
@@ -24,6 +23,7 @@ from orchestrator.tuning.budget import TuneResult
 from orchestrator.tuning.ledger import TrialRecord
 from orchestrator.tuning.rungs import Rungs
 from orchestrator.tuning.search_run import SearchRun
+from orchestrator.tuning.study_file import StudyFile
 
 #: What Optuna is told of a trial that never had a value: the worst of Dice, AUROC and their mean.
 WORST = 0.0
@@ -44,7 +44,7 @@ def replaying(study: Path) -> Iterator[JournalStorage]:
         UserError: the file is damaged.
     """
     try:
-        yield JournalStorage(JournalFileBackend(str(study)))
+        yield JournalStorage(StudyFile(str(study)))
     except OSError:
         raise
     except Exception as error:  # Optuna replays whatever stands in the file, and names no errors
@@ -89,6 +89,8 @@ class StudySearch(SearchAlgorithm):
         self._live: set[str] = set()
         self._failed: list[TrialRecord] = []
         self._parser, self._spec = _make_parser(), dict[str, object]()
+        storage: Any = study._storage
+        self._together = storage._backend.together  # of its `StudyFile`
         self._reconcile()
 
     def __getstate__(self) -> dict[str, object]:
@@ -149,8 +151,9 @@ class StudySearch(SearchAlgorithm):
     def close(self) -> None:
         """Close what was stopped before a result: left RUNNING, it would steer a later sampler away."""
         self._tell_failed()
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=TrialState.FAIL)
+        with self._together():
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                self._study.tell(trial.number, state=TrialState.FAIL)
 
     @property
     def _left(self) -> int:
@@ -171,13 +174,14 @@ class StudySearch(SearchAlgorithm):
         number = len(self._ledger.trials) + 1
         self._study.sampler = sampler(self._run.settings.seed, number)
         first_points = self._run.plan.first_points
-        if number <= len(first_points):
-            self._study.enqueue_trial(first_points[number - 1])
-        asked = self._study.ask()
-        try:
-            config = self._run.plan.space(asked)
-        except ValueError as error:
-            raise UserError(f"the search space is no longer what the study holds: {error}") from None
+        with self._together():
+            if number <= len(first_points):
+                self._study.enqueue_trial(first_points[number - 1])
+            asked = self._study.ask()
+            try:
+                config = self._run.plan.space(asked)
+            except ValueError as error:
+                raise UserError(f"the search space is no longer what the study holds: {error}") from None
         trial_id: str = Trial.generate_id()
         self._ledger.add("asked", trial_id, number=number, study_number=asked.number, config=config)
         return self._ledger.trials[trial_id]
@@ -197,7 +201,7 @@ class StudySearch(SearchAlgorithm):
         asked = trials[record.study_number]
         if not asked.state.is_finished():
             self._study.tell(record.study_number, value)
-        elif not any(trial.value == value and trial.params == asked.params for trial in trials):
+        elif asked.value != value and not any(one.value == value and one.params == asked.params for one in trials):
             # It was stopped, told, and gone on with: Optuna never changes a trial.
             params, distributions = asked.params, asked.distributions
             self._study.add_trial(create_trial(params=params, distributions=distributions, value=value))

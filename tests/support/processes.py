@@ -70,6 +70,19 @@ class Process:
             time.sleep(0.02)
         pytest.fail(f"waited for {PATIENCE:.0f} s: {self.output}")
 
+    @property
+    def ended(self) -> bool:
+        """Whether it ended, in whatever way."""
+        return self._process.poll() is not None
+
+    def memory(self) -> int:
+        """Resident memory of it and all that it started, bytes."""
+        pages = 0
+        for pid in _marked(self._mark):
+            with suppress(OSError):  # it ended just now
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
     def end(self, code: int = 0) -> str:
         """Wait for its end, with this exit code; its output."""
         try:
@@ -100,10 +113,14 @@ def _marked(mark: str) -> Iterator[int]:
 
 
 class Server:
-    """`mlflow server` on loopback over `folder/mlflow.db`, which can be killed and started again within the block."""
+    """`mlflow server` on loopback, which can be killed and started again within the block.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder, free_port()
+    Args:
+        folder: for its artifacts. store: its database; `folder/mlflow.db` by default.
+    """
+
+    def __init__(self, folder: Path, store: str = "") -> None:
+        self._folder, self._port, self._store = folder, free_port(), store or f"sqlite:///{folder}/mlflow.db"
         self.address = f"http://127.0.0.1:{self._port}"
 
     def __enter__(self) -> Self:
@@ -118,7 +135,7 @@ class Server:
         folder = self._folder
         command = [sys.executable, "-m", "mlflow", "server", "--port", str(self._port), "--workers", "1"]
         places = {
-            "--backend-store-uri": f"sqlite:///{folder}/mlflow.db",
+            "--backend-store-uri": self._store,
             "--artifacts-destination": f"{folder}/artifacts",
         }
         words = [word for pair in places.items() for word in pair]

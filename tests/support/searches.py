@@ -52,6 +52,7 @@ class Search:
         flags: of the first launch.
         environment: of every launch.
         storage: where `runs/` would be.
+        ending: flags of every launch that say what a search ends with.
     """
 
     folder: Path
@@ -60,6 +61,7 @@ class Search:
     script: Path = SURROGATE
     environment: dict[str, str] = field(default_factory=dict)
     storage: Path | None = None
+    ending: tuple[str, ...] = ("--no-ensemble",)
     launches: int = 0
 
     @property
@@ -84,7 +86,7 @@ class Search:
 
     def _launch(self, flags: list[str], environment: dict[str, str]) -> Process:
         self.launches += 1
-        where = ["--storage", str(self.home.parent), "--no-ensemble"]
+        where = ["--storage", str(self.home.parent), *self.ending]
         log = {"SURROGATE_LOG": str(self.folder / "epochs.log")}
         return Process(
             [sys.executable, str(self.script), *flags, *where],

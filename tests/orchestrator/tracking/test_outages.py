@@ -121,7 +121,7 @@ def test_an_outage_is_told_once_and_closing_does_not_hang(
         raise ConnectionError("connection refused")
 
     with caplog.at_level(logging.WARNING):
-        monkeypatch.setattr(MlflowClient, "search_runs", down)
+        monkeypatch.setattr(MlflowClient, "create_run", down)
         started = time.monotonic()
         for i in range(20):
             tracker.start_trial(f"t{i}", f"unet #{i}", {}, TAGS)
