@@ -6,10 +6,11 @@ import sqlite3
 import tempfile
 from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from mlflow.entities import Experiment
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-from mlflow.utils.file_utils import local_file_uri_to_path
 
 from orchestrator.common.console import say
 from orchestrator.common.errors import first_line
@@ -38,7 +39,7 @@ def check_writable(uri: str, experiment: Experiment) -> None:
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch) / PROBE
             file.touch()
-            repository.log_artifact(str(file))
+            repository.log_artifact(str(file))  # type: ignore[no-untyped-call]
     except Exception as error:  # whatever a driver or a server may raise
         served = location.startswith("mlflow-artifacts:") and not uri.startswith("http")
         advice = "give --tracking-uri http://HOST:PORT of its server" if served else "make that a place to write to"
@@ -47,7 +48,7 @@ def check_writable(uri: str, experiment: Experiment) -> None:
             f"({first_line(error)}); {advice}, or choose another experiment with --experiment"
         ) from error
     with suppress(Exception):  # not every kind of place deletes
-        repository.delete_artifacts(PROBE)
+        repository.delete_artifacts(PROBE)  # type: ignore[no-untyped-call]
 
 
 def present(location: str, uri: str) -> str:
@@ -96,6 +97,6 @@ def _beside(folder: Path, uri: str) -> Path | None:
 
 def _folder(location: str) -> Path | None:
     """The folder of a location on this host; None of another kind of place."""
-    if "://" in location and not location.startswith("file:"):
-        return None
-    return Path(local_file_uri_to_path(location)) if location.startswith(("file:", "/")) else None
+    if location.startswith("file:"):
+        return Path(url2pathname(urlsplit(location).path))
+    return Path(location) if location.startswith("/") else None
