@@ -79,7 +79,7 @@ def test_batches_make_no_difference(multi: Path, phantom: Path, monkeypatch: pyt
     fresh = fresh_images(read_manifest(phantom), ensemble.description, None, lambda done, total: None)
     told: list[int] = []
     _, whole, unsure, truth = external.ask(ensemble, fresh, lambda done, total: told.append(done))
-    monkeypatch.setattr(external, "BATCH", 7)
+    monkeypatch.setattr("orchestrator.inference.predictor.BATCH", 7)
     _, parts, again, same = external.ask(ensemble, fresh, lambda done, total: None)
     assert told == [16, 32, 40]
     np.testing.assert_allclose(again, unsure, atol=1e-3)
