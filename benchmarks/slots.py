@@ -65,7 +65,7 @@ class Driver:
 
     def __init__(self, folder: Path, slots: int, uri: str) -> None:
         data = prepared(folder)
-        fields = {**SETTINGS, "arch": (), "time_budget": None, "epochs": EPOCHS, "trials": TRIALS}
+        fields = {**SETTINGS, "arch": (), "time_budget": "10000h", "epochs": EPOCHS, "trials": TRIALS}
         where = {"name": f"{slots}-slots", "storage": folder / "runs", "tracking_uri": uri}
         settings = make_settings(SearchSettings, {"task": "seg", **fields, **where})
         settings.folder.mkdir(parents=True)
@@ -163,7 +163,7 @@ def measure(folder: Path, slots: int, uri: str) -> dict[str, str | float]:
             taken.fill()
     seconds, memory = time.perf_counter() - started, _resident() - before
     taken.taken["ask"].clear()
-    while len(taken.taken["ask"]) < ASKED:  # not those that are promoted
+    while len(taken.taken["ask"]) < ASKED and not taken.budget.over():  # not those that are promoted
         taken.slots += 1
         taken.fill()
     lag, closing = taken.tracker.lag, time.perf_counter()
