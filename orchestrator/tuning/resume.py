@@ -134,14 +134,14 @@ def stored(storage: Path, name: str, flag: str = "--resume") -> dict[str, Any]:
         raise UserError(f"{flag}: no search {name!r} in {storage} ({found}); give --storage where it is elsewhere")
     try:
         values: dict[str, Any] = read_yaml(file)
-        found = _Stored.model_validate(values)
+        own = _Stored.model_validate(values)
     except OSError as error:
         raise UserError(f"{flag} {name}: {file}: {error.strerror}") from None
     except DamagedError as error:
         raise UserError(f"{flag} {name}: {error}; {AGAIN}") from None
     except ValidationError as error:
         raise UserError(f"{flag} {name}: {file}: {told(error)}; {AGAIN}") from None
-    if found.name != name:
+    if own.name != name:
         raise UserError(f"{flag} {name}: {file} is of a search of another name; {AGAIN}")
     return relocated(values, storage)
 
