@@ -17,7 +17,15 @@ class EnsembleSettings(CommandSettings):
 
     GROUPS: ClassVar[dict[str, tuple[str, ...]]] = {
         "candidates": ("task", "name", "top_k", "plugin"),
-        "training and comparison": ("out_of_fold", "all_folds", "boost_rounds", "boost_epochs", "tta", "seed"),
+        "training and comparison": (
+            "out_of_fold",
+            "all_folds",
+            "boost_rounds",
+            "boost_epochs",
+            "tta",
+            "triage",
+            "seed",
+        ),
         "budget and machines": ("time_budget", "address"),
         "where things go": ("promote", "export", "storage", "tracking_uri"),
     }
@@ -49,6 +57,13 @@ class EnsembleSettings(CommandSettings):
         description="epochs of a new member [half of its start's; a round ends within the median candidate's time]",
     )
     tta: bool = Field(False, description="predict each image and its mirror image")
+    triage: float = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        title="RATE",
+        description="of malignant images at most this share is ruled out, of others ruled in, by what ships",
+    )
     promote: Literal["never", "auto", "always"] = Field("auto", description="whether the result becomes the champion")
     export: NetworkPlace | None = Field(
         None, title="DIR", description="write the model to this new folder, too, for use without MLflow [no]"

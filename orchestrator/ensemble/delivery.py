@@ -23,8 +23,10 @@ from orchestrator.ensemble.selection import CombinerResult
 from orchestrator.inference import mlflow_model
 from orchestrator.inference.export import MemberCheckpoints, Sources, write
 from orchestrator.inference.format import RESULTS, LearntFrom
+from orchestrator.inference.triage import Triage
 from orchestrator.scoring.operating_points import OperatingPoint, operating_thresholds
 from orchestrator.scoring.predictions import HELD_OUT, TEST, StoredPredictions
+from orchestrator.scoring.triage import calibrate
 from orchestrator.scoring.verdict import Verdict
 from orchestrator.storage.atomic import write_arrays, write_text
 from orchestrator.tracking.client import open_store
@@ -62,11 +64,13 @@ def deliver(
     row, single = finalists.winner, finalists.single
     assert row.scored
     points = operating_thresholds(row.scored)
+    compared = held.take(np.flatnonzero(held.compared))
+    # Of the fold that chose the epochs, nothing could be promised.
+    triage = None if held.optimistic else calibrate(row.scored, compared.groups, settings.triage)
     digest = finalists.digest(team)
     # Not in a search's folder: the same candidates may win for several searches, and are one winner.
     home = team.search.files.winners / digest
-    _write(home / "ensemble", finalists, team, points)
-    compared = held.take(np.flatnonzero(held.compared))
+    _write(home / "ensemble", finalists, team, points, triage)
     evidence = StoredPredictions(row.scored, compared.digests, compared.groups, compared.labels)
     write_arrays(home / HELD_OUT, evidence.arrays())
     client = open_store(settings.tracking_uri, create=True)
@@ -75,12 +79,12 @@ def deliver(
         storage.await_answer()
         for file in storage.files(home):  # scored from another host, perhaps
             storage.fetch(file)
-    test = final_test.stored(home, points)
+    test = final_test.stored(home, points, triage)
     # Counted first: a look that a crash cut off was a look.
     client.set_tag(run_id, f"{promotion.SCORED}{digest}", "once")
     if test is None:
         say(f"the {row.name} ensemble is scored on the test images")
-        test = final_test.score(team, finalists, points, held, settings.seed, home)
+        test = final_test.score(team, finalists, points, triage, held, settings.seed, home)
     test = test.model_copy(update={"times_scored": promotion.times_scored(client, team.data.data_fingerprint)})
     verdict = Verdict.of(judge_held_out(row.scored, held, points, settings.seed), test.judgement)
     on_test = StoredPredictions.load(home / TEST)
@@ -131,7 +135,13 @@ def deliver(
     return Delivery(digest, test, uri, promoted, why, verdict)
 
 
-def _write(folder: Path, finalists: Finalists, team: MemberTrainer, points: Sequence[OperatingPoint]) -> None:
+def _write(
+    folder: Path,
+    finalists: Finalists,
+    team: MemberTrainer,
+    points: Sequence[OperatingPoint],
+    triage: Triage | None,
+) -> None:
     combination, segmenter, shape = finalists.combinations[0], finalists.segmenter, None
     used = [finalists.members[position] for position in combination.members]
     if segmenter and combination.stack is not None and combination.stack.uses_shape:
@@ -148,6 +158,7 @@ def _write(folder: Path, finalists: Finalists, team: MemberTrainer, points: Sequ
         synthetic=data.synthetic,
         tta=team.tta,
         operating_points=[point.model_dump() for point in points],
+        triage=triage,
         learnt_from=LearntFrom(hashes, team.search.duplicate_distance),
         encoder_weights=[member.encoder_weights for member in used if member.encoder_weights],
     )

@@ -20,10 +20,12 @@ from orchestrator.ensemble.result import Retraining, TestResult
 from orchestrator.inference.combination import Combination
 from orchestrator.inference.prediction import UNUSABLE
 from orchestrator.inference.predictor import Predictor
+from orchestrator.inference.triage import Triage
 from orchestrator.scoring.final_scores import final_scores
 from orchestrator.scoring.measure import Images, Predicted, measure
 from orchestrator.scoring.operating_points import OperatingPoint, apply_thresholds
 from orchestrator.scoring.predictions import TEST, UNREADABLE, TestPredictions
+from orchestrator.scoring.triage import apply as apply_triage
 from orchestrator.scoring.values import primary
 from orchestrator.storage.atomic import write_text
 from trainables.data.pixels import read_image, to_original_size
@@ -39,20 +41,24 @@ FIGURES = "test.json"
 PROBABILITY, PIXELS = 0.1, 0.05
 
 
-def stored(home: Path, points: Sequence[OperatingPoint] = ()) -> TestResult | None:
-    """The result of a winner whose test images were scored already; with operating points of now, if any are given."""
+def stored(home: Path, points: Sequence[OperatingPoint] = (), triage: Triage | None = None) -> TestResult | None:
+    """The result of a winner whose test images were scored already; with thresholds of now, if any are given."""
     try:
         scored = TestPredictions.load(home / TEST).evidence.scored
         found = read_finite(home / FIGURES, TestResult)
     except UNREADABLE:
         return None
-    return found.model_copy(update={"operating_points": apply_thresholds(points, scored)}) if points else found
+    if not points:
+        return found
+    applied = {"operating_points": apply_thresholds(points, scored), "triage": apply_triage(triage, scored)}
+    return found.model_copy(update=applied)
 
 
 def score(
     team: MemberTrainer,
     finalists: Finalists,
     points: Sequence[OperatingPoint],
+    triage: Triage | None,
     held: OutOfFoldPredictions,
     seed: int,
     home: Path,
@@ -60,7 +66,7 @@ def score(
     """Score the winner on the test images, and keep figures and predictions in `home`.
 
     Args:
-        points: operating points of held-out predictions. held: these, whose masks trivial ones are made of.
+        points, triage: thresholds of held-out predictions. held: these, whose masks trivial ones are made of.
         home: the winner's folder, with the product in `ensemble`.
 
     Raises:
@@ -76,7 +82,8 @@ def score(
     scores = final_scores(team.task.name, predicted, other, images, unsure, points, seed)
     measured = measure(predicted, images)
     judgement = judge_test(measured.scored, images, held, points, seed)
-    found = TestResult(**vars(scores), retraining=_retraining(team, finalists, said), judgement=judgement)
+    told = {**vars(scores), "triage": apply_triage(triage, measured.scored)}
+    found = TestResult(**told, retraining=_retraining(team, finalists, said), judgement=judgement)
     TestPredictions.of(measured, images, said.digests, unsure).save(home / TEST)
     # How often these images were scored is asked each time.
     write_text(home / FIGURES, found.model_dump_json(indent=2, exclude={"times_scored"}))

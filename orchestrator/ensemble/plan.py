@@ -175,7 +175,7 @@ def identity(
     settings: EnsembleSettings, search: SearchSettings, data: Prepared, candidates: Sequence[Candidate], rounds: int
 ) -> str:
     """The same for the same command on the same candidates, so that it goes on instead of beginning again."""
-    own = settings.model_dump(include={"out_of_fold", "all_folds", "boost_epochs", "tta", "seed"})
+    own = settings.model_dump(include={"out_of_fold", "all_folds", "boost_epochs", "tta", "triage", "seed"})
     parts = [search.name, data.data_fingerprint, [(one.trial_id, one.epoch) for one in candidates], rounds, own]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -24,6 +24,7 @@ from orchestrator.inference.lesion_shape import FEATURES
 from orchestrator.rendering.numbers import counted
 from orchestrator.scoring.metrics import PRIMARY
 from orchestrator.scoring.resampling import Estimate
+from orchestrator.scoring.triage import AppliedTriage
 from orchestrator.scoring.uncertainty import LEAST_ERRORS, Usefulness
 from orchestrator.tracking.description import TAG as NOTE
 from orchestrator.tracking.description import ensemble_tags
@@ -150,6 +151,8 @@ def show(found: EnsembleResult, search: SearchSettings, settings: EnsembleSettin
         rates = [_share(name, one) for name, one in shares.items() if one]
         meant = f"{point.rate:.0%} {point.kept} held out"
         say(f"          malignant from {point.threshold:.3f} ({meant}): {', '.join(rates)}")
+    if test.triage:
+        say(f"          {_triage(test.triage)}")
     say(f"model     {found.model_uri}{', now the champion' if found.promoted else ''}: {found.why_promoted}")
     say(f"ensemble  {search.files.ensemble_report}, in {format_seconds(found.seconds)}")
     python, uri = shlex.quote(sys.executable), shlex.quote(settings.tracking_uri)
@@ -165,6 +168,13 @@ def show(found: EnsembleResult, search: SearchSettings, settings: EnsembleSettin
 def _share(name: str, share: Estimate) -> str:
     low, high = share.interval or (math.nan, math.nan)
     return f"{name} {share.value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _triage(found: AppliedTriage) -> str:
+    """What it promised, and what it did."""
+    shares = {"malignant ruled out": found.ruled_out, "others ruled in": found.ruled_in, "uncertain": found.uncertain}
+    told = ", ".join(_share(name, one) for name, one in shares.items() if one)
+    return f"triage at {found.rate:.1%} of either error: {told}"
 
 
 def _uncertainty(found: Usefulness | None) -> str:

@@ -26,6 +26,7 @@ from orchestrator.scoring.operating_points import OperatingPoint
 from orchestrator.scoring.packed_masks import PackedMasks, read
 from orchestrator.scoring.predictions import TestPredictions
 from orchestrator.scoring.resampling import FEWEST_GROUPS, INTERVAL, resample_counts
+from orchestrator.scoring.triage import apply as apply_triage
 from trainables.data import Manifest, Record, is_phantom
 from trainables.data.pixel_budget import within_budget
 
@@ -92,6 +93,7 @@ def as_subject(
     drawn = resample_counts(fresh.groups, fresh.labels, 0 if few else INTERVAL, seed)
     points = [OperatingPoint.model_validate(point) for point in description.operating_points]
     found = _clean(model_scores(description.task, measured, unsure, drawn, points, fresh.groups), measured)
+    found = found.model_copy(update={"triage": apply_triage(description.triage, measured.scored)})
     synthetic = description.synthetic or any(is_phantom(one.root) for one in manifest.datasets)
     tested = TestPredictions.of(measured, images, digests, unsure)
     files = shown([row.record for row in fresh.rows], manifest)

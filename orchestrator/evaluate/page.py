@@ -8,7 +8,7 @@ from orchestrator.evaluate.findings import listed as listed_counts
 from orchestrator.inference.format import Description, Network
 from orchestrator.rendering.document import Answer, Block, Chart, Document, Section, Table, Text
 from orchestrator.rendering.numbers import count, counted, number, with_error, with_interval
-from orchestrator.report.results import answers, cases, curves, errors, glossary, scores
+from orchestrator.report.results import answers, cases, curves, errors, glossary, malignancy, scores
 from orchestrator.report.results.means import counted_images
 from orchestrator.report.results.statements import listed, statements
 from orchestrator.report.results.subject import ModelResults
@@ -100,7 +100,7 @@ def _classes(found: Evaluation) -> list[Block]:
     if not subject.classes or not (subject.tested.evidence.scored.targets >= 0).any():
         return []
     tables = _filled(scores.confusion(subject), scores.per_class(subject), _operating_points(found))
-    return [*tables, *curves.of_classes([subject])]
+    return [*tables, *curves.of_classes([subject]), *malignancy.blocks([subject])]
 
 
 def _operating_points(found: Evaluation) -> Table | None:

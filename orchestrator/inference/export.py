@@ -23,6 +23,7 @@ from orchestrator.inference.format import (
     Part,
     described,
 )
+from orchestrator.inference.triage import Triage
 from trainables import checkpoint_description, unfinished
 from trainables.checkpoint_description import CheckpointDescription
 from trainables.plugins import needed
@@ -62,6 +63,7 @@ def write(
     synthetic: bool,
     tta: bool = False,
     operating_points: Sequence[dict[str, Any]] = (),
+    triage: Triage | None = None,
     learnt_from: LearntFrom | None = None,
     encoder_weights: Iterable[str] = (),
 ) -> None:
@@ -101,6 +103,7 @@ def write(
             plugins=needed((one.task, one.config["architecture"]) for one in _networks(parts)),
             versions={"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
             encoder_weights=tuple(sorted(set(encoder_weights))),
+            triage=triage,
         )
         if learnt_from is not None:
             (new / LEARNT_FROM).write_bytes(learnt_from.to_bytes())

@@ -16,6 +16,7 @@ from orchestrator.common.errors import UserError, first_line
 from orchestrator.inference.agreement import disagreement
 from orchestrator.inference.combination import Combination
 from orchestrator.inference.stack import Position
+from orchestrator.inference.triage import Triage
 from trainables import stored
 from trainables.checkpoint_description import NetworkConfig, Side, TaskName
 from trainables.data.duplicates import HASH_BYTES
@@ -70,6 +71,7 @@ class Description:
             or none are needed.
         keep_aspect: whether images are letterboxed. tta: whether each image and its mirror image are averaged.
         operating_points: `{kept, rate, threshold}`: a malignant score from the threshold upwards kept the rate.
+        triage: thresholds that rule out and in; None of seg, of an older version, and where none can be promised.
         data_fingerprint: of the data that all networks were trained on. synthetic: whether these were phantom images.
         trained_on: hashes (16 hexadecimal digits of an image file's SHA-256) of all images in training groups, sorted.
         plugins: SHA-256 by name of those that the networks are built with.
@@ -92,10 +94,11 @@ class Description:
     versions: dict[str, str]
     plugins: dict[str, str] = field(default_factory=dict)
     encoder_weights: tuple[str, ...] = ()
+    triage: Triage | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for `read`; those of `main` stand at the top."""
-        plain = asdict(self)
+        plain = asdict(self) | {"triage": self.triage and self.triage.model_dump()}
         return {"format": FORMAT, **plain.pop("main"), **plain}
 
 

@@ -20,7 +20,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType
 
-from orchestrator.inference.prediction import ARTIFACT, COLUMNS, IMAGE, MASK, encode_png
+from orchestrator.inference.prediction import ARTIFACT, COLUMNS, IMAGE, MASK, TRIAGE, encode_png
 from trainables import unfinished
 from trainables.data.phantom import phantom_image
 
@@ -111,8 +111,8 @@ def requirements() -> list[str]:
 
 
 def _signature() -> ModelSignature:
-    numbers = [ColSpec(DataType.double, name, required=False) for name in COLUMNS]
-    outputs = Schema([*numbers, ColSpec(DataType.string, MASK, required=False)])
+    kinds = {name: DataType.string if name == TRIAGE else DataType.double for name in COLUMNS} | {MASK: DataType.string}
+    outputs = Schema([ColSpec(kind, name, required=False) for name, kind in kinds.items()])
     # Of any type, as `binary` would refuse pixels; what it may be is checked, and said, by the model itself.
     return ModelSignature(inputs=Schema([ColSpec(AnyType(), IMAGE)]), outputs=outputs)  # type: ignore[no-untyped-call]
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from orchestrator.inference.lesion_shape import FEATURES
+from orchestrator.inference.triage import Decision
 from trainables.data.manifest import CLASSES
 
 #: Components below this share of the image have no box unless they are the largest, as in the detection metrics.
@@ -20,10 +21,12 @@ UNUSABLE = "the model gives no number for it (NaN or infinity)"
 #: Of the model that MLflow serves: the column of its input, that of masks in its output, and the ensemble within it.
 IMAGE, MASK, ARTIFACT = "image", "mask_png", "ensemble"
 BOX = ("left", "top", "right", "bottom")
+#: The only column of words.
+TRIAGE = "triage"
 #: Columns of a row, the same for every task; what a task does not predict is empty.
 COLUMNS = (
     *(f"probability_{name}" for name in CLASSES),
-    *("malignant_score", "above_threshold", "lesion_area"),
+    *("malignant_score", "above_threshold", TRIAGE, "lesion_area"),
     *BOX,
     *(f"shape_{name}" for name in FEATURES),
     "uncertainty",
@@ -49,6 +52,7 @@ class Prediction:
         uncertainty: 0..1, see `orchestrator.inference.uncertainty`; NaN where it is not usable.
         usable: whether every network gave numbers; after a NaN or infinity of one, nothing is predicted: all that may
             be None is.
+        triage: whether the malignant score rules malignancy out or in; None where the model promises nothing.
     """
 
     classes: tuple[str, ...]
@@ -59,6 +63,7 @@ class Prediction:
     shape: np.ndarray | None
     uncertainty: float
     usable: bool = True
+    triage: Decision | None = None
 
     @classmethod
     def unusable(cls, classes: tuple[str, ...]) -> Self:
@@ -70,14 +75,15 @@ class Prediction:
         """The probability of malignant; None for seg, and where nothing is predicted."""
         return None if self.probabilities is None else float(self.probabilities[self.classes.index("malignant")])
 
-    def row(self) -> dict[str, Value]:
+    def row(self) -> Row:
         """Plain values by column; None is unknown, or not predicted by the task."""
-        values: dict[str, Value] = dict.fromkeys(COLUMNS)
+        values: Row = dict.fromkeys(COLUMNS)
         if self.probabilities is not None:
             found = zip(self.classes, self.probabilities.tolist(), strict=True)
             values.update({f"probability_{name}": value for name, value in found})
             values["malignant_score"] = self.malignant_score
         values["above_threshold"] = None if self.above_threshold is None else int(self.above_threshold)
+        values[TRIAGE] = None if self.triage is None else self.triage.value
         if self.mask is not None and self.boxes is not None:
             values["lesion_area"] = int(self.mask.sum())
             values.update(zip(BOX, self.boxes[0].tolist(), strict=True) if len(self.boxes) else {})

@@ -172,7 +172,7 @@ class Predictor:
         claim(image.size)
         main, combination, keep_aspect = self._main, self._main.combination, self.description.keep_aspect
         unsure: list[float] = []
-        mask = shape = probabilities = reached = None
+        mask = shape = probabilities = reached = triage = None
         if combination.masks:
             plane = main.plane(outputs.main)
             mask = main.mask(plane, image.shape, keep_aspect)
@@ -185,8 +185,10 @@ class Predictor:
             logits = main.by_member(outputs.main.classes)[:, None]
             probabilities = combination.probabilities(logits, None if stacked is None else stacked[None])[0]
             unsure.append(class_uncertainty(main.class_probabilities(outputs.main.classes), probabilities))
-        if probabilities is not None and self.threshold is not None:
-            reached = bool(probabilities[self.description.classes.index("malignant")] >= self.threshold)
+        if probabilities is not None:
+            chance = float(probabilities[self.description.classes.index("malignant")])
+            reached = None if self.threshold is None else chance >= self.threshold
+            triage = self.description.triage and self.description.triage.decide(chance)
         return Prediction(
             classes=self.description.classes,
             probabilities=probabilities,
@@ -195,6 +197,7 @@ class Predictor:
             boxes=None if mask is None else lesion_boxes(mask),
             shape=stacked if shape is None else shape,
             uncertainty=float(np.mean(unsure)),
+            triage=triage,
         )
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from orchestrator.common.harmless import cell
-from orchestrator.inference.prediction import COLUMNS, Row
+from orchestrator.inference.prediction import COLUMNS, TRIAGE, Row
+from orchestrator.inference.triage import Decision
+
+#: What the last line says of triage.
+TRIAGED = {Decision.RULE_OUT: "ruled out", Decision.RULE_IN: "ruled in", Decision.UNCERTAIN: "uncertain"}
 
 
 class Source(NamedTuple):
@@ -36,6 +41,9 @@ def summary(rows: Sequence[Row], source: Source) -> str:
     parts = [f"{len(known):,} predicted"]
     if source.threshold is not None:
         parts.append(f"{sum(row['above_threshold'] == 1 for row in known):,} above the threshold")
+    if any(row[TRIAGE] for row in known):
+        said = Counter(row[TRIAGE] for row in known)
+        parts += [f"{said[name]:,} {words}" for name, words in TRIAGED.items()]
     if any(row["lesion_area"] is not None for row in known):
         parts.append(f"{sum(row['lesion_area'] == 0 for row in known):,} without a lesion")
     if len(known) < len(rows):

@@ -67,6 +67,7 @@ def _items(gathered: ReportInputs) -> list[tuple[str, str, str]]:
         ("Flow of participants, their demographics", both, f"images and groups: model card; patients: {AUTHOR}"),
         ("Performance with intervals, by sub-group, too", both, "side by side; errors"),
         ("Calibration", tripod, _calibration(gathered)),
+        ("Clinical utility: net benefit", tripod, _utility(gathered)),
         ("Failure analysis", claim, "best and worst cases; errors; known failure modes"),
         ("Model updating", tripod, "none: the models are as they were trained"),
         ("Interpretation, and implications for practice", both, AUTHOR),
@@ -150,13 +151,18 @@ def _internal(gathered: ReportInputs) -> str:
 
 def _calibration(gathered: ReportInputs) -> str:
     if any(one.subject.classes for one in gathered.studied):
-        return "classification: calibration curve, Brier score, calibration error"
+        return "classification: calibration curves, intercept and slope, Brier score, calibration error"
     return f"masks alone are predicted: {AUTHOR}"
+
+
+def _utility(gathered: ReportInputs) -> str:
+    known = any(one.subject.figures.decision_curve for one in gathered.studied)
+    return f"classification: decision curve; costs and harms of acting: {AUTHOR}" if known else AUTHOR
 
 
 def _thresholds(gathered: ReportInputs) -> str:
     points = any(one.subject.figures.operating_points for one in gathered.studied)
-    return "model card; operating points" if points else "model card; the threshold of masks is in the model"
+    return "model card; operating points; triage" if points else "model card; the threshold of masks is in the model"
 
 
 def _subgroups(gathered: ReportInputs) -> str:

@@ -18,7 +18,7 @@ from orchestrator.report.answers import answer
 from orchestrator.report.checklist import checklist
 from orchestrator.report.gather import ReportedSearch, ReportInputs
 from orchestrator.report.model_card import card
-from orchestrator.report.results import cases, curves, errors, glossary, paired, scores
+from orchestrator.report.results import cases, curves, errors, glossary, malignancy, paired, scores
 from orchestrator.report.results.statements import listed, statements
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.report.search.section import search_blocks
@@ -80,7 +80,7 @@ def _classification(subjects: Sequence[ModelResults]) -> list[Block]:
         return []
     tables = [table for one in shown for table in (scores.confusion(one), scores.per_class(one))]
     points = scores.operating_points(shown)
-    return [*_filled(tables), *curves.of_classes(shown), *_filled([points])]
+    return [*_filled(tables), *curves.of_classes(shown), *_filled([points]), *malignancy.blocks(shown)]
 
 
 def _segmentation(subjects: Sequence[ModelResults]) -> list[Block]:

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from orchestrator.scoring import weighted
+from orchestrator.scoring.calibration import Calibration, calibration
 from orchestrator.scoring.measure import (
     ImageMetrics,
     Images,
@@ -19,6 +20,7 @@ from orchestrator.scoring.measure import (
     scores,
 )
 from orchestrator.scoring.metrics import PRIMARY, kinds, resampled
+from orchestrator.scoring.net_benefit import DecisionCurve, decision_curve
 from orchestrator.scoring.operating_points import AppliedPoint, OperatingPoint, apply_thresholds
 from orchestrator.scoring.resampling import (
     INTERVAL,
@@ -29,6 +31,7 @@ from orchestrator.scoring.resampling import (
     resample_counts,
     telling_interval,
 )
+from orchestrator.scoring.triage import AppliedTriage
 from orchestrator.scoring.uncertainty import Usefulness, usefulness
 from orchestrator.scoring.values import primary
 
@@ -41,7 +44,8 @@ class ModelScores(BaseModel, frozen=True):
         scores: by name; without interval are boxes, the expected calibration error, what rests on a kind of image
             (`kinds`) of fewer than `FEWEST_GROUPS` groups, and what never varied.
         confusion: as the function of that name has it. operating_points: thresholds fitted elsewhere, applied here.
-        uncertainty: of what use it is; None where an older version wrote nothing of it.
+        uncertainty: of what use it is. triage: what the thresholds that ship do here. calibration, decision_curve: of
+            the malignant probability. None where an older version wrote nothing of it, or it cannot be told.
     """
 
     metric: str
@@ -51,6 +55,9 @@ class ModelScores(BaseModel, frozen=True):
     confusion: dict[str, list[list[int]]] = {}
     operating_points: tuple[AppliedPoint, ...] = ()
     uncertainty: Usefulness | None = None
+    triage: AppliedTriage | None = None
+    calibration: Calibration | None = None
+    decision_curve: DecisionCurve | None = None
 
     @property
     def primary(self) -> Estimate | None:
@@ -133,6 +140,8 @@ def model_scores(
         confusion=confusion(measured),
         operating_points=apply_thresholds(points, measured.scored),
         uncertainty=usefulness(uncertainty, measured.scored, counts),
+        calibration=calibration(measured.scored, counts, groups),
+        decision_curve=decision_curve(measured.scored, counts, groups),
     )
 
 

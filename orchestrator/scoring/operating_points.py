@@ -44,7 +44,7 @@ def operating_thresholds(held_out: ScoredPredictions) -> list[OperatingPoint]:
     Returns:
         One for each of the two; none without malignant and other images.
     """
-    chances, malignant = _malignant(held_out)
+    chances, malignant = malignant_probabilities(held_out)
     if malignant.all() or not malignant.any():
         return []
     cut_at = partial(operating_point, chances, malignant)
@@ -60,7 +60,7 @@ def apply_thresholds(points: Sequence[OperatingPoint], scored: ScoredPredictions
     Args:
         points: of `operating_thresholds`, fitted elsewhere. scored: of seg only with no points.
     """
-    chances, malignant = _malignant(scored)
+    chances, malignant = malignant_probabilities(scored)
     applied = []
     for point in points:
         found = apply_threshold(chances, malignant, point.threshold)
@@ -77,7 +77,7 @@ def apply_thresholds(points: Sequence[OperatingPoint], scored: ScoredPredictions
     return tuple(applied)
 
 
-def _malignant(scored: ScoredPredictions) -> tuple[np.ndarray, np.ndarray]:
+def malignant_probabilities(scored: ScoredPredictions) -> tuple[np.ndarray, np.ndarray]:
     """Of the images of known class: the probability of malignant, float64, and whether it is, bool."""
     if scored.probabilities is None:
         return np.empty(0), np.empty(0, bool)

@@ -6,6 +6,7 @@ __all__ = [
     "curves",
     "errors",
     "glossary",
+    "malignancy",
     "means",
     "paired",
     "scores",

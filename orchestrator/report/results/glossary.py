@@ -13,6 +13,8 @@ WORDS = (
     ("member", "a candidate, or a model trained on what others get wrong, that the ensemble's prediction rests on"),
     ("combiner", "how the members' predictions become one: the best alone, their mean, chosen or fitted weights"),
     ("champion", "the registered model that is used where no version is named"),
+    ("net benefit", "malignant images acted on less others acted on, these weighted by the odds of the threshold"),
+    ("triage", "ruling malignancy out or in at thresholds that keep either error rare, and leaving the rest uncertain"),
     ("data fingerprint", "a hash of the images, masks, groups and split: figures of one hash may be compared"),
 )
 
