@@ -60,9 +60,8 @@ def told(error: ValidationError) -> str:
     """Where the first value lies that a type refused, by its keys, and what is wrong with it: one line."""
     first = error.errors(include_url=False)[0]
     message = first["msg"].removeprefix("Value error, ")
-    message = "is missing" if first["type"] == "missing" else message[:1].lower() + message[1:]
     where = ".".join(map(str, first["loc"]))
-    return " ".join(f"{where}: {message}".removeprefix(": ").split())[:300]
+    return " ".join(f"{where}: {message[:1].lower()}{message[1:]}".removeprefix(": ").split())[:300]
 
 
 def read_yaml(file: Path) -> Any:
