@@ -188,7 +188,7 @@ class Predictor:
         if probabilities is not None:
             chance = float(probabilities[self.description.classes.index("malignant")])
             reached = None if self.threshold is None else chance >= self.threshold
-            triage = self.description.triage and self.description.triage.decide(chance)
+            triage = self.description.triage.decide(chance) if self.description.triage else None
         return Prediction(
             classes=self.description.classes,
             probabilities=probabilities,

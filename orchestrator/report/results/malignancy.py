@@ -169,7 +169,8 @@ def _calibrated(axes: Axes, subject: ModelResults) -> None:
 def _decision(axes: Axes, curve: DecisionCurve) -> None:
     thresholds = [100 * one.threshold for one in curve.points]
     bounds = [one.model.interval or (one.model.value, one.model.value) for one in curve.points]
-    axes.fill_between(thresholds, *zip(*bounds, strict=True), color=COLOURS["malignant"], alpha=0.15, linewidth=0)
+    low, high = np.array(bounds).T
+    axes.fill_between(thresholds, low, high, color=COLOURS["malignant"], alpha=0.15, linewidth=0)
     axes.plot(thresholds, [one.model.value for one in curve.points], color=COLOURS["malignant"], label="the model")
     axes.plot(thresholds, [one.everybody for one in curve.points], "--", color=INK, linewidth=1, label="everybody")
     axes.axhline(0, color=CHANCE, linewidth=0.8, label="nobody")
