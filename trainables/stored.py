@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +37,8 @@ def read_finite(file: Path, kind: type[T]) -> T:
     """As `read`, of a file whose numbers are all finite."""
     content = file.read_bytes()
     found = parse(content, kind, str(file))
-    if where := _infinite(from_json(_paired(content))):
+    halves = _with_halves(content)
+    if where := _infinite(from_json(content) if halves is None else halves):
         raise DamagedError(f"{file}: {where}: no finite number")
     return found
 
@@ -49,8 +49,9 @@ def parse(content: bytes, kind: type[T], place: str) -> T:
     Raises:
         DamagedError: it is something else.
     """
+    halves, adapter = _with_halves(content), _adapter(kind)
     try:
-        found: T = _adapter(kind).validate_json(_paired(content), strict=True)
+        found: T = adapter.validate_json(content, strict=True) if halves is None else adapter.validate_python(halves)
     except ValidationError as error:
         raise DamagedError(f"{place}: {told(error)}") from None
     return found
@@ -98,12 +99,22 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
 
-def _paired(content: bytes) -> bytes:
-    """Without halves of surrogate pairs, which pydantic refuses: a name of a file that is no UTF-8 has them."""
-    if rb"\ud" in content:
-        with suppress(ValueError, RecursionError):  # which is then told
-            return json.dumps(json.loads(content), ensure_ascii=False).encode("utf-8", "replace")
-    return content
+def _with_halves(content: bytes) -> Any:
+    """What a file holds that has half a surrogate pair, as the name of a file that is no UTF-8; None of any other.
+
+    Pydantic takes these in Python's strings, and in JSON not.
+    """
+    if rb"\ud" not in content:
+        return None
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):  # which is then told
+        return None
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return found
+    return None
 
 
 def _infinite(value: Any) -> str:

@@ -10,4 +10,5 @@ __all__ = [
     "prediction",
     "predictor",
     "stack",
+    "triage",
 ]

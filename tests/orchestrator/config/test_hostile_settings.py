@@ -121,7 +121,7 @@ def test_a_search_is_called_what_files_and_databases_take(command: str, tmp_path
         ("epochs: 3\nepochs: 4\n", "epochs is given twice; keep one of the lines"),
         ("batch-size: 3\nbatch_size: 4\n", "batch_size is given twice; keep one of the lines"),
         ("[" * 5000, "not valid YAML"),
-        (LAUGHS, "give one value, or a list of values"),
+        (LAUGHS, "write out what *a stands for"),
         ('name: "a\\0b"\n', "holds a NUL byte"),
     ],
     ids=["twice", "two spellings", "deep", "endless", "NUL"],

@@ -48,6 +48,7 @@ STORED: dict[str, Any] = {
         **{"metric": "auroc", "value": 0.93, "interval": [0.9, 0.95]},
         "scores": {"auroc": {"value": 0.93, "interval": [0.9, 0.95]}, "ece": {"value": 0.1, "interval": None}},
         **{"confusion": {}, "operating_points": [], "uncertainty": None},
+        **{"triage": None, "calibration": None, "decision_curve": None},
         **{"best_single": 0.9, "difference": 0.03, "difference_interval": [0.01, 0.05]},
         **{"retraining": {"values": [0.9], "standard_deviation": None}, "times_scored": 2, "judgement": None},
     },

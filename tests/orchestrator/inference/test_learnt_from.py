@@ -34,6 +34,6 @@ def test_a_product_of_an_older_version_has_neither_and_loads(tmp_path: Path) -> 
 @pytest.mark.parametrize(("name", "read"), [(LEARNT_FROM, read_learnt_from), (RESULTS, OwnResults.read)])
 def test_a_damaged_file_is_one_line(tmp_path: Path, name: str, read) -> None:
     (tmp_path / name).write_bytes(b"\x00 cut")
-    with pytest.raises(ModelError, match=f"{name}: damaged .*export the model again") as caught:
+    with pytest.raises(ModelError, match=f"{name}: .*the model is damaged: export it again") as caught:
         read(tmp_path)
     assert "\n" not in str(caught.value)

@@ -229,7 +229,7 @@ def test_rows_have_the_same_columns_for_every_task(tmp_path: Path) -> None:
     [
         (lambda f: (f / "predictor.json").unlink(), "no ensemble there"),
         (lambda f: (f / "predictor.json").write_text("{"), "damaged"),
-        (lambda f: (f / "predictor.json").write_text('{"format": 99}'), "format 99"),
+        (lambda f: (f / "predictor.json").write_text('{"format": 99}'), "format: 99"),
         (lambda f: (f / "predictor.json").write_text('{"format": 1, "task": "cls"}'), "damaged"),
         (lambda f: (f / "networks" / "00.safetensors").unlink(), "00.safetensors: cannot be loaded"),
         (lambda f: (f / "networks" / "00.safetensors").write_bytes(b"12345678"), "00.safetensors: cannot be loaded"),

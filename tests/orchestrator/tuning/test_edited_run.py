@@ -27,11 +27,11 @@ CONFIG = {"architecture": "unet", "encoder": "", "recipe": "", "epochs": 4, "lr"
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A search with a trial, as its launch left it."""
-    settings = make_settings(
-        SearchSettings, {"storage": tmp_path, "name": "mine", "tracking_uri": "sqlite:////x.db", "arch": ["unet"]}
-    )
+    monkeypatch.chdir(tmp_path)
+    Path("mlflow.db").touch()  # a search is not resumed without its store
+    settings = make_settings(SearchSettings, {"storage": tmp_path, "name": "mine", "arch": ["unet"]})
     resume.make_folder(settings.folder, settings.stored())
     ledger = Ledger(settings.folder)
     ledger.launch(Identity(task="seg", choices=[("unet", "", 4, "")], weights={"a": "random"}), 0.5)

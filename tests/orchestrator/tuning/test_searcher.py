@@ -124,7 +124,7 @@ def test_first_points_come_first_then_the_sampler(tmp_path: Path) -> None:
     launch = Launch(tmp_path, trials=15)
     launch.run()
     assert launch.searcher.is_finished()
-    assert launch.configs()[:2] == [{**point, "epochs": EPOCHS} for point in FIRST]
+    assert launch.configs()[:2] == [{**point, "encoder": "", "recipe": "", "epochs": EPOCHS} for point in FIRST]
     assert len({config["lr"] for config in launch.configs()}) == 15
     values = [trial.value for trial in launch.study.trials]
     assert values == [quality(config) for config in launch.configs()]
