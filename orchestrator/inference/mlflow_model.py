@@ -46,16 +46,7 @@ CODE = {
     "orchestrator": ("common/__init__.py", "common/errors.py", "inference"),
     "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
     "trainables": (
-        *(
-            "checkpoint_description.py",
-            "data",
-            "devices.py",
-            "inference.py",
-            "locks.py",
-            "losses",
-            "memory.py",
-            "models",
-        ),
+        *("checkpoint_description.py", "data", "devices.py", "inference.py", "locks.py", "losses", "memory.py"),
         *("models", "plugins.py", "policies.py", "stored.py", "unfinished.py"),
     ),
 }
