@@ -72,7 +72,7 @@ def _registered(search: Search, output: str, since: float) -> bool:
 #: In the order in which a command comes to them. What a launch has said that goes on beyond a stage counts, too.
 STAGES = (
     Stage("imports", 2, lambda search, output, since: True, 3.0),
-    Stage("Ray starts", 1, _said("loading torch"), 6.0),
+    Stage("Ray starts", 1, _said("split "), 6.0),
     Stage("search begins", 2, _begun, 4.0),
     Stage("search", 4, lambda *launch: _trained(*launch) or _summarised(*launch), 1.5),
     Stage("summary, pictures, models", 2, _summarised, 3.0),

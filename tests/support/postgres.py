@@ -21,7 +21,7 @@ USER = "postgres"
 @contextmanager
 def postgres() -> Iterator[str]:
     """The address of an empty database, as MLflow takes it; skips where there is no PostgreSQL, or no driver."""
-    pytest.importorskip("psycopg2", reason="psycopg2 is not installed (extra: postgres)")
+    pytest.importorskip("psycopg", reason="psycopg is not installed (extra: postgres)")
     programs = _programs()
     other = {"user": USER, "group": USER} if os.geteuid() == 0 else {}
     # Not pytest's folder, which only its owner may enter; and a socket's path may not be long.
@@ -40,7 +40,7 @@ def postgres() -> Iterator[str]:
         call("pg_ctl", "start", "--wait", "--pgdata", str(data), "--log", f"{name}/log", "--options", options)
         try:
             call("createdb", "--host", name, "--port", str(port), "--username", USER, "mlflow")
-            yield f"postgresql://{USER}@127.0.0.1:{port}/mlflow"
+            yield f"postgresql+psycopg://{USER}@127.0.0.1:{port}/mlflow"
         finally:
             call("pg_ctl", "stop", "--pgdata", str(data), "--mode", "immediate")
 
