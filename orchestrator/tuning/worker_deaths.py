@@ -20,8 +20,9 @@ def outlive_deaths() -> None:
     _manager._actor_task_failed, _controller._process_trial_failure = _one_task_failed, _one_trial_failed
 
 
-def _one_task_failed(manager: Any, task: Any, exception: Exception) -> None:
-    _task_failed(manager, task, death(exception) if isinstance(exception, RayError) else exception)
+def _one_task_failed(manager: Any, tracked_actor_task: Any, exception: Exception) -> None:
+    found = death(exception) if isinstance(exception, RayError) else exception
+    _task_failed(manager, tracked_actor_task, found)
 
 
 def _one_trial_failed(controller: Any, trial: Any, exception: Any) -> None:

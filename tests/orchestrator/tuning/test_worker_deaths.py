@@ -38,7 +38,7 @@ def test_a_step_whose_worker_dies_does_not_end_the_search(error: Exception) -> N
     actor = SimpleNamespace(actor_id=1, _on_error=None)
     task = SimpleNamespace(_tracked_actor=actor, _on_error=lambda actor, error: told.append(error))
     manager: Any = SimpleNamespace(_failed_actor_ids=set(), _cleanup_actor=lambda tracked_actor: None)
-    RayActorManager._actor_task_failed(manager, cast(Any, task), error)
+    RayActorManager._actor_task_failed(manager, tracked_actor_task=cast(Any, task), exception=error)
     assert [type(one) for one in told] == [HostMemoryError if isinstance(error, OutOfMemoryError) else RayActorError]
 
 
