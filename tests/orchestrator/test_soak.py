@@ -71,16 +71,16 @@ def _registered(search: Search, output: str, since: float) -> bool:
 
 #: In the order in which a command comes to them. What a launch has said that goes on beyond a stage counts, too.
 STAGES = (
-    Stage("imports", 2, lambda search, output, since: True, 3.0),
-    Stage("Ray starts", 1, _said("split "), 6.0),
+    Stage("imports", 3, lambda search, output, since: True, 3.0),
+    Stage("Ray starts", 2, _said("split "), 6.0),
     Stage("search begins", 2, _begun, 4.0),
-    Stage("search", 4, lambda *launch: _trained(*launch) or _summarised(*launch), 1.5),
+    Stage("search", 3, lambda *launch: _trained(*launch) or _summarised(*launch), 1.5),
     Stage("summary, pictures, models", 2, _summarised, 3.0),
-    Stage("folds", 3, _said("models to train", "combiners are fitted"), 4.0),
+    Stage("folds", 2, _said("models to train", "combiners are fitted"), 4.0),
     Stage("boosts", 2, _said("\nboost ", "combiners are fitted"), 2.0),
     Stage("comparison", 1, _said("combiners are fitted"), 0.3),
-    Stage("test scoring", 1, _said("is scored on the test images"), 0.3),
-    Stage("registering", 1, _said("winner "), 2.5),
+    Stage("test scoring", 1, _said("is scored on the test images", "winner "), 0.3),
+    Stage("registering", 1, _said("winner "), 2.0),
     Stage("registered", 1, _registered, 0.3),
 )
 KILLS = [stage for stage in STAGES for _ in range(stage.kills)]
