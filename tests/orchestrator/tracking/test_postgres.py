@@ -27,6 +27,8 @@ from orchestrator.tracking import description
 from orchestrator.tracking.tracker import Tracker
 from tests.support.mlflow_runs import TAGS
 
+TAGS = TAGS | {"classes": "3"}
+
 uri, name, kind, below, trials, epochs = sys.argv[1:]
 tracker = Tracker(uri, "seg", describe=description.update)
 tracker.start_search(name, {"trials": trials}, TAGS, f"{name}-id", kind=kind)
