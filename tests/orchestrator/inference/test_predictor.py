@@ -22,6 +22,7 @@ from orchestrator.inference.lesion_shape import FEATURES, lesion_shape
 from orchestrator.inference.prediction import Prediction, lesion_boxes
 from orchestrator.inference.predictor import BATCH, Predictor
 from orchestrator.inference.stack import Stack
+from orchestrator.inference.triage import Triage
 from tests.support.products import CONFIGS, checkpoint, give_nan, head, pictures, small_product
 from trainables.data.pixels import resize_image, to_original_size
 from trainables.models import build_model
@@ -256,6 +257,21 @@ def test_a_model_that_needs_a_plugin_says_which(tmp_path: Path) -> None:
 def test_an_unknown_task_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="unknown task 'detect': choose from seg, cls, multi"):
         build_model("detect", {}, 3)
+
+
+@pytest.mark.parametrize("task", ["cls", "multi"])
+def test_triage_ships_and_is_said_of_each_image(task: str, tmp_path: Path) -> None:
+    images = pictures(6)
+    silent = Predictor.load(small_product(tmp_path / "silent", task)).predict(images)
+    assert {one.triage for one in silent} == {one.row()["triage"] for one in silent} == {None}
+    chances = [one.malignant_score for one in silent]
+    low, high = np.quantile(chances, (0.3, 0.7))
+    triage = Triage(rate=0.05, rule_out_below=low, rule_in_above=high, malignant_groups=40, other_groups=90)
+    found = Predictor.load(small_product(tmp_path / "telling", task, triage=triage))
+    assert found.description.triage == triage
+    expected = ["rule out" if one < low else "rule in" if one > high else "uncertain" for one in chances]
+    assert [one.row()["triage"] for one in found.predict(images)] == expected
+    assert set(expected) == {"rule out", "rule in", "uncertain"}
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
