@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from orchestrator.scoring.operating_points import malignant_probabilities
-from orchestrator.scoring.resampling import Estimate, enough, finite, interval
+from orchestrator.scoring.resampling import Estimate, enough, finite, interval, resample_counts
 from orchestrator.scoring.values import ScoredPredictions
 
 #: Probabilities nearer to 0 and 1 count as these: a logit must be finite.
@@ -18,9 +18,6 @@ STEPS, SETTLED, STEEPEST = 50, 1e-8, 100.0
 
 class Calibration(BaseModel, frozen=True):
     """Logistic recalibration of the malignant probability (Cox, Biometrika 45, 1958, 562-565).
-
-    Both are called essential by Van Calster et al. (Lancet Digital Health, 2025, "Evaluation of performance measures in
-    predictive artificial intelligence models").
 
     Attributes:
         n, malignant: images of known class, and those that are malignant.
@@ -35,11 +32,14 @@ class Calibration(BaseModel, frozen=True):
     slope: Estimate | None
 
 
-def calibration(scored: ScoredPredictions, counts: np.ndarray, groups: np.ndarray) -> Calibration | None:
+def calibration(scored: ScoredPredictions, groups: np.ndarray, resamples: int, seed: int = 0) -> Calibration | None:
     """Intercept and slope of N images with intervals; None without malignant and other images of known class.
 
+    Groups are drawn without regard to class here: how frequent malignancy is, is what an intercept is about, and in
+    resamples within classes that would not vary.
+
     Args:
-        counts: of `resample_counts`, float64 [B,N]. groups: int64 [N].
+        groups: int64 [N]. resamples: how many groups are drawn for, 0 for no intervals. seed: of these.
     """
     chances, malignant = malignant_probabilities(scored)
     if malignant.all() or not malignant.any():
@@ -47,7 +47,8 @@ def calibration(scored: ScoredPredictions, counts: np.ndarray, groups: np.ndarra
     known = scored.targets >= 0
     logits = np.log(chances.clip(LEAST, 1 - LEAST)) - np.log1p(-chances.clip(LEAST, 1 - LEAST))
     told = enough(groups[known], (malignant, ~malignant))
-    drawn = np.concatenate([np.ones((1, len(logits))), counts[:, known][: None if told else 0]])
+    counts = resample_counts(groups[known], np.zeros(len(logits), np.int64), resamples if told else 0, seed)
+    drawn = np.concatenate([np.ones((1, len(logits))), counts])
     intercepts, slopes = intercept_in_the_large(logits, malignant, drawn), recalibration(logits, malignant, drawn)[1]
     return Calibration(
         n=len(logits), malignant=int(malignant.sum()), intercept=_estimate(intercepts), slope=_estimate(slopes)

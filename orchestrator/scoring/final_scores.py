@@ -140,7 +140,7 @@ def model_scores(
         confusion=confusion(measured),
         operating_points=apply_thresholds(points, measured.scored),
         uncertainty=usefulness(uncertainty, measured.scored, counts),
-        calibration=calibration(measured.scored, counts, groups),
+        calibration=calibration(measured.scored, groups, len(counts)),
         decision_curve=decision_curve(measured.scored, counts, groups),
     )
 

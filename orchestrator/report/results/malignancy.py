@@ -65,8 +65,8 @@ def calibration(subjects: Sequence[ModelResults]) -> Table | None:
     caption = (
         "Calibration of the malignant probability by logistic recalibration (Cox 1958). Intercept: 0 where malignancy "
         "is as frequent as predicted, above 0 where it is more frequent. Slope: 1 where probabilities are as extreme "
-        "as they should be, below 1 where they are too extreme. In brackets 95 % intervals over resamples of groups; "
-        "- where the classes are told apart without an error."
+        "as they should be, below 1 where they are too extreme. In brackets 95 % intervals over resamples of "
+        "groups of all classes; - where the classes are told apart without an error."
     )
     columns = ("model", "intercept", "slope", "malignant", "others")
     return Table(caption, columns, rows) if rows else None
@@ -91,7 +91,7 @@ def net_benefit(subjects: Sequence[ModelResults]) -> Table | None:
     caption = (
         "Net benefit: malignant images acted on less others acted on, weighted by the threshold's odds, an image; "
         "acting on nobody has 0. Gain: over the better of everybody and nobody, paired. In brackets 95 % intervals "
-        "over resamples of groups."
+        "over resamples of groups within classes: the prevalence is taken as it is here."
     )
     columns = ("model", "acting from", "net benefit", "of everybody", "gain")
     return Table(caption, columns, rows, texts=2) if rows else None

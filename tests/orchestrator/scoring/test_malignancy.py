@@ -34,7 +34,7 @@ def test_a_model_is_as_far_off_as_it_was_made(
     scale: float, shift: float, slope: float, intercept: float | None
 ) -> None:
     scored = made_up(scale=scale, shift=shift)
-    found = calibration(scored, counts(scored), np.arange(N))
+    found = calibration(scored, np.arange(N), 200)
     assert found
     assert found.slope
     assert found.intercept
@@ -46,10 +46,22 @@ def test_a_model_is_as_far_off_as_it_was_made(
         assert found.intercept.interval[0] < intercept < found.intercept.interval[1]
 
 
+def test_the_intercepts_interval_is_as_wide_as_theory_has_it() -> None:
+    scored = made_up().take(np.arange(400))
+    assert scored.probabilities is not None
+    found = calibration(scored, np.arange(400), 2000)
+    assert found
+    assert found.intercept
+    assert found.intercept.interval
+    chances = scored.probabilities[:, 1]
+    low, high = found.intercept.interval
+    assert high - low == pytest.approx(2 * 1.96 / np.sqrt((chances * (1 - chances)).sum()), rel=0.1)
+
+
 def test_the_slope_is_that_of_a_logistic_regression() -> None:
     scored = made_up(scale=1.7, shift=0.4).take(np.arange(300))
     assert scored.probabilities is not None
-    found = calibration(scored, np.empty((0, 300)), np.arange(300))
+    found = calibration(scored, np.arange(300), 0)
     logits = np.log(scored.probabilities[:, 1] / scored.probabilities[:, 0])[:, None]
     reference = LogisticRegression(C=np.inf, tol=1e-10).fit(logits, scored.targets)
     assert found
@@ -61,7 +73,7 @@ def test_the_slope_is_that_of_a_logistic_regression() -> None:
 def test_classes_that_a_threshold_tells_apart_have_no_slope() -> None:
     malignant = np.arange(40) >= 20
     scored = predictions(np.linspace(0.01, 0.99, 40), malignant)
-    found = calibration(scored, counts(scored), np.arange(40))
+    found = calibration(scored, np.arange(40), 200)
     assert found
     assert found.slope is None
     assert found.intercept  # at a slope of 1 there is one
@@ -94,4 +106,4 @@ def test_few_groups_have_no_interval_and_one_kind_has_no_curve() -> None:
     assert all(one.model.interval is None for one in curve.points)
     rows = np.flatnonzero(scored.targets == 1)
     assert decision_curve(scored.take(rows), np.empty((0, len(rows))), rows) is None
-    assert calibration(scored.take(rows), np.empty((0, len(rows))), rows) is None
+    assert calibration(scored.take(rows), rows, 0) is None

@@ -31,7 +31,7 @@ def told(triage: Triage = TRIAGE) -> ModelResults:
     counts = resample_counts(np.arange(N), labels, 200, 0)
     figures = one.figures.model_copy(
         update={
-            "calibration": calibration(scored, counts, np.arange(N)),
+            "calibration": calibration(scored, np.arange(N), 200),
             "decision_curve": decision_curve(scored, counts, np.arange(N)),
             "triage": apply(triage, scored),
         }
