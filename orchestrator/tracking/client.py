@@ -87,10 +87,15 @@ def ensure_experiment(client: MlflowClient, uri: str, name: str, artifact_root: 
     try:
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            made = client.create_experiment(name, artifact_location=artifact_root, tags=EXPERIMENT_TAGS)
-            experiment = client.get_experiment(made)
+            try:
+                client.create_experiment(name, artifact_location=artifact_root, tags=EXPERIMENT_TAGS)
+            except MlflowException as error:  # another search was first
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            experiment = client.get_experiment_by_name(name)
     except MlflowException as error:
         raise TrackingError(f"experiment {name} in {shown_uri(uri)}: {first_line(error)}") from error
+    assert experiment
     if experiment.lifecycle_stage == "deleted":
         raise TrackingError(_deleted(experiment, uri))
     check_writable(uri, experiment)

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.config.types import TrackingError, tracking_uri
-from orchestrator.tracking.client import open_store
+from orchestrator.tracking.client import ensure_experiment, open_store
 from orchestrator.tracking.tracker import Tracker
 from tests.support.mlflow_runs import begin, free_port, runs
 
@@ -92,3 +92,18 @@ def test_a_deleted_experiment_says_what_to_do_and_that_does_it(store: str, way: 
     subprocess.run(with_this, shell=True, check=True, capture_output=True, timeout=300)
     begin(store, experiment="seg").close()
     assert [run.info.run_id == tracker.run_id("") for run in runs(store)] == [way == "restore"]
+
+
+def test_an_experiment_that_another_makes_at_the_same_time_is_taken(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_store(store, create=True)
+    first = client.get_experiment_by_name
+
+    def see_nothing_then_another_is_first(name: str) -> None:
+        monkeypatch.setattr(client, "get_experiment_by_name", first)
+        MlflowClient(store).create_experiment(name)
+
+    monkeypatch.setattr(client, "get_experiment_by_name", see_nothing_then_another_is_first)
+    found = ensure_experiment(client, store, "at once", None)
+    assert found == first("at once").experiment_id
