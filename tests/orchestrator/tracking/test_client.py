@@ -95,14 +95,14 @@ def test_a_deleted_experiment_says_what_to_do_and_that_does_it(store: str, way: 
 
 
 def test_an_experiment_that_another_makes_at_the_same_time_is_taken(
-    store: str, monkeypatch: pytest.MonkeyPatch
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = open_store(store, create=True)
     first = client.get_experiment_by_name
 
     def see_nothing_then_another_is_first(name: str) -> None:
         monkeypatch.setattr(client, "get_experiment_by_name", first)
-        MlflowClient(store).create_experiment(name)
+        MlflowClient(store).create_experiment(name, tmp_path.as_uri())
 
     monkeypatch.setattr(client, "get_experiment_by_name", see_nothing_then_another_is_first)
     found = ensure_experiment(client, store, "at once", None)
