@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from orchestrator.scoring.operating_points import malignant_probabilities
-from orchestrator.scoring.resampling import Estimate, enough, finite, interval, resample_counts
+from orchestrator.scoring.resampling import Estimate, enough, estimate, resample_counts
 from orchestrator.scoring.values import ScoredPredictions
 
 #: Probabilities nearer to 0 and 1 count as these: a logit must be finite.
@@ -51,7 +51,7 @@ def calibration(scored: ScoredPredictions, groups: np.ndarray, resamples: int, s
     drawn = np.concatenate([np.ones((1, len(logits))), counts])
     intercepts, slopes = intercept_in_the_large(logits, malignant, drawn), recalibration(logits, malignant, drawn)[1]
     return Calibration(
-        n=len(logits), malignant=int(malignant.sum()), intercept=_estimate(intercepts), slope=_estimate(slopes)
+        n=len(logits), malignant=int(malignant.sum()), intercept=estimate(intercepts), slope=estimate(slopes)
     )
 
 
@@ -96,13 +96,6 @@ def recalibration(logits: np.ndarray, malignant: np.ndarray, counts: np.ndarray)
     good = settled & (np.abs(a) + np.abs(b) < STEEPEST)
     slope = np.where(good, b / spread, np.nan)
     return np.where(good, a - slope * middle, np.nan), slope
-
-
-def _estimate(values: np.ndarray) -> Estimate | None:
-    """Of the images as they are, first, and of resamples."""
-    if not np.isfinite(values[0]):
-        return None
-    return Estimate(value=float(values[0]), interval=finite(interval(values[1:])))
 
 
 def _sigmoid(logits: np.ndarray) -> np.ndarray:

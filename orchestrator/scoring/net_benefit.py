@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from orchestrator.scoring.operating_points import malignant_probabilities
-from orchestrator.scoring.resampling import Estimate, enough, finite, telling_interval
+from orchestrator.scoring.resampling import Estimate, enough, estimate
 from orchestrator.scoring.values import ScoredPredictions
 
 #: Probabilities from which a person would act, percent: beyond even odds a needless biopsy would be minded more than a
@@ -61,19 +61,13 @@ def decision_curve(scored: ScoredPredictions, counts: np.ndarray, groups: np.nda
     thresholds = np.array(THRESHOLDS) / 100
     model, everybody = net_benefit(chances, malignant, thresholds, drawn)
     gain = model - np.maximum(everybody, 0)
-    return DecisionCurve(
-        n=len(chances),
-        malignant=int(malignant.sum()),
-        points=tuple(
-            NetBenefit(
-                threshold=float(threshold),
-                model=_estimate(model[:, i]),
-                everybody=float(everybody[0, i]),
-                gain=_estimate(gain[:, i]),
-            )
-            for i, threshold in enumerate(thresholds)
-        ),
-    )
+    points = []
+    for i, threshold in enumerate(thresholds.tolist()):
+        own, more = estimate(model[:, i]), estimate(gain[:, i])
+        assert own
+        assert more
+        points.append(NetBenefit(threshold=threshold, model=own, everybody=float(everybody[0, i]), gain=more))
+    return DecisionCurve(n=len(chances), malignant=int(malignant.sum()), points=tuple(points))
 
 
 def net_benefit(
@@ -89,8 +83,3 @@ def net_benefit(
     true, false = counts @ (called & malignant[:, None]), counts @ (called & ~malignant[:, None])
     share = (counts @ malignant)[:, None] / n
     return (true - odds * false) / n, share - odds * (1 - share)
-
-
-def _estimate(values: np.ndarray) -> Estimate:
-    """Of the images as they are, first, and of resamples."""
-    return Estimate(value=float(values[0]), interval=finite(telling_interval(values[1:])))

@@ -94,6 +94,13 @@ def telling_interval(values: np.ndarray) -> tuple[float, float]:
     return interval(finite) if len(finite) and np.ptp(finite) > ROUNDING else (float("nan"), float("nan"))
 
 
+def estimate(values: np.ndarray) -> Estimate | None:
+    """Of the images as they are, values[0], with the interval of resamples, values[1:]; None where it is not known."""
+    if not np.isfinite(values[0]):
+        return None
+    return Estimate(value=float(values[0]), interval=finite(telling_interval(values[1:])))
+
+
 def enough(groups: np.ndarray, kinds: Sequence[np.ndarray]) -> bool:
     """Whether each kind, bool [N], of images, whose groups are int64 [N], has groups enough for an interval."""
     return all(len(np.unique(groups[inside])) >= FEWEST_GROUPS for inside in kinds)

@@ -101,14 +101,7 @@ def calibration(subjects: Sequence[ModelResults]) -> Chart | None:
         return None
     figure, panels = _panels(shown, "mean probability of the likeliest class", "accuracy")
     for axes, subject in zip(panels, shown, strict=True):
-        axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.8, zorder=1)
-        confidence, right, n = confidence_bins(subject)
-        accuracy = right / n
-        bounds = np.array([wilson_interval(*pair) for pair in zip(right.tolist(), n.tolist(), strict=True)]).T
-        reach = np.abs(bounds - accuracy)
-        axes.errorbar(
-            confidence, accuracy, reach, color=INK, marker="o", markersize=4, linestyle="none", elinewidth=0.8
-        )
+        draw_bins(axes, *confidence(subject))
     words = f"{_figures(shown, 'ece', 'expected calibration error')} {_figures(shown, 'brier', 'Brier score')}"
     caption = (
         f"Calibration: {ECE_BINS} bins of about as many images each by the probability of the likeliest class. "
@@ -178,22 +171,42 @@ def risk_coverage(subjects: Sequence[ModelResults]) -> Chart | None:
     return chart("risk-coverage", figure, caption)
 
 
-def confidence_bins(subject: ModelResults) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The bins of the expected calibration error that hold images: mean confidence, right ones, and images.
-
-    Returns:
-        float64 [B], int64 [B] and int64 [B], B at most `ECE_BINS`; of images of known class.
-    """
+def confidence(subject: ModelResults) -> tuple[np.ndarray, np.ndarray]:
+    """Of the images of known class: the probability of the likeliest, float64 [N], and whether that is right, bool."""
     scored = subject.tested.evidence.scored
     assert scored.probabilities is not None
     known = scored.targets >= 0
     probabilities = scored.probabilities[known]
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == scored.targets[known]
-    which = np.searchsorted(np.quantile(confidence, np.arange(1, ECE_BINS) / ECE_BINS), confidence, side="right")
+    return probabilities.max(1), probabilities.argmax(1) == scored.targets[known]
+
+
+def draw_bins(axes: Axes, said: np.ndarray, so: np.ndarray) -> None:
+    """Shares of what is so (bool [N]) by what probabilities (float64 [N]) said, with Wilson intervals of 95 %."""
+    mean, hits, n = probability_bins(said, so)
+    shares = hits / n
+    bounds = np.array([wilson_interval(*pair) for pair in zip(hits.tolist(), n.tolist(), strict=True)]).T
+    reach = np.abs(bounds - shares)
+    axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.8, zorder=1)
+    axes.errorbar(mean, shares, reach, color=INK, marker="o", markersize=4, linestyle="none", elinewidth=0.8)
+
+
+def probability_bins(said: np.ndarray, so: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The bins of about as many images each that hold any: mean probability, images of which it is so, and images.
+
+    Args:
+        said: float64 [N]. so: bool [N].
+
+    Returns:
+        float64 [B], int64 [B] and int64 [B], B at most `ECE_BINS`.
+    """
+    which = np.searchsorted(np.quantile(said, np.arange(1, ECE_BINS) / ECE_BINS), said, side="right")
     n = np.bincount(which)
     there = n > 0
-    sums = np.bincount(which, weights=confidence)[there]
-    return sums / n[there], np.bincount(which, weights=right)[there].astype(np.int64), n[there]
+    return (
+        np.bincount(which, weights=said)[there] / n[there],
+        np.bincount(which, weights=so)[there].astype(np.int64),
+        n[there],
+    )
 
 
 def _one_vs_rest(subject: ModelResults) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from orchestrator.rendering.charts import FULL, INK, canvas, chart, styled
 from orchestrator.rendering.document import Block, Chart, Table
 from orchestrator.rendering.numbers import counted, number, percent, with_interval
-from orchestrator.report.results.curves import CHANCE
+from orchestrator.report.results.curves import CHANCE, draw_bins
+from orchestrator.report.results.scores import cell
 from orchestrator.report.results.subject import ModelResults
 from orchestrator.scoring.net_benefit import DecisionCurve
 from orchestrator.scoring.operating_points import malignant_probabilities
-from orchestrator.scoring.resampling import Estimate
 from orchestrator.scoring.triage import AppliedTriage
 from trainables.charts import COLOURS, LINES
-from trainables.metrics.cls import ECE_BINS, wilson_interval
+from trainables.metrics.cls import ECE_BINS
 
 #: Thresholds of the table; the chart and the file of figures have all.
 SHOWN = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -58,7 +58,7 @@ def calibration(subjects: Sequence[ModelResults]) -> Table | None:
     """Intercept and slope; None where no model has them."""
     found = [(one.title, one.figures.calibration) for one in subjects if one.figures.calibration]
     rows = [
-        [title, _cell(one.intercept), _cell(one.slope), f"{one.malignant:,}", f"{one.n - one.malignant:,}"]
+        [title, cell(one.intercept), cell(one.slope), f"{one.malignant:,}", f"{one.n - one.malignant:,}"]
         for title, one in found
         if one
     ]
@@ -83,7 +83,7 @@ def net_benefit(subjects: Sequence[ModelResults]) -> Table | None:
                     [
                         subject.title,
                         percent(one.threshold, 1, 0),
-                        _cell(one.model),
+                        cell(one.model),
                         number(one.everybody, 3),
                         with_interval(one.gain.value, one.gain.interval, 3, sign=True),
                     ]
@@ -128,9 +128,9 @@ def _triaged(title: str, one: AppliedTriage) -> list[str | int]:
         title,
         "yes" if one.kept else "NO: clearly more errors than promised",
         f"at most {percent(one.rate, 1)}",
-        _cell(one.ruled_out),
-        _cell(one.ruled_in),
-        _cell(one.uncertain),
+        cell(one.ruled_out),
+        cell(one.ruled_in),
+        cell(one.uncertain),
         number(one.rule_out_below, 3) if one.rule_out_below > 0 else "never",
         number(one.rule_in_above, 3) if one.rule_in_above < 1 else "never",
         f"{one.malignant_groups:,} and {one.other_groups:,} groups",
@@ -151,15 +151,7 @@ def _spread(axes: Axes, subject: ModelResults) -> None:
 
 def _calibrated(axes: Axes, subject: ModelResults) -> None:
     chances, malignant = malignant_probabilities(subject.tested.evidence.scored)
-    which = np.searchsorted(np.quantile(chances, np.arange(1, ECE_BINS) / ECE_BINS), chances, side="right")
-    n = np.bincount(which)
-    there = n > 0
-    mean = np.bincount(which, weights=chances)[there] / n[there]
-    hits = np.bincount(which, weights=malignant)[there].astype(int)
-    shares = hits / n[there]
-    bounds = np.array([wilson_interval(*pair) for pair in zip(hits.tolist(), n[there].tolist(), strict=True)]).T
-    axes.plot([0, 1], [0, 1], color=CHANCE, linewidth=0.8, zorder=1)
-    axes.errorbar(mean, shares, np.abs(bounds - shares), color=INK, marker="o", markersize=4, linestyle="none")
+    draw_bins(axes, chances, malignant)
     axes.set(xlabel="malignant probability", ylabel="malignant images, share", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
     if (found := subject.figures.calibration) and found.slope and found.intercept:
         words = f"intercept {number(found.intercept.value, 2)}, slope {number(found.slope.value, 2)}"
@@ -187,7 +179,3 @@ def _stretches(thresholds: Sequence[float]) -> list[tuple[float, float]]:
         else:
             found.append((one, one))
     return found
-
-
-def _cell(found: Estimate | None) -> str:
-    return "-" if found is None else with_interval(found.value, found.interval, 3)

@@ -46,7 +46,7 @@ def metric_rows(figures: Sequence[ModelScores]) -> tuple[Rows, list[int]]:
     ranked = {one.metric for one in figures}
     parts: dict[str, Rows] = {part: [] for part in PARTS}
     for name, metric in METRICS.items():
-        cells = [_cell(one.scores.get(name), metric.digits) for one in figures]
+        cells = [cell(one.scores.get(name), metric.digits) for one in figures]
         if any(cell != "-" for cell in cells):
             lower = " (lower is better)" if metric.better == "lower" else ""
             parts["primary" if name in ranked else metric.part].append([metric.words + lower, *cells])
@@ -63,7 +63,7 @@ def per_class(subject: ModelResults) -> Table | None:
         [
             name,
             int((targets == index).sum()),
-            *(_cell(scores.get(f"{score}_{name}")) for score in PER_CLASS),
+            *(cell(scores.get(f"{score}_{name}")) for score in PER_CLASS),
         ]
         for index, name in enumerate(subject.classes)
     ]
@@ -90,8 +90,8 @@ def operating_points(subjects: Sequence[ModelResults]) -> Table | None:
                     subject.title,
                     f"{100 * point.rate:.0f} % {point.kept}",
                     number(point.threshold, 3),
-                    _cell(point.sensitivity),
-                    _cell(point.specificity),
+                    cell(point.sensitivity),
+                    cell(point.specificity),
                     malignant,
                     point.n - malignant,
                 ]
@@ -126,7 +126,8 @@ def pixels(subject: ModelResults) -> Table | None:
     return _counts(counts, ("background", "lesion"), f"{words} n = {counts.sum():,} pixels of {known:,} images.")
 
 
-def _cell(found: Estimate | None, digits: int = 3) -> str:
+def cell(found: Estimate | None, digits: int = 3) -> str:
+    """A figure with its interval; `-` where there is none."""
     return "-" if found is None else with_interval(found.value, found.interval, digits)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from orchestrator.report.results import curves
-from orchestrator.report.results.curves import confidence_bins
+from orchestrator.report.results.curves import confidence, probability_bins
 from orchestrator.scoring.operating_points import operating_thresholds
 from tests.support.subjects import mask, subject
 from trainables.metrics.cls import calibration_error
@@ -64,9 +64,9 @@ def test_a_single_class_has_no_roc_but_a_calibration() -> None:
 def test_bins_are_those_of_the_calibration_error(digits: int) -> None:
     labels, chances = np.array([-1, *LABELS[1:]]), CHANCES.round(digits)
     one = subject("cls", labels.tolist(), probabilities=chances)
-    confidence, right, n = confidence_bins(one)
+    mean, right, n = probability_bins(*confidence(one))
     assert n.sum() == N - 1
-    error = (np.abs(confidence - right / n) * n).sum() / n.sum()
+    error = (np.abs(mean - right / n) * n).sum() / n.sum()
     assert error == pytest.approx(calibration_error(chances[labels >= 0], labels[labels >= 0]))
 
 
