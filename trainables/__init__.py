@@ -24,6 +24,7 @@ __all__ = [
     "plugins",
     "policies",
     "pretraining",
+    "processes",
     "stored",
     "tasks",
     "timing",

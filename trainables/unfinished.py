@@ -6,13 +6,14 @@ import itertools
 import os
 import shutil
 import socket
-import sys
 import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+
+from trainables.processes import beginning, is_it
 
 #: Seconds after which nobody writes to what has not changed since, whoever its owner is.
 ABANDONED = 24 * 3600.0
@@ -27,7 +28,8 @@ def beside(path: Path) -> Iterator[Path]:
     goes first.
     """
     _sweep_once(path.parent)
-    part = path.with_name(f".{path.name[:40]}.{_host()}-{os.getpid()}-{next(_counter)}.part")
+    own = f"{os.getpid()}-{beginning(os.getpid())}"
+    part = path.with_name(f".{path.name[:40]}.{_host()}-{own}-{next(_counter)}.part")
     try:
         yield part
     finally:
@@ -41,24 +43,11 @@ def sweep(folder: Path) -> None:
     """
     with suppress(OSError):
         for part in folder.glob(".*.part"):
-            host, pid, number = ([*part.name.split(".")[-2].split("-"), "", ""])[:3]
+            host, pid, began, number = ([*part.name.split(".")[-2].split("-"), "", "", ""])[:4]
             if pid.isdecimal() and number.isdecimal():
-                dead = host == _host() and not lives(int(pid))
+                dead = host == _host() and not is_it(int(pid), began)
                 if dead or time.time() - part.lstat().st_mtime > ABANDONED:
                     _delete(part)
-
-
-def lives(pid: int) -> bool:
-    """Whether a process of this host has this id; Windows is not asked, where the question would end it."""
-    if sys.platform == "win32":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 @cache

@@ -47,7 +47,7 @@ CODE = {
     "search_spaces": ("cls.py", "multi.py", "recipes.py", "seg.py"),
     "trainables": (
         *("checkpoint_description.py", "data", "devices.py", "inference.py", "locks.py", "losses", "memory.py"),
-        *("models", "plugins.py", "policies.py", "stored.py", "unfinished.py"),
+        *("models", "plugins.py", "policies.py", "processes.py", "stored.py", "unfinished.py"),
     ),
 }
 #: Where the model lies among a run's artifacts.

@@ -16,7 +16,7 @@ from orchestrator.common.console import say
 from orchestrator.common.errors import UserError
 from orchestrator.storage.run_folder import NAMES, RunFolder
 from orchestrator.storage.storage import Storage, reason
-from trainables import unfinished
+from trainables import processes
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ def _refuse_held(storage: Storage, folder: Path) -> None:
     if not pid.isdecimal():
         raise UserError(f"{storage.shown(RunFolder(folder).holder)}: damaged; delete it, if no host is at work on this")
     # Two of the same process are kept apart by the ledger.
-    if host != socket.gethostname() or (int(pid) != os.getpid() and unfinished.lives(int(pid))):
+    if host != socket.gethostname() or (int(pid) != os.getpid() and processes.beginning(int(pid)) is not None):
         raise UserError(
             f"--resume {folder.name}: it is running already (process {pid} on {host}); wait for its end, or, if that "
             f"host is dead, {SILENCE:.0f} s"

@@ -10,10 +10,10 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from orchestrator.common.process import identity, lives
 from orchestrator.storage.run_folder import NAMES
 from orchestrator.tracking.client import quote
 from trainables.locks import is_held
+from trainables.processes import identity, lives
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import torch
 
 from orchestrator.storage.atomic import write_arrays, write_text
 from orchestrator.storage.run_folder import RunFolder
-from trainables import unfinished
+from trainables import processes, unfinished
 from trainables.models import provenance
 from trainables.models.provenance import Provenance
 
@@ -75,11 +75,21 @@ def test_whoever_writes_there_next_sweeps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("hours", "stays"), [(1, True), (30, False)])
 def test_what_another_host_writes_goes_after_a_day(hours: int, stays: bool, tmp_path: Path) -> None:
-    part = tmp_path / ".file.00000000-1-0.part"
+    part = tmp_path / ".file.00000000-1-0-0.part"
     part.touch()
     os.utime(part, (time.time() - 3600 * hours,) * 2)
     unfinished.sweep(tmp_path)
     assert part.exists() == stays
+
+
+def test_what_a_dead_process_left_goes_though_its_id_was_given_again(tmp_path: Path) -> None:
+    with unfinished.beside(tmp_path / "a") as part:
+        began = processes.beginning(os.getpid())
+        assert f"-{began}-" in part.name
+        part.touch()
+        (tmp_path / part.name.replace(f"-{began}-", "-1-")).touch()
+        unfinished.sweep(tmp_path)
+        assert list(tmp_path.iterdir()) == [part]
 
 
 def test_what_others_call_so_stays(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from orchestrator.common.process import identity, lives
+from trainables.processes import identity, lives
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
 
@@ -19,7 +19,7 @@ def test_this_process_lives_and_another_beginning_of_its_id_does_not() -> None:
 
 
 def test_one_that_has_ended_is_dead() -> None:
-    tell = "from orchestrator.common.process import identity; print(identity())"
+    tell = "from trainables.processes import identity; print(identity())"
     told = subprocess.run([sys.executable, "-c", tell], capture_output=True, text=True, check=True).stdout
     assert lives(told) is False
 
