@@ -14,7 +14,7 @@ from orchestrator.common.console import threads
 from orchestrator.evaluate.findings import EXTERNAL
 from orchestrator.evaluate.judging import shrunk
 from orchestrator.evaluate.leakage import Progress, UnseenImages
-from orchestrator.inference.format import Description
+from orchestrator.inference.description import Description
 from orchestrator.inference.prediction import UNUSABLE
 from orchestrator.inference.predictor import Outputs, Predictor, batches
 from orchestrator.report.results.means import lesions_unknown

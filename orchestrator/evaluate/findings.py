@@ -11,7 +11,7 @@ import numpy as np
 
 from orchestrator.ensemble.result import OwnResults
 from orchestrator.evaluate.leakage import UnseenImages
-from orchestrator.inference.format import Description
+from orchestrator.inference.description import Description
 from orchestrator.rendering.numbers import counted
 from orchestrator.report.results.means import counted_images, lesions_unknown
 from orchestrator.report.results.subject import ModelResults

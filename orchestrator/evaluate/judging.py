@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from orchestrator.evaluate.leakage import UnseenImages
-from orchestrator.inference.format import Description
+from orchestrator.inference.description import Description
 from orchestrator.scoring.operating_points import OperatingPoint
 from orchestrator.scoring.packed_masks import PackedMasks
 from orchestrator.scoring.resampling import inner_folds

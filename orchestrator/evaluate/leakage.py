@@ -11,7 +11,8 @@ import numpy as np
 
 from orchestrator.common.console import threads
 from orchestrator.common.errors import UserError
-from orchestrator.inference.format import Description, LearntFrom
+from orchestrator.inference.description import Description
+from orchestrator.inference.format import LearntFrom
 from trainables.data import NORMAL, UNKNOWN, Fault, Manifest
 from trainables.data.duplicates import near
 from trainables.data.examine import decode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.ensemble.result import OwnResults
 from orchestrator.evaluate.findings import Evaluation, most_left_out
 from orchestrator.evaluate.findings import listed as listed_counts
-from orchestrator.inference.format import Description, Network
+from orchestrator.inference.description import Description, Network
 from orchestrator.rendering.document import Answer, Block, Chart, Document, Section, Table, Text
 from orchestrator.rendering.numbers import count, counted, number, with_error, with_interval
 from orchestrator.report.results import answers, cases, curves, errors, glossary, malignancy, scores

@@ -2,6 +2,7 @@
 
 __all__ = [
     "combination",
+    "description",
     "export",
     "format",
     "lesion_shape",

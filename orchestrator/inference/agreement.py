@@ -11,7 +11,7 @@ from orchestrator.inference.stack import Stack, Trees
 from trainables.data.manifest import CLASSES
 
 if TYPE_CHECKING:
-    from orchestrator.inference.format import Description, Part
+    from orchestrator.inference.description import Description, Part
 
 
 def disagreement(description: Description) -> str:

@@ -12,17 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestrator.inference.combination import Combination
-from orchestrator.inference.format import (
-    DESCRIPTION,
-    LEARNT_FROM,
-    Description,
-    ExportedMember,
-    LearntFrom,
-    ModelError,
-    Network,
-    Part,
-    described,
-)
+from orchestrator.inference.description import Description, ExportedMember, Network, Part
+from orchestrator.inference.format import DESCRIPTION, LEARNT_FROM, LearntFrom, ModelError, described
 from orchestrator.inference.triage import Triage
 from trainables import checkpoint_description, unfinished
 from trainables.checkpoint_description import CheckpointDescription

@@ -13,7 +13,8 @@ from torch import nn
 
 from orchestrator.common.errors import UserError, first_line
 from orchestrator.inference.combination import Combination, Head
-from orchestrator.inference.format import DESCRIPTION, ModelError, Network, Part
+from orchestrator.inference.description import Network, Part
+from orchestrator.inference.format import DESCRIPTION, ModelError
 from orchestrator.inference.networks import Logits, enlarge, load_network, network_logits
 from orchestrator.inference.uncertainty import mask_uncertainty
 from trainables.data.pixels import placement, to_original_size

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from orchestrator.common.errors import UserError
-from orchestrator.inference.format import Description, ModelError, read
+from orchestrator.inference.description import Description
+from orchestrator.inference.format import ModelError, read
 from orchestrator.inference.images import Image, Images, ValueRange, grey_image
 from orchestrator.inference.lesion_shape import lesion_shape
 from orchestrator.inference.networks import Logits

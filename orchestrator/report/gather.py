@@ -14,7 +14,8 @@ from orchestrator.config import loading
 from orchestrator.config.search import SearchSettings
 from orchestrator.ensemble.result import EnsembleResult
 from orchestrator.inference import format as product
-from orchestrator.inference.format import Description, ModelError
+from orchestrator.inference.description import Description
+from orchestrator.inference.format import ModelError
 from orchestrator.report.find import TITLES, Entry, named, newest
 from orchestrator.report.registered import RegistryStatus, reached, registered
 from orchestrator.report.results.subject import ImageFiles, ModelResults, shown_images

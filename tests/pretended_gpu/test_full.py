@@ -9,7 +9,8 @@ import torch
 
 from orchestrator.common.errors import UserError
 from orchestrator.inference import part
-from orchestrator.inference.format import ModelError, Network
+from orchestrator.inference.description import Network
+from orchestrator.inference.format import ModelError
 from orchestrator.inference.part import Loader
 from tests.support.pretended_gpu import PretendedGpu
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from orchestrator.common.errors import UserError
 from orchestrator.evaluate.leakage import COPY, NEAR, UnseenImages, fresh_images
-from orchestrator.inference.format import Description, LearntFrom, read
+from orchestrator.inference.description import Description
+from orchestrator.inference.format import LearntFrom, read
 from tests.support.evaluations import copy, images_of, mask_of
 from tests.support.products import small_product
 from trainables.data import read_manifest
